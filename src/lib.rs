@@ -1,0 +1,33 @@
+//! `tidings` pushes live updates to browsers and to any other HTTP client: one `POST`, and everyone
+//! who listens has the tidings, over Server-Sent Events.
+//!
+//! # Layout
+//!
+//! Three rooms, by where their code runs:
+//!
+//! * [`wire`]: the words that both sides speak: plain data, its parsing and its rules.
+//! * [`server`]: native only. `log` keeps order and durability, `hub` decides who hears what, `demo`
+//!   holds the producers of the demo streams, `http` is the only room that knows axum.
+//! * [`ui`]: the views, rendered by the server and hydrated in the browser.
+//!
+//! A room names only the rooms before it: wire; log (wire); hub (wire, log); demo (wire, hub); http
+//! (wire, hub, demo, and for the pages ui); ui (wire). `tests/layers.rs` holds this.
+//!
+//! The crate is built twice: with the feature `ssr` as the server's binary, with `hydrate` as the
+//! browser's library. Outside this file only `ui/browser/mod.rs` asks which half it is in.
+
+#[cfg(all(feature = "ssr", feature = "hydrate"))]
+compile_error!("`ssr` is the server's half and `hydrate` the browser's: build one of them at a time");
+
+#[cfg(feature = "ssr")]
+pub mod server;
+pub mod ui;
+pub mod wire;
+
+/// Brings the page to life in the browser: the entry point of the WASM module.
+#[cfg(feature = "hydrate")]
+#[wasm_bindgen::prelude::wasm_bindgen]
+pub fn hydrate() {
+    console_error_panic_hook::set_once();
+    leptos::mount::hydrate_body(ui::App);
+}

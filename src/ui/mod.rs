@@ -1,0 +1,1 @@
+//! The views, rendered by the server and hydrated in the browser.

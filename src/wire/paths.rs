@@ -1,0 +1,37 @@
+//! The addresses, each written once.
+
+/// The page, the one-second clock or the welcome document, by `Accept`.
+pub const ROOT: &str = "/";
+/// Health check.
+pub const PING: &str = "/api/ping";
+/// The messages: `POST` submits one, `GET` lists them or, as an event stream, follows them.
+pub const MESSAGES: &str = "/api/messages";
+/// Publishes a message from a script: raw text, a form or JSON.
+pub const PUBLISH: &str = "/publish";
+/// The burst stream; [`burst`] is the address of one message's own.
+pub const STREAM: &str = "/stream";
+/// The server's local time, every second.
+pub const CLOCK: &str = "/clock";
+/// The server's local time with its offset (RFC 3339), every second.
+pub const REMOTE: &str = "/remote";
+/// A timestamped message, every five seconds.
+pub const SSE: &str = "/sse";
+/// Numbered events at random short intervals.
+pub const COUNTER: &str = "/counter";
+/// The stand-alone client page.
+pub const CLIENT: &str = "/client/index.html";
+
+/// The query parameter that stands for the `Last-Event-ID` header, which a new `EventSource` can't set.
+pub const LAST_EVENT_ID: &str = "last_event_id";
+
+/// The address of the burst of the message with this id.
+///
+/// Ids are UUIDs or burst ids: they need no percent-encoding.
+pub fn burst(message_id: &str) -> String {
+    format!("{STREAM}?message={message_id}")
+}
+
+/// The address of the message with this id.
+pub fn message(message_id: &str) -> String {
+    format!("{MESSAGES}/{message_id}")
+}
