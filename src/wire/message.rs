@@ -82,11 +82,9 @@ impl fmt::Display for TextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "The message is empty. Write something to send."),
-            Self::TooLong { bytes, max } => write!(
-                f,
-                "The message has {bytes} bytes, {} more than the {max} it may have. Shorten it.",
-                bytes - max
-            ),
+            Self::TooLong { bytes, max } => {
+                write!(f, "The message has {bytes} bytes, {} more than the {max} it may have. Shorten it.", bytes - max)
+            }
             Self::Nul => write!(f, "The message contains a NUL character (U+0000). Remove it."),
         }
     }

@@ -1,0 +1,93 @@
+//! One update in its place in the log.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use uuid::Uuid;
+
+use super::{Topic, Update};
+use crate::wire::frame::Frame;
+
+/// A place in the log. Cursors grow with every entry; they need not be consecutive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cursor(pub u64);
+
+impl Cursor {
+    /// The place before the first entry.
+    pub const START: Self = Self(0);
+
+    /// The smallest cursor after this one.
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The greatest cursor before this one.
+    pub const fn previous(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An update in its place in the log, encoded once for all who read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place.
+    pub cursor: Cursor,
+    /// Its event id.
+    pub id: Box<str>,
+    /// What it is addressed to: the first is canonical, the rest are alternates.
+    pub topics: Box<[Topic]>,
+    /// Whether only authorized subscribers may have it.
+    pub private: bool,
+    /// When the log took it, to the millisecond.
+    pub at: DateTime<Utc>,
+    /// The whole SSE event: shared bytes, handed to every reader as they are.
+    pub frame: Bytes,
+}
+
+impl Entry {
+    /// Gives an update its place and encodes it.
+    pub fn new(cursor: Cursor, at: DateTime<Utc>, update: Update) -> Self {
+        let id = update.id.map_or_else(|| Uuid::new_v4().urn().to_string().into(), Box::<str>::from);
+        let frame = Frame {
+            id: Some(&id),
+            event: update.event.as_ref().map(|event| event.as_str()),
+            retry: update.retry,
+            data: &update.data,
+        };
+        Self {
+            cursor,
+            at,
+            frame: Bytes::from(frame.to_string()),
+            id,
+            topics: update.topics.into(),
+            private: update.private,
+        }
+    }
+
+    /// The update's data, read back from the frame: line ends have become LF, as every client sees them.
+    pub fn data(&self) -> Cow<'_, str> {
+        let frame = std::str::from_utf8(&self.frame).unwrap_or_default();
+        let mut lines = frame.lines().filter_map(|line| line.strip_prefix("data: "));
+        let first = lines.next().unwrap_or_default();
+        match lines.next() {
+            None => Cow::Borrowed(first),
+            Some(second) => {
+                let mut data = format!("{first}\n{second}");
+                for line in lines {
+                    data.push('\n');
+                    data.push_str(line);
+                }
+                Cow::Owned(data)
+            }
+        }
+    }
+}
