@@ -1,1 +1,13 @@
 //! The views, rendered by the server and hydrated in the browser.
+//!
+//! `pages` put panels in order; a panel owns its state; a part has none. What hearing an event does
+//! is in [`feed`], a plain struct that knows neither signals nor a browser; `watch` carries out what
+//! the feed decides, with the browser's streams and timers from `browser`.
+
+mod page_data;
+pub mod pages;
+pub mod shell;
+
+pub use page_data::{Assets, PageData, Refused};
+pub use pages::home::App;
+pub use pages::not_found::NotFound;

@@ -1,0 +1,4 @@
+//! The pages: each puts its panels in order.
+
+pub mod home;
+pub mod not_found;
