@@ -23,6 +23,8 @@ pub const CLIENT: &str = "/client/index.html";
 
 /// The query parameter that stands for the `Last-Event-ID` header, which a new `EventSource` can't set.
 pub const LAST_EVENT_ID: &str = "last_event_id";
+/// As the last event id: everything that is kept, from the oldest on.
+pub const EARLIEST: &str = "earliest";
 
 /// The address of the burst of the message with this id.
 ///
