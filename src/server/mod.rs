@@ -1,3 +1,45 @@
-//! The server.
+//! The server: native only.
 
+pub mod demo;
+mod http;
+pub mod hub;
 pub mod log;
+pub mod settings;
+pub mod telemetry;
+
+use tokio::net::TcpListener;
+use tracing::info;
+
+use demo::{Bursts, Messages, Ticker};
+use hub::Hub;
+use settings::Settings;
+
+/// How the server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Connections that did not end by themselves in time and were cut.
+    pub cut: usize,
+}
+
+/// How many updates the log in memory keeps.
+const MEMORY_KEEP: usize = 100_000;
+
+/// Serves on `listener` until `shutdown` is ready, then ends every stream and waits, some seconds at most,
+/// for the connections to end.
+pub async fn run(
+    settings: Settings,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Ended, log::FieldError> {
+    let (log, tail) = log::MemoryLog::open(MEMORY_KEEP);
+    let hub = Hub::open(log, tail);
+    let messages = Messages::new(hub)?;
+    let producers = http::Producers {
+        bursts: Bursts::new(messages.clone(), settings.burst),
+        ticker: Ticker::start(demo::local_time()),
+        messages,
+    };
+    let cut = http::serve(listener, &settings, producers, shutdown).await;
+    info!(cut, "the server has stopped");
+    Ok(Ended { cut })
+}

@@ -28,6 +28,20 @@ pub struct Close {
     pub reason: CloseReason,
 }
 
+/// The name of the event that says updates were lost before they could be read.
+pub const GAP: &str = "gap";
+
+/// The data of a [`GAP`] event: the stream goes on with the oldest update that is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The event id the client came back with; `None` if it fell behind while it was connected.
+    pub asked: Option<String>,
+    /// The id of the oldest update that is kept and wanted, the next one sent; `None` if there is none.
+    pub oldest: Option<String>,
+    /// Always true: what lay between the two is gone, or the id that was asked for is unknown.
+    pub lost: bool,
+}
+
 /// Why a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,0 +1,147 @@
+//! The messages: updates on one topic of the hub, whose data is the message as JSON.
+
+use bytes::Bytes;
+use chrono::{SubsecRound, Utc};
+use futures_util::{Stream, StreamExt};
+use thiserror::Error;
+use tracing::warn;
+use uuid::Uuid;
+
+use crate::server::hub::{Delivery, Hub, Matchers, Start, Subscription};
+use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
+use crate::wire::event::{self, Gap};
+use crate::wire::frame::Frame;
+use crate::wire::message::{Message, Text};
+use crate::wire::paths;
+
+/// The topic that all messages are published on.
+const TOPIC: &str = "messages";
+
+/// Asks for everything that is kept, where an event id is expected.
+const EARLIEST: &str = "earliest";
+
+/// Publishes, finds, lists and follows messages. Cheap to clone.
+#[derive(Clone)]
+pub struct Messages {
+    hub: Hub,
+    topic: Topic,
+}
+
+/// Why a message was not published. Nothing of it is kept.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    /// The log did not take it.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// It could not be written as JSON.
+    #[error("the message could not be encoded: {0}")]
+    Encode(#[from] serde_json::Error),
+    /// The id that was made for it is not one.
+    #[error("the message's id is invalid: {0}")]
+    Id(#[from] FieldError),
+}
+
+/// Where a page of messages ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Before<'a> {
+    /// At the newest message.
+    Newest,
+    /// Before the message with this id.
+    Message(&'a str),
+}
+
+impl Messages {
+    /// The messages of this hub.
+    pub fn new(hub: Hub) -> Result<Self, FieldError> {
+        Ok(Self { hub, topic: Topic::parse(TOPIC)? })
+    }
+
+    /// Publishes a text as a message and answers it once it is durable.
+    pub async fn publish(&self, text: Text) -> Result<Message, PublishError> {
+        let id = Uuid::new_v4().to_string();
+        let message = Message {
+            stream: paths::burst(&id),
+            message: text.into_string(),
+            published_at: Utc::now().trunc_subsecs(3),
+            id,
+        };
+        let update = Update {
+            topics: vec![self.topic.clone()],
+            data: serde_json::to_string(&message)?,
+            id: Some(Field::parse(&message.id)?),
+            event: None,
+            retry: None,
+            private: false,
+            ttl: None,
+            ttl: None,
+        };
+        self.hub.publish(update).await?;
+        Ok(message)
+    }
+
+    /// The message with this id, if it is kept.
+    pub async fn get(&self, id: &str) -> Result<Option<Message>, ReadError> {
+        Ok(self.find(id).await?.map(|(_, message)| message))
+    }
+
+    /// At most `limit` messages, newest first; `None` where the message to page back from is unknown.
+    pub async fn list(&self, before: Before<'_>, limit: usize) -> Result<Option<Vec<Message>>, ReadError> {
+        let before = match before {
+            Before::Newest => None,
+            Before::Message(id) => match self.find(id).await? {
+                Some((cursor, _)) => Some(cursor),
+                None => return Ok(None),
+            },
+        };
+        let entries = self.hub.log().read_before(before, &self.matchers(), limit).await?;
+        Ok(Some(entries.iter().filter_map(|entry| decode(entry)).collect()))
+    }
+
+    /// The messages as they come, each as one event. After the message with the id `last_event_id`, if it is
+    /// given: `earliest` stands for all that are kept. Where that id is unknown, or messages after it are no
+    /// longer kept, the stream begins with a `gap` event and what is kept.
+    pub async fn follow(
+        &self,
+        last_event_id: Option<&str>,
+    ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, ReadError> {
+        let start = match last_event_id {
+            None => Start::Now,
+            Some(EARLIEST) => Start::After(self.hub.log().bounds().oldest.previous()),
+            Some(id) => self.find(id).await?.map_or(Start::Lost, |(cursor, _)| Start::After(cursor)),
+        };
+        let mut asked = last_event_id.map(str::to_owned);
+        Ok(self.subscribe(start).map(move |delivery| match delivery {
+            Delivery::Update(entry) => {
+                asked = None;
+                entry.frame.clone()
+            }
+            Delivery::Gap { oldest } => gap_frame(asked.take(), oldest),
+        }))
+    }
+
+    /// The message with this id and its place in the log.
+    pub(super) async fn find(&self, id: &str) -> Result<Option<(Cursor, Message)>, ReadError> {
+        let entry = self.hub.log().find(id).await?;
+        Ok(entry.filter(|e| e.topics.contains(&self.topic)).and_then(|e| Some((e.cursor, decode(&e)?))))
+    }
+
+    pub(super) fn subscribe(&self, start: Start) -> Subscription {
+        self.hub.subscribe(self.matchers(), start)
+    }
+
+    fn matchers(&self) -> Matchers {
+        Matchers::exact([self.topic.clone()])
+    }
+}
+
+pub(super) fn decode(entry: &Entry) -> Option<Message> {
+    serde_json::from_str(&entry.data())
+        .inspect_err(|error| warn!(%error, id = %entry.id, "an update on the topic `messages` is not a message"))
+        .ok()
+}
+
+fn gap_frame(asked: Option<String>, oldest: Option<Box<str>>) -> Bytes {
+    let gap = Gap { asked, oldest: oldest.map(String::from), lost: true };
+    let data = serde_json::to_string(&gap).unwrap_or_default();
+    Bytes::from(Frame { event: Some(event::GAP), data: &data, ..Frame::default() }.to_string())
+}

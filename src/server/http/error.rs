@@ -1,0 +1,118 @@
+//! What goes wrong at the border, and how it is told: problem documents (RFC 9457).
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tracing::error;
+
+use crate::server::demo::PublishError;
+use crate::server::log::{AppendError, ReadError};
+use crate::wire::message::TextError;
+use crate::wire::problem::{MEDIA_TYPE, Problem};
+
+/// Why a request is refused. The detail is for the one who asked; what only the operator may know is
+/// logged where the error is made.
+#[derive(Debug)]
+pub(super) enum ApiError {
+    /// 400: it can't be read.
+    Malformed(String),
+    /// 404
+    NotFound(String),
+    /// 405
+    Method(String),
+    /// 413: the body has more than these bytes.
+    TooLarge(usize),
+    /// 415: these are the types that are read here.
+    MediaType(&'static str),
+    /// 422: it can be read, and says what is not allowed.
+    Invalid(String),
+    /// 429: one may try again after this time.
+    RateLimited(Duration),
+    /// 500: the cause is in the log.
+    Internal,
+    /// 507: the disk is full.
+    Full,
+}
+
+impl ApiError {
+    pub(super) fn problem(&self) -> Problem {
+        let (status, title, detail) = match self {
+            Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "Malformed request", detail.clone()),
+            Self::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail.clone()),
+            Self::Method(detail) => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail.clone()),
+            Self::TooLarge(max) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "Body too large",
+                format!("The body has more than the {max} bytes that are taken here. Send less."),
+            ),
+            Self::MediaType(known) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", format!("Send the body as {known}."))
+            }
+            Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content", detail.clone()),
+            Self::RateLimited(after) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many messages",
+                format!("Your address publishes faster than is allowed. Try again in {} s.", seconds(*after)),
+            ),
+            Self::Internal => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "Internal error",
+                "The server failed to answer. Nothing was published; try again. The cause is in the server's log."
+                    .into(),
+            ),
+            Self::Full => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "Storage full",
+                "There is no room to keep the update, so it was not published. Try again when the operator has made \
+                 room."
+                    .into(),
+            ),
+        };
+        Problem { status: status.as_u16(), title: title.into(), detail }
+    }
+}
+
+/// Whole seconds, rounded up: for `Retry-After`.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Self::RateLimited(after) = self {
+            headers.insert(header::RETRY_AFTER, seconds(after).into());
+        }
+        response
+    }
+}
+
+impl From<TextError> for ApiError {
+    fn from(error: TextError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+impl From<PublishError> for ApiError {
+    fn from(error: PublishError) -> Self {
+        error!(%error, "a message was not published");
+        match error {
+            PublishError::Append(AppendError::Full(_)) => Self::Full,
+            _ => Self::Internal,
+        }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        error!(%error, "a request could not be answered");
+        Self::Internal
+    }
+}

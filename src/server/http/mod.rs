@@ -1,0 +1,148 @@
+//! The only room that knows axum: the addresses, what they read and what they answer.
+
+mod accept;
+mod drain;
+mod error;
+mod limits;
+mod listener;
+mod messages;
+mod outlet;
+mod pages;
+mod params;
+mod ping;
+mod publish;
+mod root;
+mod site;
+mod streams;
+mod submission;
+mod trace;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderName, Method, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, middleware};
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tower_http::compression::CompressionLayer;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use super::demo::{Bursts, Messages, Ticker};
+use super::settings::{CorsOrigins, Settings};
+use crate::ui::Assets;
+use drain::Drain;
+use error::ApiError;
+use limits::PublishLimit;
+
+/// How long a browser may remember what a preflight allowed.
+const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// What the producers of the demo give to the border.
+pub(super) struct Producers {
+    pub(super) messages: Messages,
+    pub(super) bursts: Bursts,
+    pub(super) ticker: Ticker,
+}
+
+/// What the handlers need.
+struct App {
+    producers: Producers,
+    drain: Arc<Drain>,
+    limit: PublishLimit,
+    heartbeat: Duration,
+    max_message: usize,
+    max_body: usize,
+    repeat: u32,
+    assets: Option<Assets>,
+    started: Instant,
+}
+
+type AppState = State<Arc<App>>;
+
+type Peer = ConnectInfo<SocketAddr>;
+
+/// Serves until `shutdown`, then ends the streams and waits for the connections. Answers how many of them
+/// had to be cut.
+pub(super) async fn serve(
+    listener: TcpListener,
+    settings: &Settings,
+    producers: Producers,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> usize {
+    let drain = Drain::new();
+    let app = App {
+        producers,
+        drain: drain.clone(),
+        limit: PublishLimit::new(settings.rate_limit),
+        heartbeat: settings.heartbeat,
+        max_message: settings.max_message,
+        max_body: settings.max_body,
+        repeat: settings.burst.repeat,
+        assets: site::assets(),
+        started: Instant::now(),
+    };
+    let router = router(Arc::new(app), &settings.cors_origins);
+    let begin = drain.clone();
+    tokio::spawn(async move {
+        shutdown.await;
+        begin.begin();
+    });
+    listener::serve(listener, router, settings.max_connections, drain).await
+}
+
+/// The table of contents.
+fn router(app: Arc<App>, cors_origins: &CorsOrigins) -> Router {
+    // Compression never sees a stream: it would hold events back to fill a block.
+    let documents = Router::new().merge(ping::router()).merge(publish::router()).layer(CompressionLayer::new());
+    // These answer with a document or with a stream, as the client asks. tower-http's default predicate
+    // leaves streams alone.
+    let negotiated = Router::new().merge(root::router()).merge(messages::router()).layer(CompressionLayer::new());
+    let streams = streams::router();
+    Router::new()
+        .merge(documents)
+        .merge(negotiated)
+        .merge(streams)
+        .fallback(fallback)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(cors(cors_origins))
+        .layer(middleware::from_fn(trace::request))
+        .with_state(app)
+}
+
+/// A file of the site, or else nothing: told to a browser as a page.
+async fn fallback(State(app): AppState, request: Request) -> Response {
+    let read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if read && let Some(file) = site::file(&request) {
+        return file;
+    }
+    let path = request.uri().path().to_owned();
+    match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
+        accept::HTML if read => pages::not_found(app.assets.clone(), path).await,
+        _ => {
+            let detail =
+                format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
+            ApiError::NotFound(detail).into_response()
+        }
+    }
+}
+
+async fn method_not_allowed(request: Request) -> ApiError {
+    let (method, path) = (request.method(), request.uri().path());
+    ApiError::Method(format!("{path} does not take {method}. The header Allow lists what it takes."))
+}
+
+fn cors(origins: &CorsOrigins) -> CorsLayer {
+    let origins = match origins {
+        CorsOrigins::Any => AllowOrigin::from(Any),
+        CorsOrigins::List(origins) => AllowOrigin::list(origins.iter().cloned()),
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::HEAD, Method::POST])
+        .allow_headers([header::CONTENT_TYPE, header::CACHE_CONTROL, HeaderName::from_static("last-event-id")])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER])
+        .max_age(PREFLIGHT_MAX_AGE)
+}

@@ -1,0 +1,87 @@
+//! Queries and form bodies: pairs of names and values, read as the WHATWG URL standard says
+//! ("application/x-www-form-urlencoded parsing"), but refusing what is not UTF-8 instead of replacing it.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use percent_encoding::percent_decode;
+
+use super::error::ApiError;
+
+/// The pairs of a query or a form, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Params(Vec<(String, String)>);
+
+/// A name or value whose bytes are not UTF-8.
+#[derive(Debug)]
+pub(super) struct NotUtf8;
+
+impl Params {
+    pub(super) fn parse(encoded: &[u8]) -> Result<Self, NotUtf8> {
+        let pairs = encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
+        let decode = |pair: &[u8]| {
+            let mut parts = pair.splitn(2, |&byte| byte == b'=');
+            let name = decode(parts.next().unwrap_or_default())?;
+            Ok((name, decode(parts.next().unwrap_or_default())?))
+        };
+        pairs.map(decode).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The first value of this name.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn decode(encoded: &[u8]) -> Result<String, NotUtf8> {
+    let spaced: Vec<u8> = encoded.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    String::from_utf8(percent_decode(&spaced).collect()).map_err(|_| NotUtf8)
+}
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        Self::parse(parts.uri.query().unwrap_or_default().as_bytes())
+            .map_err(|NotUtf8| ApiError::Malformed("The query is not UTF-8. Percent-encode it as UTF-8.".into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn stray_signs_survive_and_a_semicolon_does_not_separate() {
+        let params = Params::parse(b"a=1%&b=x;c=2&&d&e=a+b%2B&a=3").expect("UTF-8");
+        for (name, value) in
+            [("a", Some("1%")), ("b", Some("x;c=2")), ("d", Some("")), ("e", Some("a b+")), ("c", None)]
+        {
+            assert_eq!(params.get(name), value, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_refused() {
+        assert!(Params::parse(b"a=%ff").is_err());
+        assert!(Params::parse(b"\xff=1").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_pair_arrives_as_it_was_sent(name in ".*", value in ".*") {
+            let encoded = form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
+            let params = Params::parse(encoded.as_bytes()).expect("UTF-8");
+            prop_assert_eq!(params.get(&name), Some(value.as_str()));
+        }
+
+        #[test]
+        fn it_reads_what_the_standard_reads(encoded in "[a-c=&;%+0-9a-fA-F]{0,40}") {
+            if let Ok(params) = Params::parse(encoded.as_bytes()) {
+                let expected: Vec<_> = form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
+                prop_assert_eq!(params.0, expected);
+            }
+        }
+    }
+}

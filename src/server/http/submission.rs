@@ -1,0 +1,75 @@
+//! What a client submits to be published: the text, out of a JSON, form or plain body.
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{HeaderMap, header};
+use serde_json::error::Category;
+
+use super::error::ApiError;
+use super::params::Params;
+use crate::wire::message::Submission;
+
+/// Which bodies an address reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinds {
+    /// JSON and forms.
+    Api,
+    /// Also plain text, a body without a type, and a form body that is no form: what
+    /// `curl -d 'some text'` sends.
+    Helper,
+}
+
+const FIELD: &str = "message";
+
+/// Reads the text of a submission of at most `max_body` bytes.
+pub(super) async fn read(headers: &HeaderMap, body: Body, kinds: Kinds, max_body: usize) -> Result<String, ApiError> {
+    let media_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+    let essence = media_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    // The declared type is checked before the body is read: an upload of the wrong kind is refused at once.
+    let parse = match (essence.as_deref(), kinds) {
+        (Some("application/json"), _) => json,
+        (Some("application/x-www-form-urlencoded"), Kinds::Api) => form,
+        (Some("application/x-www-form-urlencoded"), Kinds::Helper) => form_or_text,
+        (Some("text/plain") | None, Kinds::Helper) => text,
+        (_, Kinds::Api) => {
+            return Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"));
+        }
+        (_, Kinds::Helper) => {
+            return Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"));
+        }
+    };
+    let body = to_bytes(body, max_body).await.map_err(|_| ApiError::TooLarge(max_body))?;
+    parse(&body)
+}
+
+fn json(body: &Bytes) -> Result<String, ApiError> {
+    let parsed: Result<Submission, _> = serde_json::from_slice(body);
+    parsed.map(|submission| submission.message).map_err(|error| {
+        let place = format!("at line {}, column {}", error.line(), error.column());
+        let what = error.to_string();
+        let what = what.split(" at line ").next().unwrap_or_default();
+        match error.classify() {
+            Category::Data => ApiError::Invalid(format!(
+                "The JSON is not a submission: {what}, {place}. Send {{\"message\": \"…\"}}."
+            )),
+            _ => ApiError::Malformed(format!("The body is not valid JSON: {what}, {place}.")),
+        }
+    })
+}
+
+fn form(body: &Bytes) -> Result<String, ApiError> {
+    let params = Params::parse(body).map_err(|_| not_utf8())?;
+    let message = params.get(FIELD).map(str::to_owned);
+    message.ok_or_else(|| ApiError::Invalid(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
+}
+
+fn form_or_text(body: &Bytes) -> Result<String, ApiError> {
+    if body.contains(&b'=') { form(body) } else { text(body) }
+}
+
+fn text(body: &Bytes) -> Result<String, ApiError> {
+    String::from_utf8(body.to_vec()).map_err(|_| not_utf8())
+}
+
+fn not_utf8() -> ApiError {
+    ApiError::Malformed("The body is not UTF-8. Encode it as UTF-8.".into())
+}

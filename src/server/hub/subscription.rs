@@ -1,0 +1,180 @@
+//! A subscription: matchers and a cursor, read on from there. History and live are the same thing.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::vec;
+
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
+use tracing::error;
+
+use super::Shared;
+use super::matcher::Matchers;
+use super::recent::Next;
+use super::registry::{Keys, Slot, Span};
+use crate::server::log::{Cursor, Entry, Page, ReadError};
+
+/// How many entries a subscriber that reads from the log gets at a time: what it holds in memory.
+const PAGE: usize = 64;
+
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With what is acknowledged from now on.
+    Now,
+    /// With what follows this place.
+    After(Cursor),
+    /// With a gap and then all that is kept: nobody knows where the subscriber had come to.
+    Lost,
+}
+
+/// What a subscription hears.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// An update.
+    Update(Arc<Entry>),
+    /// Updates were lost: retention had removed them before they could be read.
+    Gap {
+        /// The id of the oldest update that is kept and wanted, if there is one: it comes next.
+        oldest: Option<Box<str>>,
+    },
+}
+
+/// One subscriber's place in the log and what it wants: a stream of deliveries in the log's order, each
+/// once. It ends only when the log can't be read.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    matchers: Arc<Matchers>,
+    slot: Arc<Slot>,
+    keys: Keys,
+    cursor: Cursor,
+    lost: bool,
+    state: State,
+}
+
+enum State {
+    /// Reads, or is about to read, what lies behind the recent part.
+    Behind,
+    Reading(BoxFuture<'static, Result<Page, ReadError>>),
+    Page {
+        entries: vec::IntoIter<Arc<Entry>>,
+        next: Cursor,
+    },
+    /// Everything up to the cursor is read. What is pending lies in the recent part; the rest is announced.
+    Live {
+        pending: Option<Span>,
+    },
+    Failed,
+}
+
+impl Subscription {
+    pub(super) fn open(shared: Arc<Shared>, matchers: Matchers, start: Start) -> Self {
+        let slot = Arc::default();
+        let keys = shared.registry.insert(&matchers, &slot);
+        // The cursor is taken after the registration: an update between the two is announced and
+        // recognized as old; the other way round it would be missed.
+        let (cursor, state) = match start {
+            Start::Now => (shared.log.bounds().newest, State::Live { pending: None }),
+            Start::After(cursor) => (cursor, State::Behind),
+            Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
+        };
+        let lost = start == Start::Lost;
+        Self { matchers: Arc::new(matchers), slot, keys, cursor, lost, state, shared }
+    }
+
+    fn read(&self) -> BoxFuture<'static, Result<Page, ReadError>> {
+        let (log, matchers, cursor) = (self.shared.log.clone(), self.matchers.clone(), self.cursor);
+        Box::pin(async move { log.read_after(cursor, &*matchers, PAGE).await })
+    }
+
+    fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
+        let span = match pending {
+            Some(span) => span,
+            None => {
+                self.state = State::Live { pending: None };
+                ready!(self.slot.poll(cx))
+            }
+        };
+        let after = self.cursor.max(span.first.previous());
+        self.state = State::Live { pending: None };
+        if after >= span.last {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match self.shared.recent.next(after, span.last, &self.matchers) {
+            Next::Entry(entry) => {
+                self.cursor = entry.cursor;
+                if entry.cursor < span.last {
+                    self.state = State::Live { pending: Some(span) };
+                }
+                Some(entry)
+            }
+            Next::Nothing => {
+                self.cursor = span.last;
+                None
+            }
+            Next::Left => {
+                self.cursor = after;
+                self.state = State::Behind;
+                None
+            }
+        })
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery>> {
+        let this = &mut *self;
+        loop {
+            match &mut this.state {
+                State::Live { pending } => {
+                    let pending = *pending;
+                    if let Some(entry) = ready!(this.poll_live(pending, cx)) {
+                        return Poll::Ready(Some(Delivery::Update(entry)));
+                    }
+                }
+                State::Behind => {
+                    this.state = match this.shared.recent.newest_if_covers(this.cursor) {
+                        Some(newest) if !this.lost => {
+                            let span = Span { first: this.cursor.next(), last: newest };
+                            State::Live { pending: (span.first <= span.last).then_some(span) }
+                        }
+                        _ => State::Reading(this.read()),
+                    }
+                }
+                State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
+                    Ok(page) => {
+                        let oldest = page.entries.first().map(|entry| entry.id.clone());
+                        this.state = State::Page { entries: page.entries.into_iter(), next: page.next };
+                        if std::mem::take(&mut this.lost) | page.gap {
+                            return Poll::Ready(Some(Delivery::Gap { oldest }));
+                        }
+                    }
+                    Err(error) => {
+                        error!(%error, cursor = %this.cursor, "a subscription ends: the log could not be read");
+                        this.state = State::Failed;
+                    }
+                },
+                State::Page { entries, next } => match entries.next() {
+                    Some(entry) => {
+                        this.cursor = entry.cursor;
+                        return Poll::Ready(Some(Delivery::Update(entry)));
+                    }
+                    None => {
+                        this.cursor = this.cursor.max(*next);
+                        this.state = State::Behind;
+                    }
+                },
+                State::Failed => return Poll::Ready(None),
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.shared.registry.remove(&self.matchers, &self.keys);
+    }
+}
