@@ -73,7 +73,6 @@ impl Messages {
             retry: None,
             private: false,
             ttl: None,
-            ttl: None,
         };
         self.hub.publish(update).await?;
         Ok(message)
