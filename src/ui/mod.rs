@@ -4,6 +4,7 @@
 //! is in [`feed`], a plain struct that knows neither signals nor a browser; `watch` carries out what
 //! the feed decides, with the browser's streams and timers from `browser`.
 
+pub mod feed;
 mod page_data;
 pub mod pages;
 pub mod shell;
