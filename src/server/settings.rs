@@ -21,6 +21,8 @@ use crate::wire::message::DEFAULT_MAX_BYTES;
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 /// Short enough for proxies that cut a connection after 30 s or a minute of silence.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// A phone that changes its network is back within seconds.
+const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const DEFAULT_BURST: BurstOptions = BurstOptions { repeat: 3, interval: Duration::from_secs(1) };
 /// More would keep one stream busy for minutes, and its frames in memory.
 const MAX_BURST_REPEAT: u32 = 1000;
@@ -54,6 +56,10 @@ pub struct Options {
     /// Send a comment on a stream after this much silence, so that proxies keep it open [default: 15s]
     #[arg(long, env = "TIDINGS_HEARTBEAT", value_name = "DURATION")]
     pub heartbeat: Option<Span>,
+
+    /// Disconnect a client that takes nothing for this long while data waits for it [default: 30s]
+    #[arg(long, env = "TIDINGS_STALL_TIMEOUT", value_name = "DURATION")]
+    pub stall_timeout: Option<Span>,
 
     /// How often a burst tells its message [default: 3]
     #[arg(long, env = "TIDINGS_BURST_REPEAT", value_name = "COUNT")]
@@ -99,6 +105,8 @@ pub struct Settings {
     pub cors_origins: CorsOrigins,
     /// The silence after which a stream gets a comment.
     pub heartbeat: Duration,
+    /// How long a client may take nothing while data waits for it.
+    pub stall_timeout: Duration,
     /// How bursts are told.
     pub burst: BurstOptions,
     /// Messages a second from one address, four times as many at once; `None` for no limit.
@@ -169,6 +177,7 @@ impl Options {
             data: self.data.or(file.data),
             cors_origins: self.cors_origins.or(file.cors_origins),
             heartbeat: self.heartbeat.or(file.heartbeat),
+            stall_timeout: self.stall_timeout.or(file.stall_timeout),
             burst_repeat: self.burst_repeat.or(file.burst_repeat),
             burst_interval: self.burst_interval.or(file.burst_interval),
             rate_limit: self.rate_limit.or(file.rate_limit),
@@ -188,10 +197,6 @@ impl Options {
             interval: self.burst_interval.map_or(DEFAULT_BURST.interval, |span| span.0),
         };
         let max_body = within("max-body", self.max_body.unwrap_or(DEFAULT_MAX_BODY), 1024, 1 << 30)?;
-        let heartbeat = self.heartbeat.map_or(DEFAULT_HEARTBEAT, |span| span.0);
-        if heartbeat < Duration::from_millis(100) {
-            return Err(invalid("heartbeat", Span(heartbeat), "must be 100ms or longer, for example 15s"));
-        }
         let log_level = self.log_level.unwrap_or_else(|| "info".into());
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
@@ -199,7 +204,8 @@ impl Options {
             listen: listen.resolve()?,
             data: self.data.unwrap_or_else(|| "data".into()),
             cors_origins: self.cors_origins.unwrap_or(CorsOrigins::Any),
-            heartbeat,
+            heartbeat: at_least_100ms("heartbeat", self.heartbeat, DEFAULT_HEARTBEAT)?,
+            stall_timeout: at_least_100ms("stall-timeout", self.stall_timeout, DEFAULT_STALL_TIMEOUT)?,
             burst,
             rate_limit: NonZeroU32::new(self.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
             max_message: within("max-message", self.max_message.unwrap_or(DEFAULT_MAX_BYTES), 1, max_body)?,
@@ -218,6 +224,14 @@ impl Options {
 
 fn invalid(name: &'static str, value: impl fmt::Display, hint: impl Into<String>) -> SettingsError {
     SettingsError::Value { name, value: value.to_string(), hint: hint.into() }
+}
+
+fn at_least_100ms(name: &'static str, span: Option<Span>, default: Duration) -> Result<Duration, SettingsError> {
+    let duration = span.map_or(default, |span| span.0);
+    if duration < Duration::from_millis(100) {
+        return Err(invalid(name, Span(duration), "must be 100ms or longer, for example 15s"));
+    }
+    Ok(duration)
 }
 
 fn within<T: PartialOrd + fmt::Display>(name: &'static str, value: T, min: T, max: T) -> Result<T, SettingsError> {

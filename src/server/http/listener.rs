@@ -1,5 +1,6 @@
 //! Accepts connections and serves them, HTTP/1.1 and cleartext HTTP/2 by prior knowledge, until the drain.
 
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -14,15 +15,17 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::drain::Drain;
+use super::stall::StallGuard;
 use crate::wire::problem::MEDIA_TYPE;
 
 /// A client that has not sent its headers by then is disconnected.
@@ -47,11 +50,21 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
 /// The answer to a connection above the limit, given without a look at its request.
 const REFUSAL: &str = r#"{"status":503,"title":"Too many connections","detail":"The server has as many connections as it may. Try again in some seconds."}"#;
 
+/// What a listener may hold and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConnectionLimits {
+    /// Most connections at once.
+    pub(super) connections: usize,
+    /// How long a client may take nothing while data waits for it.
+    pub(super) stall: Duration,
+}
+
 /// Serves the router until the drain begins, then waits for the connections to end, and answers how many
 /// had to be cut.
-pub(super) async fn serve(listener: TcpListener, router: Router, max_connections: usize, drain: Arc<Drain>) -> usize {
-    let permits = Arc::new(Semaphore::new(max_connections));
+pub(super) async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, drain: Arc<Drain>) -> usize {
+    let permits = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
+    let mut full = false;
     let mut draining = pin!(drain.begun());
     loop {
         let accepted = tokio::select! {
@@ -67,10 +80,18 @@ pub(super) async fn serve(listener: TcpListener, router: Router, max_connections
         };
         match permits.clone().try_acquire_owned() {
             Ok(permit) => {
-                connections.spawn(connection(stream, peer, router.clone(), drain.clone(), permit));
+                full = false;
+                let served = connection(prepare(stream, limits.stall), peer, router.clone(), drain.clone());
+                connections.spawn(async move {
+                    served.await;
+                    drop(permit);
+                });
             }
             Err(_) => {
-                warn!(%peer, max_connections, "a connection was turned away: there are as many as --max-connections allows");
+                // Once for a whole crowd: a flood of connections must not become a flood of log lines.
+                if !std::mem::replace(&mut full, true) {
+                    warn!(limit = limits.connections, "connections are turned away: raise --max-connections for more");
+                }
                 connections.spawn(timeout(REFUSAL_TIMEOUT, refuse(stream)));
             }
         }
@@ -83,17 +104,18 @@ pub(super) async fn serve(listener: TcpListener, router: Router, max_connections
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    drain: Arc<Drain>,
-    _permit: OwnedSemaphorePermit,
-) {
+fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
     // An event must leave at once, not wait for the acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "TCP_NODELAY could not be set");
+    let nodelay = stream.set_nodelay(true);
+    // A client that has vanished acknowledges nothing: the system gives up on it by itself.
+    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
+    if let Err(error) = nodelay.and(vanished) {
+        debug!(%error, "a socket's options could not be set");
     }
+    StallGuard::new(stream, stall)
+}
+
+async fn connection(stream: StallGuard, peer: SocketAddr, router: Router, drain: Arc<Drain>) {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request.map(Body::new))
@@ -109,9 +131,17 @@ async fn connection(
             served.await
         }
     };
-    if let Err(error) = ended {
-        debug!(%peer, error, "a connection ended with an error");
+    let Err(error) = ended else { return };
+    match stall_of(&*error) {
+        Some(stall) => info!(%peer, reason = %stall, "a connection was cut"),
+        None => debug!(%peer, error, "a connection ended with an error"),
     }
+}
+
+/// The stall that ended a connection, wherever hyper has put it.
+fn stall_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
+    let mut causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref().filter(|error: &&io::Error| error.kind() == io::ErrorKind::TimedOut))
 }
 
 async fn refuse(mut stream: TcpStream) {

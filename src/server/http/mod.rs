@@ -13,6 +13,7 @@ mod ping;
 mod publish;
 mod root;
 mod site;
+mod stall;
 mod streams;
 mod submission;
 mod trace;
@@ -36,6 +37,7 @@ use crate::ui::Assets;
 use drain::Drain;
 use error::ApiError;
 use limits::PublishLimit;
+use listener::ConnectionLimits;
 
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -90,7 +92,8 @@ pub(super) async fn serve(
         shutdown.await;
         begin.begin();
     });
-    listener::serve(listener, router, settings.max_connections, drain).await
+    let limits = ConnectionLimits { connections: settings.max_connections, stall: settings.stall_timeout };
+    listener::serve(listener, router, limits, drain).await
 }
 
 /// The table of contents.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use http_body::Frame;
 use rand::Rng;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -39,7 +39,8 @@ where
     S: Stream<Item = Bytes> + Send + Unpin + 'static,
 {
     let body = match *method {
-        Method::HEAD => Body::empty(),
+        // A body of unknown length, so that no `Content-Length: 0` is told for a stream.
+        Method::HEAD => Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()),
         _ => Body::new(Outlet::open(name, frames, heartbeat, drain)),
     };
     (headers(), body).into_response()
@@ -158,7 +159,6 @@ impl<S> Drop for Outlet<S> {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
     use http_body_util::BodyExt;
 
     use super::*;
