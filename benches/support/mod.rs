@@ -1,0 +1,174 @@
+//! What the load runs share: a server of its own for each, raw listeners, and what a process has cost.
+
+#![allow(dead_code, reason = "each bench uses what it needs")]
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+/// How long a round may take before something is wrong.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The value of a flag on the command line, or its default.
+pub fn arg<T: FromStr>(name: &str, default: T) -> T {
+    let value = std::env::args().skip_while(|a| a != name).nth(1);
+    value.and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// A tidings server in a process of its own, on a free port, with a data folder that goes with it.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    data: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts it with these flags and waits until it listens.
+    pub fn start(flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a temporary folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data.path())
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().expect("its output")).read_line(&mut first).expect("its first line");
+        let address = first.trim().rsplit("http://").next().unwrap_or_default().parse();
+        Self { child, address: address.expect("an address in its first line"), data }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Keeps a process and its threads on one core, where `taskset` is there to do it.
+pub fn pin_to(pid: u32, core: usize) {
+    let pinned = Command::new("taskset").args(["-acp", &core.to_string(), &pid.to_string()]).output();
+    if !pinned.is_ok_and(|output| output.status.success()) {
+        println!("  (process {pid} could not be kept on core {core}: figures vary more)");
+    }
+}
+
+/// The CPU time a process has used, all its threads together.
+pub fn cpu_time(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("Linux's /proc");
+    let nanoseconds = tasks.flatten().filter_map(|task| {
+        let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        stat.split(' ').next()?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(nanoseconds.sum())
+}
+
+/// A process's resident memory, in bytes.
+pub fn resident(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux's /proc");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let kib: usize = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+    kib * 1024
+}
+
+/// Open connections that are only read from.
+pub struct Listeners {
+    streams: Vec<Listener>,
+}
+
+struct Listener {
+    stream: TcpStream,
+    bytes: usize,
+    events: usize,
+    last: u8,
+}
+
+impl Listeners {
+    /// Plain connections.
+    pub fn connect(address: SocketAddr, count: usize) -> Self {
+        let connect = || {
+            let stream = TcpStream::connect(address).expect("the server listens");
+            Listener { stream, bytes: 0, events: 0, last: 0 }
+        };
+        let streams: Vec<_> = std::iter::repeat_with(connect).take(count).collect();
+        for listener in &streams {
+            listener.stream.set_nonblocking(true).expect("a non-blocking socket");
+        }
+        Self { streams }
+    }
+
+    /// Event streams of this path, each open and past its first comment.
+    pub fn open(address: SocketAddr, path: &str, count: usize) -> Self {
+        let mut listeners = Self::connect(address, count);
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
+        for listener in &mut listeners.streams {
+            listener.stream.write_all(request.as_bytes()).expect("a request");
+        }
+        listeners.wait_for_events(1);
+        listeners
+    }
+
+    /// Waits until each has that many more events, and answers how many bytes all got together.
+    pub fn wait_for_events(&mut self, count: usize) -> usize {
+        self.wait(|listener| listener.events >= count)
+    }
+
+    /// Waits until all together have that many more bytes.
+    pub fn wait_for_bytes(&mut self, expected: usize) -> usize {
+        let each = expected / self.streams.len();
+        self.wait(|listener| listener.bytes >= each)
+    }
+
+    fn wait(&mut self, done: impl Fn(&Listener) -> bool) -> usize {
+        let start = Instant::now();
+        let mut waiting: Vec<&mut Listener> = self.streams.iter_mut().collect();
+        for listener in &mut waiting {
+            listener.bytes = 0;
+            listener.events = 0;
+        }
+        let mut bytes = 0;
+        while !waiting.is_empty() {
+            assert!(start.elapsed() < PATIENCE, "{} listeners still wait", waiting.len());
+            waiting.retain_mut(|listener| {
+                listener.read();
+                let done = done(listener);
+                bytes += if done { listener.bytes } else { 0 };
+                !done
+            });
+            thread::yield_now();
+        }
+        bytes
+    }
+}
+
+impl Listener {
+    fn read(&mut self) {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => panic!("the server ended a stream"),
+            Ok(n) => {
+                self.bytes += n;
+                for &byte in &buffer[..n] {
+                    // Events and comments end with two LF; headers and chunks have CR LF.
+                    self.events += usize::from(byte == b'\n' && self.last == b'\n');
+                    self.last = byte;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("a stream failed: {error}"),
+        }
+    }
+}
