@@ -17,7 +17,7 @@ mod tests;
 
 pub use burst::{Burst, Entry, What};
 pub use cards::{Card, Kept, MOST_CARDS};
-pub use demo::{Demo, Tap, Ticked};
+pub use demo::{Demo, SHOWN, Tap, Ticked};
 pub use line::{Answer, Heard, Line, Moment, Phase};
 
 use crate::wire::event::{CLOSE, GAP};

@@ -4,10 +4,15 @@
 //! is in [`feed`], a plain struct that knows neither signals nor a browser; `watch` carries out what
 //! the feed decides, with the browser's streams and timers from `browser`.
 
+mod browser;
+pub mod desk;
 pub mod feed;
 mod page_data;
 pub mod pages;
+pub mod panels;
+pub mod parts;
 pub mod shell;
+mod words;
 
 pub use page_data::{Assets, PageData, Refused};
 pub use pages::home::App;

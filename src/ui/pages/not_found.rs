@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use crate::ui::parts::mark::Mark;
 use crate::wire::paths;
 
 /// The page for an unknown address. It is never hydrated: it needs no script.
@@ -11,10 +12,16 @@ pub fn NotFound(
     path: String,
 ) -> impl IntoView {
     view! {
-        <main id="content">
-            <h1>"Nothing at this address"</h1>
-            <p><code>{path}</code>" is not an address of this server."</p>
-            <p><a href=paths::ROOT>"To the page"</a></p>
-        </main>
+        <div class="page">
+            <header class="masthead">
+                <a class="wordmark" href=paths::ROOT><Mark/><span>"tidings"</span></a>
+            </header>
+            <main id="content" class="nowhere">
+                <p class="nowhere-status">"404"</p>
+                <h1>"No tidings from here."</h1>
+                <p><code>{path}</code>" is not an address of this server."</p>
+                <p><a class="button-main" href=paths::ROOT>"To the page"</a></p>
+            </main>
+        </div>
     }
 }

@@ -1,0 +1,78 @@
+//! A message and its burst.
+
+use leptos::prelude::*;
+
+use crate::ui::desk::{Desk, Row};
+use crate::ui::feed::{Burst, Phase};
+use crate::ui::parts::time::Time;
+use crate::ui::parts::track::Track;
+use crate::ui::parts::wire_log::WireLog;
+use crate::ui::words::{burst_status, phase_name, short_id};
+
+/// A text above this size or number of lines scrolls within its card, and the keyboard has to reach it.
+const LONG_TEXT: usize = 600;
+const MANY_LINES: usize = 12;
+
+/// A card.
+#[component]
+pub fn Card(
+    /// The message and its signals.
+    row: Row,
+    /// Scheme, host and port of this server, for the `curl` line.
+    origin: String,
+) -> impl IntoView {
+    let desk = expect_context::<Desk>();
+    let message = row.message.clone();
+    let burst = RwSignal::from(row.burst.clone());
+    let own = RwSignal::from(row.own.clone());
+    let text_id = format!("t-{}", message.id);
+    let long = message.message.len() > LONG_TEXT || message.message.lines().count() > MANY_LINES;
+    let key = row.key();
+    let act = move |_| {
+        let tried = burst.with_untracked(|burst| matches!(burst.line.phase, Phase::Lost { .. } | Phase::Refused(_)));
+        desk.act(|feed, at| if tried { feed.retry(&key, at) } else { feed.watch(&key, at) });
+    };
+    let label = Memo::new(move |_| burst.with(action));
+    view! {
+        <li
+            class="card"
+            class:card-fresh=row.fresh
+            id=format!("m-{}", message.id)
+            data-phase=move || burst.with(|burst| phase_name(&burst.line.phase))
+        >
+            <div class="card-head">
+                <Time at=message.published_at alive=desk.alive/>
+                <code class="card-id">{short_id(&message.id).to_owned()}</code>
+                <span class="card-own" hidden=move || !own.get()>"from this tab"</span>
+            </div>
+            <p class="card-text" id=text_id.clone() tabindex=long.then_some("0")>{message.message.clone()}</p>
+            <Track burst/>
+            <div class="card-state">
+                <span class="card-status">{move || burst.with(burst_status)}</span>
+                <button
+                    type="button"
+                    class="button-small needs-life"
+                    aria-describedby=text_id
+                    aria-disabled=move || label.get().is_none().to_string()
+                    on:click=act
+                >
+                    {move || label.get().unwrap_or("Watching")}
+                </button>
+            </div>
+            <WireLog burst curl=format!("curl -N '{origin}{}'", message.stream)/>
+        </li>
+    }
+}
+
+/// What can be done about a burst; `None` while it goes on by itself.
+///
+/// The button stays where it is all the time, or the keyboard would lose its place.
+fn action(burst: &Burst) -> Option<&'static str> {
+    match burst.line.phase {
+        Phase::Rest => Some("Watch its burst"),
+        Phase::Closed => Some("Watch again"),
+        Phase::Lost { .. } => Some("Retry now"),
+        Phase::Refused(_) => Some("Try again"),
+        Phase::Queued | Phase::Connecting | Phase::Open | Phase::Asking | Phase::Paused => None,
+    }
+}

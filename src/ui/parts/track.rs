@@ -1,0 +1,49 @@
+//! A burst's arrivals on their wire: one bead each, and the end.
+
+use leptos::prelude::*;
+
+use super::time::time_of_day;
+use crate::ui::feed::Burst;
+use crate::ui::words::ordinal;
+
+/// Beads that fit on a card; a longer burst shows only its last ones.
+const MOST_BEADS: usize = 8;
+
+/// The arrivals of a burst. Each bead has its place from the start, so nothing moves when it comes.
+#[component]
+pub fn Track(
+    /// The burst.
+    burst: RwSignal<Burst>,
+) -> impl IntoView {
+    let shown = Memo::new(move |_| {
+        let (of, arrived) = burst.with(|burst| (burst.arrivals.len(), burst.arrived()));
+        let first = arrived.saturating_sub(MOST_BEADS - 1).min(of.saturating_sub(MOST_BEADS));
+        (first, of.min(first + MOST_BEADS))
+    });
+    let beads = move || {
+        let (first, end) = shown.get();
+        let bead = |nth: usize| {
+            let came = Memo::new(move |_| burst.with(|burst| burst.arrivals.get(nth).copied().flatten()));
+            bead((nth + 1).to_string(), format!("{} arrival", ordinal(nth + 1)), came)
+        };
+        (first..end).map(bead).collect_view()
+    };
+    let closed = Memo::new(move |_| burst.with(|burst| burst.closed_at));
+    view! {
+        <ol class="track" role="list">
+            {beads}
+            {bead("end".to_owned(), "End".to_owned(), closed)}
+        </ol>
+    }
+}
+
+fn bead(mark: String, name: String, came: Memo<Option<f64>>) -> impl IntoView {
+    let time = move || came.get().map_or_else(|| "not yet".to_owned(), time_of_day);
+    view! {
+        <li class="bead" data-came=move || came.get().is_some().to_string()>
+            <span class="bead-mark" aria-hidden="true">{mark}</span>
+            <span class="sr">{name}": "</span>
+            <span class="bead-time">{time}</span>
+        </li>
+    }
+}
