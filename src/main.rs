@@ -57,7 +57,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
     let listener = TcpListener::bind(&*settings.listen).await.map_err(|error| explain(&settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    greet(address, &settings).map_err(|error| error.to_string())?;
+    let _ = greet(address, &settings);
     server::run(settings, listener, stop_signal()).await.map_err(|error| error.to_string())?;
     Ok(())
 }
