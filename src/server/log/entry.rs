@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-
+use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::{Topic, Update};
@@ -49,6 +48,8 @@ pub struct Entry {
     pub private: bool,
     /// When the log took it, to the millisecond.
     pub at: DateTime<Utc>,
+    /// When it has had its time; nobody gets it after that.
+    pub expires_at: Option<DateTime<Utc>>,
     /// The whole SSE event: shared bytes, handed to every reader as they are.
     pub frame: Bytes,
 }
@@ -66,11 +67,17 @@ impl Entry {
         Self {
             cursor,
             at,
+            expires_at: update.ttl.and_then(|ttl| at.checked_add_signed(TimeDelta::from_std(ttl).ok()?)),
             frame: Bytes::from(frame.to_string()),
             id,
             topics: update.topics.into(),
             private: update.private,
         }
+    }
+
+    /// Whether it has had its time.
+    pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
     }
 
     /// The update's data, read back from the frame: line ends have become LF, as every client sees them.

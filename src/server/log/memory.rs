@@ -1,77 +1,136 @@
 //! The log in memory: for throw-away servers and for tests. It survives nothing.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::mpsc;
 
+use super::seal::{KEY_BYTES, Seal};
 use super::{
-    AppendError, Bounds, Cursor, Entry, Log, Page, ReadError, TAIL_CAPACITY, Tail, Topic, TopicFilter, Update,
+    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Page, ReadError, Retention, TAIL_CAPACITY, Tail,
+    Topic, TopicFilter, Update,
 };
 
 /// How many entries one read looks at before it answers, wanted or not: it holds the lock meanwhile.
 const SCAN_LIMIT: usize = 4096;
+/// How often topics with an age limit of their own are looked at.
+const AGE_CHECK_EVERY: TimeDelta = TimeDelta::seconds(10);
 
-/// A log in memory that keeps the newest entries.
+/// A log in memory. Retention is applied whenever it is used.
 pub struct MemoryLog {
     state: Mutex<State>,
     tail: mpsc::Sender<Arc<Entry>>,
-    keep: usize,
+    seal: Seal,
+    clock: Clock,
 }
 
-/// Cursors are consecutive here, so an entry's index is its distance from the oldest.
 struct State {
-    entries: VecDeque<Arc<Entry>>,
+    entries: BTreeMap<Cursor, Arc<Entry>>,
     newest: Cursor,
-    ids: HashMap<Box<str>, VecDeque<Cursor>>,
-    topics: HashMap<Topic, VecDeque<Cursor>>,
+    bytes: u64,
+    retention: Retention,
+    /// The places of the entries whose publisher gave this id.
+    ids: HashMap<Box<str>, BTreeSet<Cursor>>,
+    topics: HashMap<Topic, TopicIndex>,
+    expiries: BTreeSet<(DateTime<Utc>, Cursor)>,
+    /// The newest entry that retention has removed, of the topics that have none any more.
+    forgotten: Cursor,
+    next_age_check: DateTime<Utc>,
+}
+
+#[derive(Default)]
+struct TopicIndex {
+    cursors: BTreeSet<Cursor>,
+    bytes: u64,
+    /// The newest of its entries that retention has removed.
+    removed: Cursor,
+    rule: Option<usize>,
 }
 
 impl MemoryLog {
     /// An empty log that keeps the newest `keep` entries, and its tail.
     pub fn open(keep: usize) -> (Arc<Self>, Tail) {
-        let (tail, reader) = mpsc::channel(TAIL_CAPACITY);
-        let state =
-            State { entries: VecDeque::new(), newest: Cursor::START, ids: HashMap::new(), topics: HashMap::new() };
-        (Arc::new(Self { state: Mutex::new(state), tail, keep: keep.max(1) }), reader)
+        let all = Limits { count: Some(keep.max(1) as u64), ..Limits::default() };
+        Self::with(Retention { all, topics: Vec::new() }, Arc::new(Utc::now))
     }
 
+    /// An empty log, and its tail.
+    pub fn with(retention: Retention, clock: Clock) -> (Arc<Self>, Tail) {
+        let (tail, reader) = mpsc::channel(TAIL_CAPACITY);
+        let state = State {
+            entries: BTreeMap::new(),
+            newest: Cursor::START,
+            bytes: 0,
+            retention,
+            ids: HashMap::new(),
+            topics: HashMap::new(),
+            expiries: BTreeSet::new(),
+            forgotten: Cursor::START,
+            next_age_check: DateTime::<Utc>::MIN_UTC,
+        };
+        let seal = Seal::new(&rand::random::<[u8; KEY_BYTES]>());
+        (Arc::new(Self { state: Mutex::new(state), tail, seal, clock }), reader)
+    }
+
+    /// The state, with what is due removed.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (self.clock)();
+        if state.next_age_check <= now {
+            state.next_age_check = now + AGE_CHECK_EVERY;
+            state.sweep_topics(now);
+        }
+        state.sweep_all(now);
+        state
     }
 }
 
 #[async_trait]
 impl Log for MemoryLog {
     async fn append(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
-        // The place in the tail comes first: under the lock nothing may wait, and the tail's order
-        // must be the log's.
-        let place = self.tail.reserve().await.map_err(|_| AppendError::Failed("the hub has stopped".into()))?;
-        let mut state = self.state();
-        let entry = Arc::new(Entry::new(state.newest.next(), Utc::now().trunc_subsecs(3), update));
-        state.push(entry.clone());
-        while state.entries.len() > self.keep {
-            state.pop_oldest();
+        let mut entries = self.append_all(vec![update]).await?;
+        entries.pop().ok_or_else(|| AppendError::Failed("it lost an update".into()))
+    }
+
+    async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        // The places in the tail come first: under the lock nothing may wait, and the tail's order must
+        // be the log's. More than it holds at all can't be had at once. Without a reader nobody listens,
+        // but the log goes on.
+        let mut appended = Vec::with_capacity(updates.len());
+        let mut updates = updates.into_iter();
+        while updates.len() > 0 {
+            let places = updates.len().min(TAIL_CAPACITY);
+            let mut places = self.tail.reserve_many(places).await.ok();
+            let mut state = self.state();
+            for mut update in updates.by_ref().take(TAIL_CAPACITY) {
+                let cursor = state.newest.next();
+                let given = update.id.is_some();
+                update.id = update.id.or_else(|| Field::parse(&self.seal.seal(cursor)).ok());
+                let now = (self.clock)();
+                let entry = Arc::new(Entry::new(cursor, now.trunc_subsecs(3), update));
+                state.push(entry.clone(), given, now);
+                if let Some(place) = places.as_mut().and_then(Iterator::next) {
+                    place.send(entry.clone());
+                }
+                appended.push(entry);
+            }
         }
-        place.send(entry.clone());
-        Ok(entry)
+        Ok(appended)
     }
 
     async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {
         let state = self.state();
-        let oldest = state.bounds().oldest;
-        let gap = cursor.next() < oldest;
-        let from = cursor.next().max(oldest);
+        let gap = state.has_lost(filter, cursor);
         Ok(match filter.exact() {
             Some(topics) => {
-                let mut cursors = BTreeMap::new();
+                let mut cursors = BTreeSet::new();
                 for index in topics.iter().filter_map(|topic| state.topics.get(topic)) {
-                    let start = index.partition_point(|&c| c < from);
-                    cursors.extend(index.range(start..).take(limit + 1).map(|&c| (c, ())));
+                    cursors.extend(index.cursors.range(cursor.next()..).take(limit + 1));
                 }
-                let entries: Vec<_> = cursors.keys().take(limit).filter_map(|&c| state.get(c).cloned()).collect();
+                let entries: Vec<_> =
+                    cursors.iter().take(limit).filter_map(|c| state.entries.get(c).cloned()).collect();
                 let more = cursors.len() > limit;
                 let next = match entries.last() {
                     Some(last) if more => last.cursor,
@@ -81,7 +140,7 @@ impl Log for MemoryLog {
             }
             None => {
                 let mut page = Page { entries: Vec::new(), next: state.newest.max(cursor), more: false, gap };
-                for (seen, entry) in state.entries.range(state.index(from)..).enumerate() {
+                for (seen, entry) in state.entries.range(cursor.next()..).map(|(_, entry)| entry).enumerate() {
                     if page.entries.len() == limit || seen == SCAN_LIMIT {
                         page.next = entry.cursor.previous();
                         page.more = true;
@@ -106,15 +165,14 @@ impl Log for MemoryLog {
         let end = cursor.unwrap_or(state.newest.next());
         Ok(match filter.exact() {
             Some(topics) => {
-                let mut cursors = BTreeMap::new();
+                let mut cursors = BTreeSet::new();
                 for index in topics.iter().filter_map(|topic| state.topics.get(topic)) {
-                    let end = index.partition_point(|&c| c < end);
-                    cursors.extend(index.range(..end).rev().take(limit).map(|&c| (c, ())));
+                    cursors.extend(index.cursors.range(..end).rev().take(limit));
                 }
-                cursors.keys().rev().take(limit).filter_map(|&c| state.get(c).cloned()).collect()
+                cursors.iter().rev().take(limit).filter_map(|c| state.entries.get(c).cloned()).collect()
             }
             None => {
-                let before = state.entries.range(..state.index(end)).rev();
+                let before = state.entries.range(..end).rev().map(|(_, entry)| entry);
                 let wanted = before.filter(|e| e.topics.iter().any(|topic| filter.wants(topic.as_str())));
                 wanted.take(limit).cloned().collect()
             }
@@ -123,60 +181,136 @@ impl Log for MemoryLog {
 
     async fn find(&self, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
         let state = self.state();
-        Ok(state.ids.get(id).and_then(|cursors| cursors.front()).and_then(|&c| state.get(c)).cloned())
+        let made = self.seal.open(id).and_then(|cursor| state.entries.get(&cursor)).filter(|entry| &*entry.id == id);
+        let given = || state.ids.get(id)?.first().and_then(|cursor| state.entries.get(cursor));
+        Ok(made.or_else(given).cloned())
+    }
+
+    async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError> {
+        match self.find(id).await? {
+            Some(entry) => Ok(Some(entry.cursor)),
+            None => Ok(self.seal.open(id).filter(|cursor| *cursor <= self.bounds().newest)),
+        }
     }
 
     fn bounds(&self) -> Bounds {
-        self.state().bounds()
+        let state = self.state();
+        let oldest = state.entries.first_key_value().map_or(state.newest.next(), |(cursor, _)| *cursor);
+        Bounds { oldest, newest: state.newest }
+    }
+
+    async fn sweep(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (self.clock)();
+        state.sweep_all(now);
+        state.sweep_topics(now);
     }
 }
 
 impl State {
-    fn bounds(&self) -> Bounds {
-        let oldest = self.entries.front().map_or(self.newest.next(), |entry| entry.cursor);
-        Bounds { oldest, newest: self.newest }
-    }
-
-    fn index(&self, cursor: Cursor) -> usize {
-        let distance = cursor.0.saturating_sub(self.bounds().oldest.0);
-        usize::try_from(distance).unwrap_or(usize::MAX).min(self.entries.len())
-    }
-
-    fn get(&self, cursor: Cursor) -> Option<&Arc<Entry>> {
-        self.entries.get(self.index(cursor)).filter(|entry| entry.cursor == cursor)
-    }
-
-    fn push(&mut self, entry: Arc<Entry>) {
-        self.newest = entry.cursor;
-        self.ids.entry(entry.id.clone()).or_default().push_back(entry.cursor);
-        for topic in &entry.topics {
-            let index = self.topics.entry(topic.clone()).or_default();
-            if index.back() != Some(&entry.cursor) {
-                index.push_back(entry.cursor);
+    /// Whether retention has removed entries after `cursor` that the filter would have wanted.
+    fn has_lost(&self, filter: &dyn TopicFilter, cursor: Cursor) -> bool {
+        let lost = |index: &TopicIndex| index.removed > cursor;
+        match filter.exact() {
+            Some(topics) => topics.iter().any(|topic| self.topics.get(topic).map_or(self.forgotten > cursor, lost)),
+            None => {
+                self.forgotten > cursor
+                    || self.topics.iter().any(|(topic, index)| lost(index) && filter.wants(topic.as_str()))
             }
         }
-        self.entries.push_back(entry);
     }
 
-    fn pop_oldest(&mut self) {
-        let Some(entry) = self.entries.pop_front() else { return };
-        forget(&mut self.ids, &*entry.id, entry.cursor);
+    fn push(&mut self, entry: Arc<Entry>, id_given: bool, now: DateTime<Utc>) {
+        self.newest = entry.cursor;
+        let bytes = size(&entry);
+        self.bytes += bytes;
+        if id_given {
+            self.ids.entry(entry.id.clone()).or_default().insert(entry.cursor);
+        }
+        if let Some(at) = entry.expires_at {
+            self.expiries.insert((at, entry.cursor));
+        }
         for topic in &entry.topics {
-            forget(&mut self.topics, topic.as_str(), entry.cursor);
+            // The topic may have been known once, so it has lost what any forgotten topic has.
+            let index = self.topics.entry(topic.clone()).or_insert_with(|| TopicIndex {
+                removed: self.forgotten,
+                rule: self.retention.of_topic(topic.as_str()),
+                ..TopicIndex::default()
+            });
+            if index.cursors.insert(entry.cursor) {
+                index.bytes += bytes;
+            }
+        }
+        self.entries.insert(entry.cursor, entry.clone());
+        for topic in &entry.topics {
+            self.sweep_topic(topic, now);
+        }
+        self.sweep_all(now);
+    }
+
+    fn sweep_all(&mut self, now: DateTime<Utc>) {
+        while let Some(&(at, cursor)) = self.expiries.first()
+            && at <= now
+        {
+            self.remove(cursor, false);
+        }
+        let limits = self.retention.all;
+        let horizon = limits.horizon(now);
+        while let Some((&cursor, oldest)) = self.entries.first_key_value()
+            && (limits.exceeded_by(self.entries.len() as u64, self.bytes) || horizon.is_some_and(|at| oldest.at < at))
+        {
+            self.remove(cursor, true);
+        }
+    }
+
+    fn sweep_topics(&mut self, now: DateTime<Utc>) {
+        let ruled: Vec<_> =
+            self.topics.iter().filter(|(_, index)| index.rule.is_some()).map(|(topic, _)| topic.clone()).collect();
+        for topic in &ruled {
+            self.sweep_topic(topic, now);
+        }
+    }
+
+    fn sweep_topic(&mut self, topic: &Topic, now: DateTime<Utc>) {
+        while let Some(index) = self.topics.get(topic)
+            && let Some(limits) = index.rule.map(|rule| self.retention.topics[rule].limits)
+            && let Some(&oldest) = index.cursors.first()
+            && (limits.exceeded_by(index.cursors.len() as u64, index.bytes)
+                || limits.horizon(now).is_some_and(|at| self.entries.get(&oldest).is_some_and(|entry| entry.at < at)))
+        {
+            self.remove(oldest, true);
+        }
+    }
+
+    fn remove(&mut self, cursor: Cursor, is_lost: bool) {
+        let Some(entry) = self.entries.remove(&cursor) else { return };
+        let bytes = size(&entry);
+        self.bytes -= bytes;
+        if let Some(at) = entry.expires_at {
+            self.expiries.remove(&(at, cursor));
+        }
+        if let Some(cursors) = self.ids.get_mut(&*entry.id) {
+            cursors.remove(&cursor);
+            if cursors.is_empty() {
+                self.ids.remove(&*entry.id);
+            }
+        }
+        for topic in &entry.topics {
+            let Some(index) = self.topics.get_mut(topic) else { continue };
+            if index.cursors.remove(&cursor) {
+                index.bytes -= bytes;
+            }
+            if is_lost {
+                index.removed = index.removed.max(cursor);
+            }
+            if index.cursors.is_empty() {
+                self.forgotten = self.forgotten.max(index.removed);
+                self.topics.remove(topic);
+            }
         }
     }
 }
 
-fn forget<K, Q>(index: &mut HashMap<K, VecDeque<Cursor>>, key: &Q, cursor: Cursor)
-where
-    K: std::borrow::Borrow<Q> + Eq + std::hash::Hash,
-    Q: Eq + std::hash::Hash + ?Sized,
-{
-    let Some(cursors) = index.get_mut(key) else { return };
-    if cursors.front() == Some(&cursor) {
-        cursors.pop_front();
-    }
-    if cursors.is_empty() {
-        index.remove(key);
-    }
+fn size(entry: &Entry) -> u64 {
+    (entry.frame.len() + entry.topics.iter().map(|topic| topic.as_str().len()).sum::<usize>()) as u64
 }

@@ -3,8 +3,11 @@
 //! The log gives every update one place, a [`Cursor`], in one hub-wide order. It knows no HTTP and no
 //! subscriber: the hub reads from it and follows its tail.
 
+mod disk;
 mod entry;
 mod memory;
+mod options;
+mod seal;
 mod update;
 
 use std::sync::Arc;
@@ -13,8 +16,10 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+pub use disk::DiskLog;
 pub use entry::{Cursor, Entry};
 pub use memory::MemoryLog;
+pub use options::{Clock, Durability, Limits, LogOptions, OpenError, Retention, Storage, TopicLimits, TopicPattern};
 pub use update::{Field, FieldError, Topic, Update};
 
 /// The ordered, durable record of updates.
@@ -25,6 +30,10 @@ pub trait Log: Send + Sync + 'static {
     /// Appends an update and answers its entry once it is durable. Concurrent appends keep the order
     /// in which they are answered and share the work that makes them durable.
     async fn append(&self, update: Update) -> Result<Arc<Entry>, AppendError>;
+
+    /// Appends updates one after the other, all or none, and answers when they are durable: one flush
+    /// serves them all.
+    async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError>;
 
     /// The next entries after `cursor` that the filter wants, oldest first, at most `limit`.
     async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError>;
@@ -40,8 +49,15 @@ pub trait Log: Send + Sync + 'static {
     /// The earliest kept entry with this id, found by index.
     async fn find(&self, id: &str) -> Result<Option<Arc<Entry>>, ReadError>;
 
+    /// The place to read on from for a client that has seen this id: that of [`Log::find`]'s entry. An id
+    /// that the log has made leads there even when its entry is no longer kept.
+    async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError>;
+
     /// What the log holds now.
     fn bounds(&self) -> Bounds;
+
+    /// Applies retention now and waits for it, instead of soon and in the background.
+    async fn sweep(&self);
 }
 
 /// New entries in order, each after it is durable. A backend gives it when it is opened, to its one
@@ -50,6 +66,21 @@ pub type Tail = mpsc::Receiver<Arc<Entry>>;
 
 /// How many entries may wait for the reader of the tail before appends wait for it.
 const TAIL_CAPACITY: usize = 1024;
+
+/// Opens a log; gives its tail too.
+pub fn open(options: LogOptions) -> Result<(Arc<dyn Log>, Tail), OpenError> {
+    let LogOptions { storage, durability, retention, clock } = options;
+    Ok(match storage {
+        Storage::Memory => {
+            let (log, tail) = MemoryLog::with(retention, clock);
+            (log, tail)
+        }
+        Storage::Disk { folder } => {
+            let (log, tail) = DiskLog::open(&folder, durability, retention, clock)?;
+            (Arc::new(log), tail)
+        }
+    })
+}
 
 /// Which topics a reader wants.
 pub trait TopicFilter: Send + Sync {
@@ -69,7 +100,14 @@ pub struct Page {
     pub next: Cursor,
     /// Whether there may be more.
     pub more: bool,
-    /// Whether entries after the cursor that was asked for have been removed by retention.
+    /// Whether retention has removed entries after the cursor that was asked for which the filter would
+    /// have wanted.
+    ///
+    /// It is never false when something was lost. Entries that had had their time, as their publisher
+    /// said, are not lost. It is exact for a topic that has had an entry all along; one that had none for
+    /// a while has been forgotten and can't be told from one that never was: for these it is true if
+    /// any topic has lost its last entry to retention after the cursor. Only the first page of a
+    /// reader tells: the later ones begin behind the gap.
     pub gap: bool,
 }
 
@@ -83,7 +121,7 @@ pub struct Bounds {
 }
 
 /// Why an update was not appended. Nothing of it is kept.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// There is no room to make it durable.
     #[error("the log is full: {0}")]

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -21,6 +22,8 @@ pub struct Update {
     pub retry: Option<u64>,
     /// Whether only authorized subscribers may have it.
     pub private: bool,
+    /// How long it is worth having; `None` is as long as the log keeps it.
+    pub ttl: Option<Duration>,
 }
 
 /// A string that addresses updates, often a URL. It has no control and no format characters.

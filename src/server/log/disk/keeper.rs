@@ -1,0 +1,256 @@
+//! The one that keeps the archive: puts in what the journal holds, takes out what retention lets go, in
+//! small transactions, and opens the file again after a failure. It never holds publishing up, unless
+//! the journal is full.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use super::Shared;
+use super::archive::{self, Changes, Failure, Outcome};
+use super::retention::{Due, Sweep};
+use super::schema::{TopicRow, Totals};
+use crate::server::log::{AppendError, Retention, Topic};
+
+/// How long an entry waits in the journal at most before it is put into the archive.
+const EVERY: Duration = Duration::from_secs(1);
+/// How many bytes of frames one transaction puts in.
+const STEP_BYTES: usize = 8 << 20;
+/// How many entries one transaction takes out.
+const STEP_REMOVALS: usize = 2000;
+/// How much room there must be after a failure, beyond what is waiting, before the archive is tried again.
+const ROOM_BYTES: usize = 1 << 20;
+
+/// What the others tell the keeper.
+#[derive(Default)]
+pub(super) struct Bell {
+    signals: Mutex<Signals>,
+    rung: Condvar,
+}
+
+#[derive(Default)]
+struct Signals {
+    wake: bool,
+    close: bool,
+    sweeps: Vec<oneshot::Sender<()>>,
+}
+
+impl Bell {
+    /// There is enough to put in.
+    pub(super) fn wake(&self) {
+        self.ring(|signals| signals.wake = true);
+    }
+
+    /// Put everything in and take out what is due, then answer.
+    pub(super) fn sweep(&self, done: oneshot::Sender<()>) {
+        self.ring(|signals| signals.sweeps.push(done));
+    }
+
+    /// Put everything in and end.
+    pub(super) fn close(&self) {
+        self.ring(|signals| signals.close = true);
+    }
+
+    fn ring(&self, change: impl FnOnce(&mut Signals)) {
+        change(&mut self.signals());
+        self.rung.notify_one();
+    }
+
+    fn wait(&self, timeout: Duration) -> Signals {
+        let quiet = |signals: &mut Signals| !(signals.wake || signals.close) && signals.sweeps.is_empty();
+        let waited = self.rung.wait_timeout_while(self.signals(), timeout, quiet);
+        let (mut signals, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let close = signals.close;
+        std::mem::replace(&mut *signals, Signals { close, ..Signals::default() })
+    }
+
+    fn signals(&self) -> MutexGuard<'_, Signals> {
+        self.signals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    folder: PathBuf,
+    retention: Retention,
+    totals: Totals,
+    due: Due,
+    /// Topics with limits of their own, and which ones.
+    ruled: HashMap<u64, usize>,
+    /// Those of them that are to be held against their limits.
+    checks: VecDeque<u64>,
+    next_age_check: Instant,
+    in_trouble: bool,
+}
+
+impl Keeper {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        folder: PathBuf,
+        retention: Retention,
+        totals: Totals,
+        topics: &[(u64, TopicRow)],
+    ) -> Self {
+        let ruled: HashMap<_, _> =
+            topics.iter().filter_map(|(number, row)| Some((*number, retention.of_topic(&row.name)?))).collect();
+        // The limits may be others than the last time.
+        let checks = ruled.keys().copied().collect();
+        Self {
+            shared,
+            folder,
+            retention,
+            totals,
+            due: Due::at_once(),
+            ruled,
+            checks,
+            next_age_check: Instant::now(),
+            in_trouble: false,
+        }
+    }
+
+    /// Serves until the log is closed.
+    pub(super) fn run(mut self) {
+        let mut closing = false;
+        while !closing {
+            let signals = self.shared.bell.wait(EVERY);
+            closing = signals.close;
+            if !signals.sweeps.is_empty() || closing {
+                self.next_age_check = Instant::now();
+            }
+            while self.advance() {}
+            for done in signals.sweeps {
+                let _ = done.send(());
+            }
+        }
+        // Readers that are still under way get an error rather than a file that is no longer locked.
+        *self.shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// One transaction, if one is due; whether the next one is due at once.
+    fn advance(&mut self) -> bool {
+        if self.in_trouble
+            && let Err(error) = self.find_room()
+        {
+            if !super::is_full(&error) {
+                warn!(%error, "the log's folder can't be written");
+            }
+            return false;
+        }
+        match self.step() {
+            Ok(more) => {
+                if self.in_trouble {
+                    info!("the log takes updates again");
+                    self.in_trouble = false;
+                    self.shared.set_trouble(None);
+                }
+                more
+            }
+            Err(failure) => {
+                self.fail(&failure);
+                false
+            }
+        }
+    }
+
+    fn step(&mut self) -> Result<bool, Failure> {
+        let pending = self.shared.recent().oldest_bytes(STEP_BYTES);
+        let now = (self.shared.clock)();
+        if Instant::now() >= self.next_age_check {
+            self.next_age_check = Instant::now() + super::retention::AGE_CHECK_EVERY;
+            let ages = self.ruled.iter().filter(|(_, rule)| self.retention.topics[**rule].limits.age.is_some());
+            self.checks.extend(ages.map(|(number, _)| *number));
+        }
+        let due = self.due.is_now(&self.totals, &self.retention.all, now) || !self.checks.is_empty();
+        if pending.is_empty() && !due && !self.in_trouble {
+            return Ok(false);
+        }
+
+        let shared = self.shared.clone();
+        let open = shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = open.as_ref().ok_or(Failure(redb::Error::DatabaseClosed))?;
+        let txn = archive::begin(database)?;
+        let mut changes = Changes::begin(&txn, &shared.seal, self.totals)?;
+        for entry in &pending {
+            changes.put(entry)?;
+        }
+        for (number, name) in &changes.new_topics {
+            if let Some(rule) = self.retention.of_topic(name) {
+                self.ruled.insert(*number, rule);
+            }
+        }
+        if !self.ruled.is_empty() {
+            self.checks.extend(changes.touched().filter(|number| self.ruled.contains_key(number)));
+        }
+        let sweep = Sweep { retention: &self.retention, ruled: &self.ruled, now };
+        let more = sweep.run(&mut changes, &mut self.checks, STEP_REMOVALS)?;
+        let due = Due::of(&changes.tables)?;
+        let oldest = changes.tables.oldest()?;
+        let Outcome { totals, new_topics, forgotten_topics } = changes.finish()?;
+        let new_topics = new_topics.iter().filter_map(|(number, name)| Some((*number, Topic::parse(name).ok()?)));
+        // Before the commit: whoever sees a topic's entries must be able to find the topic.
+        self.shared.names.insert(new_topics);
+        txn.commit()?;
+
+        self.shared.names.remove(&forgotten_topics);
+        for number in &forgotten_topics {
+            self.ruled.remove(number);
+        }
+        (self.totals, self.due) = (totals, due);
+        let waiting = {
+            let mut recent = self.shared.recent();
+            recent.forget_until(totals.newest);
+            recent.oldest = oldest.unwrap_or(totals.newest.next());
+            recent.bytes
+        };
+        self.shared.archive_moved.notify_one();
+        Ok(more || waiting >= super::ARCHIVE_BYTES || !pending.is_empty() && waiting > 0)
+    }
+
+    /// After a failed transaction redb takes no other one, and reads may fail too: the file must be
+    /// opened again. What was to be put in is still in the journal.
+    fn fail(&mut self, failure: &Failure) {
+        let trouble = if failure.is_full() {
+            if !self.in_trouble {
+                error!(error = %failure, "no room for the log: publishes are refused until there is some");
+            }
+            AppendError::Full(failure.to_string())
+        } else {
+            error!(error = %failure, "the log could not be written: publishes are refused until it can be");
+            AppendError::Failed(failure.to_string())
+        };
+        self.in_trouble = true;
+        // What was taken from them has been undone.
+        self.checks = self.ruled.keys().copied().collect();
+        self.shared.set_trouble(Some(trouble));
+        // The writer may be waiting for room in the journal.
+        self.shared.archive_moved.notify_one();
+        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        // The old one first: it holds the lock of the file.
+        *database = None;
+        match archive::open_database(&self.folder.join(archive::FILE)) {
+            Ok(opened) => *database = Some(opened),
+            Err(error) => error!(%error, "the log could not be opened again: trying on"),
+        }
+    }
+
+    /// Tries whether there is room, with a file that may fail without harm, and that there is a database.
+    fn find_room(&mut self) -> io::Result<()> {
+        let bytes = ROOM_BYTES + 2 * self.shared.recent().bytes.min(STEP_BYTES);
+        let path = self.folder.join("room");
+        let tried = std::fs::File::create(&path)
+            .and_then(|mut file| file.write_all(&vec![0; bytes]).and_then(|()| file.sync_data()));
+        std::fs::remove_file(&path)?;
+        tried?;
+        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        if database.is_none() {
+            let opened = archive::open_database(&self.folder.join(archive::FILE)).map_err(io::Error::other)?;
+            *database = Some(opened);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! The log on disk.
+//!
+//! Two things hold it. The *journal* takes each batch of new entries with one write and one flush: with
+//! that they are durable, acknowledged and delivered. The *archive*, a redb file, takes them over in the
+//! background within about a second, with its indexes, and lets go what retention says; until it has
+//! them they are in memory too, so every read sees all of them. Three parties, each in its own file:
+//!
+//! * `writer`: gives entries their order, flushes the journal, tells the tail and the publishers;
+//! * `keeper`: all writing to the archive; opens it again after a failure;
+//! * `read`: pages from memory or through a snapshot of the archive, on threads that may wait.
+//!
+//! A folder holds `log.redb`, `journal-0` and `journal-1`, and belongs to one process at a time.
+
+mod archive;
+mod codec;
+mod journal;
+mod keeper;
+mod names;
+mod read;
+mod recent;
+mod retention;
+mod schema;
+mod snapshot;
+mod writer;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use redb::Database;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::seal::Seal;
+use super::{
+    AppendError, Bounds, Clock, Cursor, Durability, Entry, Log, OpenError, Page, ReadError, Retention, TAIL_CAPACITY,
+    Tail, Topic, TopicFilter, Update,
+};
+use journal::Journal;
+use keeper::{Bell, Keeper};
+use names::Names;
+use recent::Recent;
+use writer::{Submission, Writer};
+
+/// With so many bytes of frames waiting the archive takes them over at once.
+const ARCHIVE_BYTES: usize = 4 << 20;
+/// With so many entries waiting the archive takes them over at once.
+const ARCHIVE_ENTRIES: u64 = 16 * 1024;
+
+/// A log on disk. Dropping it puts everything into the archive, closes it and waits for that.
+pub struct DiskLog {
+    shared: Arc<Shared>,
+    submissions: Option<mpsc::Sender<Submission>>,
+    closing: CancellationToken,
+    writer: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+/// What writer, keeper and readers share.
+struct Shared {
+    seal: Seal,
+    clock: Clock,
+    recent: Mutex<Recent>,
+    names: Names,
+    /// `None` while it is being opened again, and once the log is closed.
+    database: RwLock<Option<Database>>,
+    trouble: Mutex<Option<AppendError>>,
+    /// Told when the journal may have room again; the writer alone waits for it.
+    archive_moved: Notify,
+    bell: Bell,
+}
+
+impl DiskLog {
+    /// Opens the log in a folder, and makes it where there is none; gives its tail too.
+    pub fn open(
+        folder: &Path,
+        durability: Durability,
+        retention: Retention,
+        clock: Clock,
+    ) -> Result<(Self, Tail), OpenError> {
+        std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
+        let opened = archive::open(folder.join(archive::FILE))?;
+        let (journal, recovered) = Journal::open(folder, durability, opened.totals.newest)?;
+        if !recovered.is_empty() {
+            info!(updates = recovered.len(), "taken over from the journal: the log was not closed cleanly");
+        }
+        let recent = Recent::new(opened.totals.newest, opened.oldest, recovered);
+        let newest = recent.newest();
+        let names = Names::default();
+        names.insert(opened.topics.iter().filter_map(|(number, row)| Some((*number, Topic::parse(&row.name).ok()?))));
+        let shared = Arc::new(Shared {
+            seal: Seal::new(&opened.key),
+            clock,
+            recent: Mutex::new(recent),
+            names,
+            database: RwLock::new(Some(opened.database)),
+            trouble: Mutex::new(None),
+            archive_moved: Notify::new(),
+            bell: Bell::default(),
+        });
+
+        let closing = CancellationToken::new();
+        let (tail, tail_reader) = mpsc::channel(TAIL_CAPACITY);
+        let (submissions, queue) = mpsc::channel(writer::QUEUE);
+        let writer = Writer { shared: shared.clone(), journal, newest, tail, closing: closing.clone(), broken: None };
+        let keeper = Keeper::new(shared.clone(), folder.into(), retention, opened.totals, &opened.topics);
+        let failed = |error| unusable(folder, error);
+        // The writer waits for queues and for room, never for sockets or time: no driver is needed.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
+        let writer = std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || runtime.block_on(writer.run(queue)))
+            .map_err(failed)?;
+        let keeper =
+            std::thread::Builder::new().name("log-keeper".into()).spawn(move || keeper.run()).map_err(failed)?;
+        let log = Self { shared, submissions: Some(submissions), closing, writer: Some(writer), keeper: Some(keeper) };
+        Ok((log, tail_reader))
+    }
+
+    /// Appends updates as [`Log::append_all`] does, as if they had been taken at another time.
+    pub(super) async fn append_at(
+        &self,
+        updates: Vec<Update>,
+        at: Option<DateTime<Utc>>,
+    ) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let closed = || AppendError::Failed("it has been closed".into());
+        let (reply, answer) = oneshot::channel();
+        let submissions = self.submissions.as_ref().ok_or_else(closed)?;
+        submissions.send(Submission { updates, at, reply }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+}
+
+#[async_trait]
+impl Log for DiskLog {
+    async fn append(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
+        let entries = self.append_at(vec![update], None).await?;
+        entries.into_iter().next().ok_or_else(|| AppendError::Failed("it lost an update".into()))
+    }
+
+    async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        self.append_at(updates, None).await
+    }
+
+    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {
+        self.shared.page_after(cursor, filter, limit).await
+    }
+
+    async fn read_before(
+        &self,
+        cursor: Option<Cursor>,
+        filter: &dyn TopicFilter,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>, ReadError> {
+        self.shared.entries_before(cursor, filter, limit).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
+        self.shared.find(id).await
+    }
+
+    async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError> {
+        match self.find(id).await? {
+            Some(entry) => Ok(Some(entry.cursor)),
+            None => Ok(self.shared.seal.open(id).filter(|cursor| *cursor <= self.bounds().newest)),
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.shared.recent().bounds()
+    }
+
+    async fn sweep(&self) {
+        let (done, swept) = oneshot::channel();
+        self.shared.bell.sweep(done);
+        let _ = swept.await;
+    }
+}
+
+impl Shared {
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_keeper(&self) {
+        self.bell.wake();
+    }
+
+    fn trouble(&self) -> Option<AppendError> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<AppendError>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+impl Drop for DiskLog {
+    fn drop(&mut self) {
+        self.closing.cancel();
+        self.submissions = None;
+        join(self.writer.take());
+        self.shared.bell.close();
+        join(self.keeper.take());
+    }
+}
+
+fn join(thread: Option<JoinHandle<()>>) {
+    if thread.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("a thread of the log has panicked");
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+fn unusable(path: &Path, error: io::Error) -> OpenError {
+    if is_full(&error) { OpenError::Full(path.into()) } else { OpenError::NotWritable { path: path.into(), error } }
+}

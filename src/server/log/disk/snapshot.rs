@@ -1,0 +1,176 @@
+//! The archive as it is at one moment, to read from. It blocks: only a thread that may wait calls it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
+
+use super::archive::Failure;
+use super::codec::{self, Unreadable};
+use super::names::Names;
+use super::schema::{ENTRIES, IDS, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
+use crate::server::log::seal::Seal;
+use crate::server::log::{Cursor, Entry, Topic};
+
+pub(super) struct Snapshot {
+    txn: ReadTransaction,
+    entries: ReadOnlyTable<u64, &'static [u8]>,
+    pub(super) totals: Totals,
+}
+
+/// Places in the log, each with its topics' numbers.
+pub(super) type Window = Vec<(Cursor, Vec<u64>)>;
+
+impl Snapshot {
+    pub(super) fn begin(database: &Database) -> Result<Self, Failure> {
+        let txn = database.begin_read()?;
+        let entries = txn.open_table(ENTRIES)?;
+        let totals = Totals::decode(txn.open_table(META)?.get(TOTALS)?.ok_or(Unreadable)?.value())?;
+        Ok(Self { txn, entries, totals })
+    }
+
+    /// The numbers of those of these topics that are known, and whether any of them has lost entries
+    /// after `cursor`. A topic that has been forgotten can't be told from one that never was: it has
+    /// lost something if any forgotten topic has.
+    pub(super) fn known(&self, topics: &[Topic], cursor: Cursor) -> Result<(Vec<u64>, bool), Failure> {
+        let names = self.txn.open_table(NAMES)?;
+        let mut numbers = Vec::with_capacity(topics.len());
+        for topic in topics {
+            numbers.extend(names.get(topic.as_str())?.map(|number| number.value()));
+        }
+        let unknown = numbers.len() < topics.len();
+        let lost = (unknown && self.totals.forgotten > cursor) || self.have_lost(&numbers, cursor)?;
+        Ok((numbers, lost))
+    }
+
+    /// Whether any of these topics has lost entries after `cursor`.
+    pub(super) fn have_lost(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
+        if self.totals.removed <= cursor {
+            return Ok(false);
+        }
+        for &number in numbers {
+            if self.row(number)?.is_some_and(|row| row.removed > cursor) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What is true of a topic, if it is known.
+    pub(super) fn row(&self, number: u64) -> Result<Option<TopicRow>, Failure> {
+        let topics = self.txn.open_table(TOPICS)?;
+        topics.get(number)?.map(|row| Ok(TopicRow::decode(row.value())?)).transpose()
+    }
+
+    /// The first places of these topics within `from..=to`, in order, at most `limit`.
+    pub(super) fn first_of(
+        &self,
+        numbers: &[u64],
+        from: Cursor,
+        to: Cursor,
+        limit: usize,
+    ) -> Result<Vec<Cursor>, Failure> {
+        let postings = self.txn.open_table(POSTINGS)?;
+        let mut cursors = BTreeSet::new();
+        for &number in numbers {
+            // Nothing behind the last of enough is of use.
+            let to = if cursors.len() < limit { to } else { *cursors.last().unwrap_or(&to) };
+            if from > to {
+                continue;
+            }
+            for row in postings.range((number, from.0)..=(number, to.0))?.take(limit) {
+                cursors.insert(Cursor(row?.0.value().1));
+                if cursors.len() > limit {
+                    cursors.pop_last();
+                }
+            }
+        }
+        Ok(cursors.into_iter().collect())
+    }
+
+    /// The last places of these topics up to `to`, newest first, at most `limit`.
+    pub(super) fn last_of(&self, numbers: &[u64], to: Cursor, limit: usize) -> Result<Vec<Cursor>, Failure> {
+        let postings = self.txn.open_table(POSTINGS)?;
+        let mut cursors = BTreeSet::new();
+        for &number in numbers {
+            for row in postings.range((number, 0)..=(number, to.0))?.rev().take(limit) {
+                cursors.insert(Cursor(row?.0.value().1));
+                if cursors.len() > limit {
+                    cursors.pop_first();
+                }
+            }
+        }
+        Ok(cursors.into_iter().rev().collect())
+    }
+
+    /// The first places from `from` on, whatever their topics.
+    pub(super) fn window_from(&self, from: Cursor, size: usize) -> Result<Window, Failure> {
+        self.entries.range(from.0..)?.take(size).map(seen).collect()
+    }
+
+    /// The last places up to `to`, newest first, whatever their topics.
+    pub(super) fn window_until(&self, to: Cursor, size: usize) -> Result<Window, Failure> {
+        self.entries.range(..=to.0)?.rev().take(size).map(seen).collect()
+    }
+
+    /// The entries at these places, which are in order; those that are not there are left out.
+    pub(super) fn fetch(&self, cursors: &[Cursor], names: &Names) -> Result<Vec<Arc<Entry>>, Failure> {
+        let mut entries = Vec::with_capacity(cursors.len());
+        if let [first, .., last] = cursors
+            && last.0.wrapping_sub(first.0) == cursors.len() as u64 - 1
+        {
+            // One after the other: one descent into the tree instead of one each.
+            for row in self.entries.range(first.0..=last.0)? {
+                let (cursor, value) = row?;
+                entries.push(Arc::new(self.decode(Cursor(cursor.value()), value.value(), names)?));
+            }
+        } else {
+            for &cursor in cursors {
+                entries.extend(self.get(cursor, names)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The entry at this place.
+    pub(super) fn get(&self, cursor: Cursor, names: &Names) -> Result<Option<Arc<Entry>>, Failure> {
+        let value = self.entries.get(cursor.0)?;
+        value.map(|value| Ok(Arc::new(self.decode(cursor, value.value(), names)?))).transpose()
+    }
+
+    /// The earliest entry with an id that its publisher gave.
+    pub(super) fn given(&self, id: &str, seal: &Seal, names: &Names) -> Result<Option<Arc<Entry>>, Failure> {
+        let digest = seal.digest(id);
+        for row in self.txn.open_table(IDS)?.range((digest, 0)..=(digest, u64::MAX))? {
+            let entry = self.get(Cursor(row?.0.value().1), names)?;
+            if let Some(entry) = entry.filter(|entry| &*entry.id == id) {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(None)
+    }
+
+    fn decode(&self, cursor: Cursor, value: &[u8], names: &Names) -> Result<Entry, Failure> {
+        let header = codec::archived(value)?;
+        let topics = header.topics().map(|number| self.name(number, names)).collect::<Result<_, _>>()?;
+        Ok(header.entry(cursor, topics)?)
+    }
+
+    fn name(&self, number: u64, names: &Names) -> Result<Topic, Failure> {
+        match names.get(number) {
+            Some(topic) => Ok(topic),
+            // Forgotten since, but not in this snapshot.
+            None => {
+                let row = self.row(number)?.ok_or(Unreadable)?;
+                Ok(Topic::parse(&row.name).map_err(|_| Unreadable)?)
+            }
+        }
+    }
+}
+
+type Row<'a> = (redb::AccessGuard<'a, u64>, redb::AccessGuard<'a, &'static [u8]>);
+
+fn seen(row: Result<Row<'_>, redb::StorageError>) -> Result<(Cursor, Vec<u64>), Failure> {
+    let (cursor, value) = row?;
+    Ok((Cursor(cursor.value()), codec::archived(value.value())?.topics().collect()))
+}

@@ -1,0 +1,527 @@
+//! The log's contract: the same cases on every backend.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tempfile::TempDir;
+use tidings::server::log::{
+    self, Bounds, Cursor, Entry, Field, Limits, Log, LogOptions, Page, Retention, Storage, Topic, TopicFilter,
+    TopicLimits, TopicPattern, Update,
+};
+use tokio::sync::mpsc;
+
+/// A log on one backend, with a clock that only moves when told to.
+struct Rig {
+    log: Arc<dyn Log>,
+    /// What the tail has given so far: nobody has to read on for the log to go on.
+    heard: mpsc::UnboundedReceiver<Arc<Entry>>,
+    now: Arc<Mutex<DateTime<Utc>>>,
+    _folder: TempDir,
+}
+
+#[derive(Clone, Copy)]
+enum Backend {
+    Memory,
+    Disk,
+}
+
+impl Rig {
+    fn open(backend: Backend, retention: Retention) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let now = Arc::new(Mutex::new(DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time")));
+        let told = now.clone();
+        let storage = match backend {
+            Backend::Memory => Storage::Memory,
+            Backend::Disk => Storage::Disk { folder: folder.path().join("log") },
+        };
+        let clock = Arc::new(move || *told.lock().unwrap_or_else(PoisonError::into_inner));
+        let (log, mut tail) =
+            log::open(LogOptions { storage, retention, clock, ..LogOptions::memory() }).expect("a log");
+        let (forward, heard) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Some(entry) = tail.recv().await {
+                let _ = forward.send(entry);
+            }
+        });
+        Self { log, heard, now, _folder: folder }
+    }
+
+    fn wait(&self, time: Duration) {
+        let mut now = self.now.lock().expect("the clock");
+        *now += TimeDelta::from_std(time).expect("a short time");
+    }
+
+    async fn publish(&self, update: Update) -> Arc<Entry> {
+        self.log.append(update).await.expect("room")
+    }
+
+    /// Publishes so many updates on a topic, with their numbers as data.
+    async fn publish_many(&self, topic: &str, count: usize) -> Vec<Arc<Entry>> {
+        let updates = (0..count).map(|number| update(topic, &number.to_string())).collect();
+        self.log.append_all(updates).await.expect("room")
+    }
+
+    async fn read(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Page {
+        self.log.read_after(cursor, filter, limit).await.expect("a page")
+    }
+
+    /// Reads on until there is nothing more; whether there was a gap, too.
+    async fn read_all(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> (Vec<u64>, bool) {
+        let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
+        loop {
+            let page = self.read(at, filter, limit).await;
+            assert!(page.entries.len() <= limit);
+            assert!(page.next >= at);
+            cursors.extend(page.entries.iter().map(|entry| entry.cursor.0));
+            gap |= page.gap;
+            at = page.next;
+            if !page.more {
+                return (cursors, gap);
+            }
+        }
+    }
+}
+
+fn update(topic: &str, data: &str) -> Update {
+    Update {
+        topics: vec![Topic::parse(topic).expect("a topic")],
+        data: data.into(),
+        id: None,
+        event: None,
+        retry: None,
+        private: false,
+        ttl: None,
+    }
+}
+
+fn with_id(topic: &str, id: &str) -> Update {
+    Update { id: Some(Field::parse(id).expect("an id")), ..update(topic, "data") }
+}
+
+fn with_ttl(topic: &str, seconds: u64) -> Update {
+    Update { ttl: Some(Duration::from_secs(seconds)), ..update(topic, "data") }
+}
+
+/// Lists its topics.
+struct Exactly(Vec<Topic>);
+
+fn exactly(topics: &[&str]) -> Exactly {
+    Exactly(topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect())
+}
+
+impl TopicFilter for Exactly {
+    fn wants(&self, topic: &str) -> bool {
+        self.0.iter().any(|wanted| wanted.as_str() == topic)
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        Some(&self.0)
+    }
+}
+
+/// Can't list its topics.
+struct Beginning(&'static str);
+
+impl TopicFilter for Beginning {
+    fn wants(&self, topic: &str) -> bool {
+        topic.starts_with(self.0)
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        None
+    }
+}
+
+const ALL: Beginning = Beginning("");
+
+fn keep(count: u64) -> Retention {
+    Retention { all: Limits { count: Some(count), ..Limits::default() }, topics: Vec::new() }
+}
+
+fn keep_of(pattern: &str, limits: Limits) -> Retention {
+    Retention { all: Limits::default(), topics: vec![TopicLimits { pattern: TopicPattern::new(pattern), limits }] }
+}
+
+fn of_count(count: u64) -> Limits {
+    Limits { count: Some(count), ..Limits::default() }
+}
+
+macro_rules! contract {
+    ($($case:ident: $retention:expr;)*) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Rig::open(super::Backend::Memory, $retention)).await;
+            })*
+            use super::*;
+        }
+        mod disk {
+            $(#[tokio::test]
+            async fn $case() {
+                super::$case(super::Rig::open(super::Backend::Disk, $retention)).await;
+            })*
+            use super::*;
+        }
+    };
+}
+
+contract! {
+    an_empty_log_has_nothing_to_read: Retention::default();
+    entries_are_in_the_order_in_which_they_were_appended: Retention::default();
+    an_entry_says_what_was_published: Retention::default();
+    the_tail_hears_every_entry_in_order: Retention::default();
+    a_batch_is_appended_one_after_the_other: Retention::default();
+    an_exact_topic_is_read_by_pages: Retention::default();
+    several_topics_are_merged_in_order: Retention::default();
+    an_update_on_several_topics_is_read_once: Retention::default();
+    a_filter_that_cannot_list_its_topics_finds_them_all: Retention::default();
+    a_rare_topic_is_found_by_a_filter_among_many_others: Retention::default();
+    reading_backwards_begins_with_the_newest: Retention::default();
+    an_id_is_found_where_it_was_used_first: Retention::default();
+    an_id_that_the_log_made_is_found: Retention::default();
+    ids_that_the_log_made_are_all_different: Retention::default();
+    an_unknown_id_is_not_found: Retention::default();
+    retention_by_count_keeps_the_newest_and_tells_of_the_gap: keep(10);
+    retention_by_bytes_keeps_the_newest: Retention { all: Limits { bytes: Some(1000), ..Limits::default() }, topics: Vec::new() };
+    retention_by_age_forgets_the_oldest: Retention { all: Limits { age: Some(Duration::from_secs(60)), ..Limits::default() }, topics: Vec::new() };
+    a_gap_concerns_only_those_who_lost_something: keep(10);
+    a_log_that_has_lost_everything_says_so: Retention { all: Limits { age: Some(Duration::from_secs(60)), ..Limits::default() }, topics: Vec::new() };
+    a_topic_has_limits_of_its_own: keep_of("jobs/*", of_count(3));
+    a_topic_has_an_age_of_its_own: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    an_update_has_its_own_time_and_leaves_no_gap: Retention::default();
+    an_expired_update_is_not_read_before_it_is_removed: Retention::default();
+    a_made_id_leads_to_its_place_after_its_update_has_gone: keep(10);
+    concurrent_appends_are_all_kept_once: Retention::default();
+}
+
+async fn an_empty_log_has_nothing_to_read(rig: Rig) {
+    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(1), newest: Cursor::START });
+    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
+        let page = rig.read(Cursor::START, filter, 10).await;
+        assert!(page.entries.is_empty() && !page.more && !page.gap);
+        assert!(rig.log.read_before(None, filter, 10).await.expect("a page").is_empty());
+    }
+}
+
+async fn entries_are_in_the_order_in_which_they_were_appended(rig: Rig) {
+    let first = rig.publish(update("a", "1")).await;
+    let second = rig.publish(update("b", "2")).await;
+    assert!(first.cursor < second.cursor);
+    assert_eq!(rig.log.bounds(), Bounds { oldest: first.cursor, newest: second.cursor });
+    let page = rig.read(Cursor::START, &ALL, 10).await;
+    assert_eq!(page.entries, [first, second.clone()]);
+    assert_eq!((page.next, page.more, page.gap), (second.cursor, false, false));
+}
+
+async fn an_entry_says_what_was_published(rig: Rig) {
+    let published = rig
+        .publish(Update {
+            topics: vec![Topic::parse("a").expect("a topic"), Topic::parse("b").expect("a topic")],
+            data: "one\ntwo".into(),
+            id: Some(Field::parse("id-1").expect("an id")),
+            event: Some(Field::parse("news").expect("a name")),
+            retry: Some(2000),
+            private: true,
+            ttl: Some(Duration::from_secs(5)),
+        })
+        .await;
+    for _ in 0..2 {
+        let read = &rig.read(Cursor::START, &exactly(&["b"]), 10).await.entries[0];
+        assert_eq!(*read, published);
+        assert_eq!(&*read.frame, b"id: id-1\nevent: news\nretry: 2000\ndata: one\ndata: two\n\n");
+        assert_eq!(read.data(), "one\ntwo");
+        assert!(read.private);
+        assert_eq!(read.expires_at.map(|at| at - read.at), Some(TimeDelta::seconds(5)));
+        // The second time from wherever the backend puts it for good.
+        rig.log.sweep().await;
+    }
+}
+
+async fn the_tail_hears_every_entry_in_order(mut rig: Rig) {
+    let mut published = rig.publish_many("a", 100).await;
+    published.push(rig.publish(update("b", "last")).await);
+    for entry in published {
+        assert_eq!(rig.heard.recv().await, Some(entry));
+    }
+}
+
+async fn a_batch_is_appended_one_after_the_other(rig: Rig) {
+    let batch = rig.publish_many("a", 100).await;
+    assert!(batch.windows(2).all(|pair| pair[0].cursor.next() == pair[1].cursor));
+    assert_eq!(batch[99].data(), "99");
+    assert!(rig.log.append_all(Vec::new()).await.expect("nothing").is_empty());
+}
+
+async fn an_exact_topic_is_read_by_pages(rig: Rig) {
+    for _ in 0..50 {
+        rig.publish_many("a", 1).await;
+        rig.publish_many("b", 9).await;
+    }
+    for _ in 0..2 {
+        for limit in [1, 7, 50, 1000] {
+            let (cursors, gap) = rig.read_all(Cursor::START, &exactly(&["a"]), limit).await;
+            assert_eq!(cursors, (0..50).map(|n| n * 10 + 1).collect::<Vec<_>>());
+            assert!(!gap);
+        }
+        let (cursors, _) = rig.read_all(Cursor(401), &exactly(&["a"]), 3).await;
+        assert_eq!(cursors, (41..50).map(|n| n * 10 + 1).collect::<Vec<_>>());
+        rig.log.sweep().await;
+    }
+}
+
+async fn several_topics_are_merged_in_order(rig: Rig) {
+    for topic in ["a", "b", "c", "b", "a", "c", "a"] {
+        rig.publish(update(topic, "x")).await;
+    }
+    for _ in 0..2 {
+        for limit in [1, 2, 100] {
+            let (cursors, _) = rig.read_all(Cursor::START, &exactly(&["a", "b", "unknown"]), limit).await;
+            assert_eq!(cursors, [1, 2, 4, 5, 7]);
+        }
+        rig.log.sweep().await;
+    }
+}
+
+async fn an_update_on_several_topics_is_read_once(rig: Rig) {
+    let topics = ["a", "b", "a"].map(|topic| Topic::parse(topic).expect("a topic"));
+    let published = rig.publish(Update { topics: topics.into(), ..update("a", "x") }).await;
+    for _ in 0..2 {
+        let page = rig.read(Cursor::START, &exactly(&["a", "b"]), 10).await;
+        let read: Vec<_> = page.entries.iter().map(|entry| (entry.cursor, entry.topics[0].as_str())).collect();
+        assert_eq!(read, [(published.cursor, "a")]);
+        rig.log.sweep().await;
+    }
+}
+
+async fn a_filter_that_cannot_list_its_topics_finds_them_all(rig: Rig) {
+    for number in 0..3000 {
+        rig.publish_many(["jobs/1", "jobs/2", "news"][number % 3], 1).await;
+    }
+    for _ in 0..2 {
+        for limit in [64, 5000] {
+            let (cursors, gap) = rig.read_all(Cursor::START, &Beginning("jobs/"), limit).await;
+            assert_eq!(cursors, (1..=3000).filter(|cursor| cursor % 3 != 0).collect::<Vec<_>>());
+            assert!(!gap);
+        }
+        rig.log.sweep().await;
+    }
+}
+
+async fn a_rare_topic_is_found_by_a_filter_among_many_others(rig: Rig) {
+    let mut wanted = Vec::new();
+    for _ in 0..3 {
+        wanted.push(rig.publish(update("rare", "x")).await.cursor.0);
+        for _ in 0..10 {
+            rig.publish_many("often", 1000).await;
+        }
+    }
+    for _ in 0..2 {
+        assert_eq!(rig.read_all(Cursor::START, &Beginning("rare"), 10).await.0, wanted);
+        assert_eq!(rig.read_all(Cursor(1), &Beginning("rare"), 1).await.0, wanted[1..]);
+        let before = rig.log.read_before(None, &Beginning("rare"), 2).await.expect("a page");
+        assert_eq!(before.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [wanted[2], wanted[1]]);
+        rig.log.sweep().await;
+    }
+}
+
+async fn reading_backwards_begins_with_the_newest(rig: Rig) {
+    for topic in ["a", "b", "a", "b", "a"] {
+        rig.publish(update(topic, "x")).await;
+    }
+    for half in 0..2 {
+        for filter in [&exactly(&["a"]) as &dyn TopicFilter, &Beginning("a")] {
+            let newest = rig.log.read_before(None, filter, 2).await.expect("a page");
+            assert_eq!(newest.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [5, 3]);
+            let older = rig.log.read_before(Some(Cursor(3)), filter, 2).await.expect("a page");
+            assert_eq!(older.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [1]);
+        }
+        if half == 0 {
+            rig.log.sweep().await;
+        }
+    }
+    rig.publish_many("a", 1).await;
+    let both = rig.log.read_before(None, &exactly(&["a"]), 9).await.expect("a page");
+    assert_eq!(both.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [6, 5, 3, 1]);
+}
+
+async fn an_id_is_found_where_it_was_used_first(rig: Rig) {
+    for id in ["x", "y", "x"] {
+        rig.publish(with_id("a", id)).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(rig.log.find("x").await.expect("an answer").map(|entry| entry.cursor), Some(Cursor(1)));
+        assert_eq!(rig.log.locate("y").await.expect("an answer"), Some(Cursor(2)));
+        rig.log.sweep().await;
+    }
+}
+
+async fn an_id_that_the_log_made_is_found(rig: Rig) {
+    let entry = rig.publish(update("a", "x")).await;
+    assert!(entry.id.starts_with("urn:uuid:"));
+    // Somebody else gives the same id: the first one counts.
+    rig.publish(with_id("a", &entry.id)).await;
+    for _ in 0..2 {
+        assert_eq!(rig.log.find(&entry.id).await.expect("an answer"), Some(entry.clone()));
+        rig.log.sweep().await;
+    }
+}
+
+async fn ids_that_the_log_made_are_all_different(rig: Rig) {
+    let ids: std::collections::BTreeSet<_> =
+        rig.publish_many("a", 1000).await.iter().map(|entry| entry.id.clone()).collect();
+    assert_eq!(ids.len(), 1000);
+}
+
+async fn an_unknown_id_is_not_found(rig: Rig) {
+    rig.publish_many("a", 3).await;
+    for id in ["", "x", "urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4eb"] {
+        assert_eq!(rig.log.find(id).await.expect("an answer"), None);
+        assert_eq!(rig.log.locate(id).await.expect("an answer"), None);
+    }
+}
+
+async fn retention_by_count_keeps_the_newest_and_tells_of_the_gap(rig: Rig) {
+    rig.publish_many("a", 25).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(16), newest: Cursor(25) });
+    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
+        let expected: Vec<_> = (16..=25).collect();
+        assert_eq!(rig.read_all(Cursor::START, filter, 4).await, (expected.clone(), true));
+        assert_eq!(rig.read_all(Cursor(14), filter, 4).await, (expected.clone(), true));
+        assert_eq!(rig.read_all(Cursor(15), filter, 4).await, (expected, false));
+    }
+}
+
+async fn retention_by_bytes_keeps_the_newest(rig: Rig) {
+    let data = "x".repeat(80);
+    for _ in 0..50 {
+        rig.publish(update("a", &data)).await;
+    }
+    rig.log.sweep().await;
+    let (cursors, gap) = rig.read_all(Cursor::START, &ALL, 100).await;
+    assert!(gap && (4..=10).contains(&cursors.len()) && cursors.ends_with(&[50]), "{cursors:?}");
+}
+
+async fn retention_by_age_forgets_the_oldest(rig: Rig) {
+    rig.publish_many("a", 5).await;
+    rig.wait(Duration::from_secs(40));
+    rig.publish_many("a", 5).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.log.bounds().oldest, Cursor(1));
+    rig.wait(Duration::from_secs(40));
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor(2), &ALL, 100).await, ((6..=10).collect(), true));
+    assert_eq!(rig.read_all(Cursor(5), &ALL, 100).await, ((6..=10).collect(), false));
+}
+
+async fn a_gap_concerns_only_those_who_lost_something(rig: Rig) {
+    rig.publish_many("kept", 1).await;
+    rig.publish_many("lost", 5).await;
+    rig.publish_many("kept", 1).await;
+    rig.publish_many("lost", 8).await;
+    rig.publish_many("kept", 5).await;
+    rig.log.sweep().await;
+    // 1 to 10 are gone: 7 was the last of them on `kept`.
+    for (topic, cursor, gap) in [("kept", 6, true), ("kept", 7, false), ("lost", 9, true), ("lost", 10, false)] {
+        assert_eq!(rig.read_all(Cursor(cursor), &exactly(&[topic]), 100).await.1, gap, "{topic} {cursor}");
+        assert_eq!(rig.read_all(Cursor(cursor), &Beginning(topic), 100).await.1, gap, "{topic} {cursor}");
+    }
+    // Nothing has been forgotten altogether, so a topic that is not known has lost nothing.
+    assert!(!rig.read_all(Cursor::START, &exactly(&["unknown"]), 100).await.1);
+}
+
+async fn a_log_that_has_lost_everything_says_so(rig: Rig) {
+    rig.publish_many("a", 5).await;
+    rig.wait(Duration::from_secs(100));
+    rig.log.sweep().await;
+    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(6), newest: Cursor(5) });
+    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
+        assert_eq!(rig.read_all(Cursor(2), filter, 10).await, (Vec::new(), true));
+        assert_eq!(rig.read_all(Cursor(5), filter, 10).await, (Vec::new(), false));
+    }
+    assert_eq!(rig.publish(update("a", "x")).await.cursor, Cursor(6));
+}
+
+async fn a_topic_has_limits_of_its_own(rig: Rig) {
+    for number in 1..=20 {
+        rig.publish_many(["jobs/1", "news"][number % 2], 1).await;
+    }
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, &exactly(&["jobs/1"]), 100).await, (vec![16, 18, 20], true));
+    let news: Vec<_> = (0..10).map(|n| n * 2 + 1).collect();
+    assert_eq!(rig.read_all(Cursor::START, &exactly(&["news"]), 100).await, (news.clone(), false));
+    assert_eq!(rig.read_all(Cursor::START, &Beginning("news"), 100).await, (news, false));
+    assert_eq!(rig.read_all(Cursor(15), &Beginning("jobs/"), 100).await, (vec![16, 18, 20], false));
+}
+
+async fn a_topic_has_an_age_of_its_own(rig: Rig) {
+    rig.publish_many("jobs/1", 2).await;
+    rig.publish_many("news", 2).await;
+    rig.wait(Duration::from_secs(100));
+    rig.publish_many("jobs/1", 1).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, &ALL, 100).await, (vec![3, 4, 5], true));
+    assert_eq!(rig.read_all(Cursor::START, &exactly(&["news"]), 100).await, (vec![3, 4], false));
+}
+
+async fn an_update_has_its_own_time_and_leaves_no_gap(rig: Rig) {
+    rig.publish(with_ttl("a", 10)).await;
+    rig.publish(with_ttl("a", 30)).await;
+    rig.publish(update("b", "x")).await;
+    rig.wait(Duration::from_secs(20));
+    rig.log.sweep().await;
+    assert_eq!(rig.log.bounds().oldest, Cursor(2));
+    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a", "b"])] {
+        assert_eq!(rig.read_all(Cursor::START, filter, 100).await, (vec![2, 3], false));
+    }
+    rig.wait(Duration::from_secs(20));
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, &exactly(&["a"]), 100).await, (Vec::new(), false));
+}
+
+async fn an_expired_update_is_not_read_before_it_is_removed(rig: Rig) {
+    let entry = rig.publish(Update { ttl: Some(Duration::from_secs(10)), ..with_id("a", "x") }).await;
+    for half in 0..2 {
+        assert_eq!(rig.read_all(Cursor::START, &ALL, 100).await.0, [1]);
+        assert_eq!(rig.log.find("x").await.expect("an answer"), Some(entry.clone()));
+        if half == 0 {
+            rig.log.sweep().await;
+        }
+    }
+    rig.wait(Duration::from_secs(10));
+    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
+        assert_eq!(rig.read_all(Cursor::START, filter, 100).await, (Vec::new(), false));
+        assert!(rig.log.read_before(None, filter, 10).await.expect("a page").is_empty());
+    }
+    assert_eq!(rig.log.find("x").await.expect("an answer"), None);
+}
+
+async fn a_made_id_leads_to_its_place_after_its_update_has_gone(rig: Rig) {
+    let published = rig.publish_many("a", 25).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.log.find(&published[4].id).await.expect("an answer"), None);
+    assert_eq!(rig.log.locate(&published[4].id).await.expect("an answer"), Some(published[4].cursor));
+}
+
+async fn concurrent_appends_are_all_kept_once(mut rig: Rig) {
+    let mut publishers = tokio::task::JoinSet::new();
+    for publisher in 0..16 {
+        let log = rig.log.clone();
+        publishers.spawn(async move {
+            let mut cursors = Vec::new();
+            for number in 0..20 {
+                let update = update("a", &format!("{publisher}:{number}"));
+                cursors.push(log.append(update).await.expect("room").cursor);
+            }
+            assert!(cursors.is_sorted(), "one publisher's updates keep their order");
+        });
+    }
+    let mut heard = Vec::new();
+    while heard.len() < 320 {
+        heard.push(rig.heard.recv().await.expect("an entry"));
+    }
+    publishers.join_all().await;
+    let page = rig.read(Cursor::START, &ALL, 1000).await;
+    assert_eq!(page.entries, heard);
+}
