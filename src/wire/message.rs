@@ -16,6 +16,7 @@ pub struct Message {
     /// The text, exactly as it was submitted.
     pub message: String,
     /// When the server took it.
+    #[serde(deserialize_with = "super::utc::deserialize")]
     pub published_at: DateTime<Utc>,
     /// The address of this message's own burst, relative to the server.
     pub stream: String,

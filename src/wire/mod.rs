@@ -8,3 +8,4 @@ pub mod frame;
 pub mod message;
 pub mod paths;
 pub mod problem;
+mod utc;
