@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -141,7 +142,10 @@ impl Keeper {
             }
             return false;
         }
-        match self.step() {
+        // A panic out of redb is a damaged page: the readers of other pages need not suffer from it.
+        let step = catch_unwind(AssertUnwindSafe(|| self.step()))
+            .unwrap_or_else(|_| Err(Failure(redb::Error::Corrupted("redb has panicked".into()))));
+        match step {
             Ok(more) => {
                 if self.in_trouble {
                     info!("the log takes updates again");
@@ -244,7 +248,7 @@ impl Keeper {
         let path = self.folder.join("room");
         let tried = std::fs::File::create(&path)
             .and_then(|mut file| file.write_all(&vec![0; bytes]).and_then(|()| file.sync_data()));
-        std::fs::remove_file(&path)?;
+        let _ = std::fs::remove_file(&path);
         tried?;
         let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.is_none() {

@@ -21,6 +21,8 @@ mod recent;
 mod retention;
 mod schema;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::io;
@@ -106,7 +108,15 @@ impl DiskLog {
         let closing = CancellationToken::new();
         let (tail, tail_reader) = mpsc::channel(TAIL_CAPACITY);
         let (submissions, queue) = mpsc::channel(writer::QUEUE);
-        let writer = Writer { shared: shared.clone(), journal, newest, tail, closing: closing.clone(), broken: None };
+        let writer = Writer {
+            shared: shared.clone(),
+            journal,
+            newest,
+            tail,
+            closing: closing.clone(),
+            refusing: false,
+            broken: None,
+        };
         let keeper = Keeper::new(shared.clone(), folder.into(), retention, opened.totals, &opened.topics);
         let failed = |error| unusable(folder, error);
         // The writer waits for queues and for room, never for sockets or time: no driver is needed.

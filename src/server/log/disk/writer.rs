@@ -35,6 +35,8 @@ pub(super) struct Writer {
     pub(super) newest: Cursor,
     pub(super) tail: mpsc::Sender<Arc<Entry>>,
     pub(super) closing: CancellationToken,
+    /// Whether the last record found no room.
+    pub(super) refusing: bool,
     /// Set when the journal can't be trusted any more.
     pub(super) broken: Option<String>,
 }
@@ -101,7 +103,9 @@ impl Writer {
         }
         self.journal.write(newest).map_err(|error| match error {
             WriteError::Refused(error) if super::is_full(&error) => {
-                warn!(%error, "no room in the journal: publishes are refused until there is some");
+                if !std::mem::replace(&mut self.refusing, true) {
+                    warn!(%error, "no room in the journal: publishes are refused until there is some");
+                }
                 AppendError::Full(error.to_string())
             }
             WriteError::Refused(error) => {
@@ -115,6 +119,7 @@ impl Writer {
                 AppendError::Failed(reason)
             }
         })?;
+        self.refusing = false;
         self.newest = newest;
         let full = {
             let mut recent = self.shared.recent();

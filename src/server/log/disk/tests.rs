@@ -1,0 +1,322 @@
+//! What the disk backend promises beyond the contract: that it survives, and that it says so when it can't.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use redb::Database;
+use tempfile::TempDir;
+
+use super::schema::{FORMAT_NAME, META};
+use super::*;
+use crate::server::log::{Field, Limits};
+
+struct Everything;
+
+impl TopicFilter for Everything {
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        None
+    }
+}
+
+fn try_open(folder: &Path) -> Result<(DiskLog, Tail), OpenError> {
+    DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), Arc::new(Utc::now))
+}
+
+fn open(folder: &Path) -> DiskLog {
+    try_open(folder).expect("a log").0
+}
+
+fn refusal(folder: &Path) -> OpenError {
+    try_open(folder).err().expect("a refusal")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+fn update(topic: &str, data: &str) -> Update {
+    Update {
+        topics: vec![Topic::parse(topic).expect("a topic")],
+        data: data.into(),
+        id: None,
+        event: None,
+        retry: None,
+        private: false,
+        ttl: None,
+    }
+}
+
+async fn read_all(log: &DiskLog) -> Vec<Arc<Entry>> {
+    let (mut at, mut entries) = (Cursor::START, Vec::new());
+    loop {
+        let page = log.read_after(at, &Everything, 100).await.expect("a page");
+        entries.extend(page.entries);
+        at = page.next;
+        if !page.more {
+            return entries;
+        }
+    }
+}
+
+/// What a crash of the process leaves of a log that is open: the files as they are.
+fn crash(folder: &Path) -> TempDir {
+    let copy = self::folder();
+    for file in fs::read_dir(folder).expect("a folder") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
+    }
+    copy
+}
+
+#[tokio::test]
+async fn a_log_is_as_it_was_after_it_has_been_closed() {
+    let folder = folder();
+    let log = open(folder.path());
+    let made = log.append(update("a", "1")).await.expect("room");
+    let given = Update { id: Some(Field::parse("given").expect("an id")), ..update("b", "2") };
+    let given = log.append(given).await.expect("room");
+    drop(log);
+
+    let log = open(folder.path());
+    assert_eq!(log.bounds(), Bounds { oldest: made.cursor, newest: given.cursor });
+    assert_eq!(log.find(&made.id).await.expect("an answer"), Some(made.clone()));
+    assert_eq!(log.find("given").await.expect("an answer"), Some(given.clone()));
+    assert_eq!(read_all(&log).await, [made, given.clone()]);
+    assert_eq!(log.append(update("a", "3")).await.expect("room").cursor, given.cursor.next());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_survives_a_crash() {
+    let folder = folder();
+    let log = open(folder.path());
+    let mut published = Vec::new();
+    for round in 0..5 {
+        for number in 0..20 {
+            published.push(log.append(update("a", &format!("{round}:{number}"))).await.expect("room"));
+        }
+        let crashed = crash(folder.path());
+        let survivor = open(crashed.path());
+        assert_eq!(survivor.bounds().newest, Cursor(published.len() as u64));
+        assert_eq!(read_all(&survivor).await, published);
+        assert_eq!(survivor.find(&published[3].id).await.expect("an answer"), Some(published[3].clone()));
+        // Some of it in the archive, some in the journal.
+        if round % 2 == 0 {
+            log.sweep().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_crashes_again_and_again_goes_on() {
+    let mut folder = folder();
+    let mut published = Vec::new();
+    for _ in 0..10 {
+        let log = open(folder.path());
+        for _ in 0..7 {
+            published.push(log.append(update("a", "x")).await.expect("room"));
+        }
+        folder = crash(folder.path());
+    }
+    assert_eq!(read_all(&open(folder.path())).await, published);
+}
+
+#[tokio::test]
+async fn a_torn_record_counts_for_nothing() {
+    let folder = folder();
+    let log = open(folder.path());
+    let mut published = Vec::new();
+    for _ in 0..10 {
+        published.push(log.append(update("a", "x")).await.expect("room"));
+    }
+    let crashed = crash(folder.path());
+    let journal = crashed.path().join("journal-0");
+    let bytes = fs::read(&journal).expect("a journal");
+    fs::write(&journal, &bytes[..bytes.len() - 3]).expect("room");
+    let log = open(crashed.path());
+    assert_eq!(read_all(&log).await, published[..9]);
+    assert_eq!(log.append(update("a", "y")).await.expect("room").cursor, Cursor(10));
+}
+
+#[tokio::test]
+async fn a_damaged_journal_is_named_and_not_passed_over() {
+    let folder = folder();
+    let log = open(folder.path());
+    for _ in 0..10 {
+        log.append(update("a", "x")).await.expect("room");
+    }
+    let crashed = crash(folder.path());
+    let journal = crashed.path().join("journal-0");
+    let mut bytes = fs::read(&journal).expect("a journal");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&journal, &bytes).expect("room");
+    let refusal = refusal(crashed.path());
+    assert!(matches!(&refusal, OpenError::Damaged { path, .. } if *path == journal), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_log_is_open_in_one_place_only() {
+    let folder = folder();
+    let _log = open(folder.path());
+    let refusal = refusal(folder.path());
+    assert!(matches!(refusal, OpenError::Locked(_)));
+    assert!(refusal.to_string().contains("open in another process"), "{refusal}");
+}
+
+#[tokio::test]
+async fn a_newer_format_is_left_alone() {
+    let folder = folder();
+    drop(open(folder.path()));
+    let path = folder.path().join(archive::FILE);
+    let database = Database::open(&path).expect("a database");
+    let txn = database.begin_write().expect("a transaction");
+    txn.open_table(META).expect("a table").insert(FORMAT_NAME, 99_u32.to_le_bytes().as_slice()).expect("a row");
+    txn.commit().expect("a commit");
+    drop(database);
+    for _ in 0..2 {
+        let refusal = refusal(folder.path());
+        assert!(matches!(refusal, OpenError::Newer { found: 99, .. }), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_archive_is_named_and_left_alone() {
+    let folder = folder();
+    let log = open(folder.path());
+    for _ in 0..100 {
+        log.append(update("a", &"x".repeat(1000))).await.expect("room");
+    }
+    drop(log);
+    let path = folder.path().join(archive::FILE);
+    let whole = fs::read(&path).expect("a file");
+    let cut_off = whole[..whole.len() / 2].to_vec();
+    let mut no_header = whole.clone();
+    no_header[..512].fill(7);
+    for damaged in [cut_off, no_header, b"not a log".to_vec()] {
+        fs::write(&path, &damaged).expect("room");
+        let refusal = refusal(folder.path());
+        assert!(matches!(&refusal, OpenError::Damaged { path: named, .. } if *named == path), "{refusal}");
+        assert_eq!(fs::read(&path).expect("a file"), damaged, "it is left as it is");
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_database_is_left_alone() {
+    let folder = folder();
+    let database = Database::create(folder.path().join(archive::FILE)).expect("a database");
+    let txn = database.begin_write().expect("a transaction");
+    let theirs = redb::TableDefinition::<u64, u64>::new("theirs");
+    txn.open_table(theirs).expect("a table").insert(1, 2).expect("a row");
+    txn.commit().expect("a commit");
+    drop(database);
+    assert!(matches!(refusal(folder.path()), OpenError::Damaged { .. }));
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_is_named() {
+    let folder = folder();
+    let file = folder.path().join("file");
+    fs::write(&file, "").expect("room");
+    let refusal = refusal(&file.join("log"));
+    assert!(matches!(refusal, OpenError::NotWritable { .. }));
+    assert!(refusal.to_string().contains("file/log"), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_file_stops_growing_when_retention_lets_go_as_much_as_comes() {
+    let folder = folder();
+    let all = Limits { count: Some(2000), ..Limits::default() };
+    let retention = Retention { all, topics: Vec::new() };
+    let (log, _) = DiskLog::open(folder.path(), Durability::Os, retention, Arc::new(Utc::now)).expect("a log");
+    let mut sizes = Vec::new();
+    for _ in 0..12 {
+        log.append_all(vec![update("a", &"x".repeat(500)); 1000]).await.expect("room");
+        log.sweep().await;
+        sizes.push(fs::metadata(folder.path().join(archive::FILE)).expect("a file").len());
+    }
+    assert_eq!(sizes[6], sizes[11], "{sizes:?}");
+    assert_eq!(log.bounds(), Bounds { oldest: Cursor(10_001), newest: Cursor(12_000) });
+}
+
+/// A file system of so many MiB, or the reason why there is none.
+struct SmallDisk(PathBuf, #[expect(dead_code, reason = "it is removed with the mount point in it")] TempDir);
+
+impl SmallDisk {
+    fn mount(megabytes: u32) -> Result<Self, String> {
+        let folder = folder();
+        let path = folder.path().join("mount");
+        fs::create_dir(&path).map_err(|error| error.to_string())?;
+        let options = format!("size={megabytes}m");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
+        match mounted {
+            Ok(output) if output.status.success() => Ok(Self(path, folder)),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
+async fn a_full_disk_refuses_publishes_serves_readers_and_heals() {
+    let disk = match SmallDisk::mount(48) {
+        Ok(disk) => disk,
+        Err(reason) => return eprintln!("skipped: no small file system can be mounted: {}", reason.trim()),
+    };
+    let log_folder = disk.0.join("log");
+    let log = open(&log_folder);
+    // Somebody else's file, which will make room when it goes.
+    let ballast = disk.0.join("ballast");
+    fs::write(&ballast, vec![7; 20 << 20]).expect("room");
+
+    let data = "x".repeat(10_000);
+    let mut published = Vec::new();
+    let refusal = loop {
+        match log.append(update("a", &data)).await {
+            Ok(entry) => published.push(entry),
+            Err(refusal) => break refusal,
+        }
+        assert!(published.len() < 10_000, "it never gets full");
+    };
+    assert!(matches!(refusal, AppendError::Full(_)), "{refusal}");
+    assert!(published.len() > 500, "only {} fitted in", published.len());
+    for _ in 0..3 {
+        assert_eq!(read_all(&log).await, published, "readers go on");
+        match log.append(update("a", &data)).await {
+            // The keeper may have found room for a few more.
+            Ok(entry) => published.push(entry),
+            Err(refusal) => assert!(matches!(refusal, AppendError::Full(_)), "{refusal}"),
+        }
+        log.sweep().await;
+    }
+    let crashed = crash(&log_folder);
+    assert_eq!(read_all(&open(crashed.path())).await, published, "nothing is missing after a crash either");
+
+    fs::remove_file(&ballast).expect("the ballast");
+    let healed = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            match log.append(update("a", "more")).await {
+                Ok(entry) => return entry,
+                Err(_) => log.sweep().await,
+            }
+        }
+    });
+    published.push(healed.await.expect("it heals by itself"));
+    assert_eq!(read_all(&log).await, published);
+    drop(log);
+    assert_eq!(read_all(&open(&log_folder)).await, published);
+}

@@ -1,0 +1,277 @@
+//! The log against a model of it: random appends, time, retention and restarts, on both backends.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use proptest::collection::{btree_set, vec};
+use proptest::prelude::*;
+use tidings::server::log::{
+    self, Cursor, Field, Limits, Log, LogOptions, Retention, Storage, Topic, TopicFilter, TopicLimits, TopicPattern,
+    Update,
+};
+
+const TOPICS: [&str; 5] = ["a", "b", "jobs/1", "jobs/2", "rare"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append { topics: BTreeSet<usize>, id: Option<u8>, ttl: Option<u64>, times: usize },
+    Wait(u64),
+    Sweep,
+    Restart,
+    Check { cursor: u64, topics: BTreeSet<usize>, limit: usize },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let topics = || btree_set(0..TOPICS.len(), 1..3);
+    prop_oneof![
+        6 => (topics(), proptest::option::weighted(0.3, 0..4_u8), proptest::option::weighted(0.2, 1..100_u64), 1..6_usize)
+            .prop_map(|(topics, id, ttl, times)| Step::Append { topics, id, ttl, times }),
+        2 => (1..80_u64).prop_map(Step::Wait),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::Restart),
+        4 => (0..60_u64, topics(), 1..12_usize).prop_map(|(cursor, topics, limit)| Step::Check { cursor, topics, limit }),
+    ]
+}
+
+fn retention() -> impl Strategy<Value = Retention> {
+    let limit = || proptest::option::weighted(0.4, 1..20_u64);
+    (limit(), limit(), proptest::option::weighted(0.3, 20..200_u64), proptest::option::weighted(0.3, 20..200_u64))
+        .prop_map(|(count, jobs, age, jobs_age)| Retention {
+            all: Limits { count, age: age.map(Duration::from_secs), bytes: None },
+            topics: vec![TopicLimits {
+                pattern: TopicPattern::new("jobs/*"),
+                limits: Limits { count: jobs, age: jobs_age.map(Duration::from_secs), bytes: None },
+            }],
+        })
+}
+
+/// What was appended.
+struct Known {
+    cursor: Cursor,
+    topics: BTreeSet<&'static str>,
+    id: String,
+    at: DateTime<Utc>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Wants these topics; can list them or not.
+struct Wants {
+    topics: Vec<Topic>,
+    listed: bool,
+}
+
+impl TopicFilter for Wants {
+    fn wants(&self, topic: &str) -> bool {
+        self.topics.iter().any(|wanted| wanted.as_str() == topic)
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        self.listed.then_some(&self.topics)
+    }
+}
+
+struct Rig {
+    log: Option<Arc<dyn Log>>,
+    options: LogOptions,
+    now: Arc<Mutex<DateTime<Utc>>>,
+    known: Vec<Known>,
+}
+
+impl Rig {
+    fn new(folder: Option<&Path>, retention: Retention) -> Self {
+        let now = Arc::new(Mutex::new(DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time")));
+        let told = now.clone();
+        let clock = Arc::new(move || *told.lock().unwrap_or_else(PoisonError::into_inner));
+        let storage = folder.map_or(Storage::Memory, |folder| Storage::Disk { folder: folder.into() });
+        let options = LogOptions { storage, retention, clock, ..LogOptions::memory() };
+        let log = Some(log::open(options.clone()).expect("a log").0);
+        Self { log, options, now, known: Vec::new() }
+    }
+
+    fn log(&self) -> &dyn Log {
+        &**self.log.as_ref().expect("it is open")
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        *self.now.lock().expect("the clock")
+    }
+
+    async fn run(&mut self, step: Step) {
+        match step {
+            Step::Append { topics, id, ttl, times } => {
+                let topics: BTreeSet<_> = topics.into_iter().map(|index| TOPICS[index]).collect();
+                let update = Update {
+                    topics: topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect(),
+                    data: "data".into(),
+                    id: id.map(|id| Field::parse(&id.to_string()).expect("an id")),
+                    event: None,
+                    retry: None,
+                    private: false,
+                    ttl: ttl.map(Duration::from_secs),
+                };
+                for entry in self.log().append_all(vec![update; times]).await.expect("room") {
+                    assert_eq!(entry.cursor.0, self.known.last().map_or(0, |known| known.cursor.0) + 1);
+                    self.known.push(Known {
+                        cursor: entry.cursor,
+                        topics: topics.clone(),
+                        id: entry.id.to_string(),
+                        at: self.now(),
+                        expires_at: entry.expires_at,
+                    });
+                }
+            }
+            Step::Wait(seconds) => {
+                *self.now.lock().expect("the clock") += TimeDelta::seconds(seconds.cast_signed());
+            }
+            Step::Sweep => {
+                self.log().sweep().await;
+                self.check_limits().await;
+            }
+            Step::Restart => {
+                if self.options.storage != Storage::Memory {
+                    let before = self.log().bounds();
+                    self.log = None;
+                    self.log = Some(log::open(self.options.clone()).expect("a log").0);
+                    assert_eq!(self.log().bounds().newest, before.newest);
+                }
+            }
+            Step::Check { cursor, topics, limit } => self.check_reads(cursor, &topics, limit).await,
+        }
+    }
+
+    /// What is kept, all of it.
+    async fn kept(&self) -> BTreeSet<Cursor> {
+        let filter = self.filter(&(0..TOPICS.len()).collect(), false);
+        self.read(Cursor::START, &filter, 100).await.0
+    }
+
+    fn filter(&self, topics: &BTreeSet<usize>, listed: bool) -> Wants {
+        Wants { topics: topics.iter().map(|&index| Topic::parse(TOPICS[index]).expect("a topic")).collect(), listed }
+    }
+
+    async fn read(&self, cursor: Cursor, filter: &Wants, limit: usize) -> (BTreeSet<Cursor>, bool) {
+        let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
+        loop {
+            let page = self.log().read_after(at, filter, limit).await.expect("a page");
+            cursors.extend(page.entries.iter().map(|entry| entry.cursor));
+            gap |= page.gap;
+            at = page.next;
+            if !page.more {
+                break;
+            }
+        }
+        assert!(cursors.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {cursors:?}");
+        (cursors.into_iter().collect(), gap)
+    }
+
+    /// However it is read, it is the same; and nobody loses anything without being told.
+    async fn check_reads(&self, cursor: u64, topics: &BTreeSet<usize>, limit: usize) {
+        let cursor = Cursor(cursor.min(self.log().bounds().newest.0));
+        let names: BTreeSet<_> = topics.iter().map(|&index| TOPICS[index]).collect();
+        // Retention may go on meanwhile, which only takes away.
+        let before = self.kept().await;
+        let mut read = Vec::new();
+        for listed in [true, false] {
+            read.push(self.read(cursor, &self.filter(topics, listed), limit).await);
+        }
+        let after = self.kept().await;
+        let wanted = |known: &&Known| known.cursor > cursor && !known.topics.is_disjoint(&names);
+        let expired = |known: &Known| known.expires_at.is_some_and(|at| at <= self.now());
+        for (cursors, gap) in read {
+            for known in self.known.iter().filter(wanted) {
+                let has = cursors.contains(&known.cursor);
+                assert!(!(has && expired(known)), "{} has had its time", known.cursor);
+                assert!(has || !after.contains(&known.cursor), "{} was left out", known.cursor);
+                assert!(!has || before.contains(&known.cursor), "{} was gone", known.cursor);
+                assert!(has || expired(known) || gap, "{} was lost and nobody was told", known.cursor);
+            }
+            let all: BTreeSet<_> = self.known.iter().filter(wanted).map(|known| known.cursor).collect();
+            assert!(cursors.is_subset(&all), "what was not wanted came too");
+        }
+        self.check_ids(&after).await;
+        self.check_backwards(cursor, topics, limit).await;
+    }
+
+    async fn check_ids(&self, kept: &BTreeSet<Cursor>) {
+        for known in self.known.iter().rev().take(20) {
+            let found = self.log().find(&known.id).await.expect("an answer").map(|entry| entry.cursor);
+            let first = self.known.iter().find(|other| other.id == known.id && kept.contains(&other.cursor));
+            // Retention may have removed the first one meanwhile, never brought one back.
+            assert!(found >= first.map(|first| first.cursor) || found.is_none(), "{}: {found:?}", known.id);
+            let sealed = known.id.starts_with("urn:");
+            let place = self.log().locate(&known.id).await.expect("an answer");
+            assert!(!sealed || place == Some(known.cursor), "{} leads to {place:?}", known.id);
+        }
+    }
+
+    async fn check_backwards(&self, cursor: Cursor, topics: &BTreeSet<usize>, limit: usize) {
+        for listed in [true, false] {
+            let filter = self.filter(topics, listed);
+            self.log().sweep().await;
+            let read = self.log().read_before(Some(cursor), &filter, limit).await.expect("a page");
+            let read: Vec<_> = read.iter().map(|entry| entry.cursor).collect();
+            let (all, _) = self.read(Cursor::START, &filter, 100).await;
+            let expected: Vec<_> = all.range(..cursor).rev().take(limit).copied().collect();
+            assert_eq!(read, expected);
+        }
+    }
+
+    async fn check_limits(&self) {
+        let kept = self.kept().await;
+        let Retention { all, topics } = &self.options.retention;
+        let limits = &topics[0].limits;
+        if let Some(count) = all.count {
+            assert!(kept.len() as u64 <= count, "{} are kept", kept.len());
+        }
+        for topic in ["jobs/1", "jobs/2"] {
+            let on_topic = |known: &&Known| known.topics.contains(topic) && kept.contains(&known.cursor);
+            let of_topic: Vec<_> = self.known.iter().filter(on_topic).collect();
+            if let Some(count) = limits.count {
+                assert!(of_topic.len() as u64 <= count, "{} are kept of {topic}", of_topic.len());
+            }
+            if let Some(age) = limits.age {
+                assert!(of_topic.iter().all(|known| self.now() - known.at <= TimeDelta::from_std(age).expect("short")));
+            }
+        }
+        if let Some(age) = all.age {
+            let young = |known: &Known| self.now() - known.at <= TimeDelta::from_std(age).expect("short");
+            assert!(self.known.iter().filter(|known| kept.contains(&known.cursor)).all(young));
+        }
+        // Without another reason to go, the newest are kept.
+        let only_count = all.age.is_none() && limits.count.is_none() && limits.age.is_none();
+        if only_count && self.known.iter().all(|known| known.expires_at.is_none()) {
+            let keep = usize::try_from(all.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+            let newest: BTreeSet<_> = self.known.iter().rev().take(keep).map(|known| known.cursor).collect();
+            assert_eq!(kept, newest);
+        }
+    }
+}
+
+fn run(folder: Option<&Path>, retention: Retention, steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut rig = Rig::new(folder, retention);
+        for step in steps {
+            rig.run(step).await;
+        }
+        rig.run(Step::Sweep).await;
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_is_as_the_model(retention in retention(), steps in vec(step(), 1..40)) {
+        run(None, retention, steps);
+    }
+
+    #[test]
+    fn disk_is_as_the_model(retention in retention(), steps in vec(step(), 1..40)) {
+        let folder = tempfile::tempdir().expect("a folder");
+        run(Some(folder.path()), retention, steps);
+    }
+}
