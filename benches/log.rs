@@ -1,0 +1,212 @@
+//! What the log does in a second: `cargo bench --bench log`. Nothing of HTTP is in it.
+//!
+//! It writes under `target/`, or in the folder that `TIDINGS_BENCH_FOLDER` names, and prints the disk's
+//! own speed beside the log's, taken in the same run. `TIDINGS_BENCH_UPDATES` is how many updates the large log has.
+
+#![expect(clippy::print_stdout, reason = "printing is what it is for")]
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tidings::server::log::{self, Cursor, Durability, Log, LogOptions, Retention, Tail, Topic, TopicFilter, Update};
+
+/// How long each rate is measured.
+const RUN: Duration = Duration::from_secs(3);
+/// The data of one update where only the count matters.
+const SMALL: usize = 200;
+/// The data of one update where bytes matter.
+const LARGE: usize = 1024;
+/// How many entries a page has.
+const PAGE: usize = 256;
+
+struct One([Topic; 1]);
+
+impl TopicFilter for One {
+    fn wants(&self, topic: &str) -> bool {
+        self.0[0].as_str() == topic
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        Some(&self.0)
+    }
+}
+
+struct Beginning(&'static str);
+
+impl TopicFilter for Beginning {
+    fn wants(&self, topic: &str) -> bool {
+        topic.starts_with(self.0)
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        None
+    }
+}
+
+fn topic(name: &str) -> Topic {
+    Topic::parse(name).expect("a topic")
+}
+
+fn update(topic: &Topic, bytes: usize) -> Update {
+    let data = "x".repeat(bytes);
+    Update { topics: vec![topic.clone()], data, id: None, event: None, retry: None, private: false, ttl: None }
+}
+
+fn open(folder: &Path, durability: Durability) -> Arc<dyn Log> {
+    let options = LogOptions { durability, retention: Retention::unlimited(), ..LogOptions::disk(folder) };
+    let (log, tail) = log::open(options).expect("a log");
+    tokio::spawn(drain(tail));
+    log
+}
+
+async fn drain(mut tail: Tail) {
+    let mut batch = Vec::new();
+    while tail.recv_many(&mut batch, 256).await > 0 {
+        batch.clear();
+    }
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("TIDINGS_BENCH_FOLDER")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/target").into(), PathBuf::from)
+}
+
+#[tokio::main]
+async fn main() {
+    let folder = tempfile::tempdir_in(folder()).expect("a folder");
+    let syncs = syncs(folder.path());
+    println!("{:<58}{syncs:>10.0} /s", "the disk: 4 KiB appended and fdatasync'ed");
+    for durability in [Durability::Fsync, Durability::Os] {
+        println!("\npublishes of {SMALL} bytes, durability {durability:?}");
+        for (publishers, batch) in [(1, 1), (64, 1), (1, 100), (8, 100)] {
+            let name = format!("{durability:?}-{publishers}-{batch}");
+            let log = open(&folder.path().join(name), durability);
+            let rate = publishes(log, publishers, batch).await;
+            let what = format!("  {publishers} publishers, {batch} at a time");
+            println!("{what:<58}{rate:>10.0} /s{:>10.1} x fdatasync", rate / syncs);
+        }
+    }
+    resume(&folder.path().join("resume")).await;
+    replay(&folder.path().join("replay")).await;
+}
+
+fn syncs(folder: &Path) -> f64 {
+    let mut file = File::create(folder.join("syncs")).expect("a file");
+    let begin = Instant::now();
+    let mut count = 0.0;
+    while begin.elapsed() < RUN {
+        file.write_all(&[7; 4096]).and_then(|()| file.sync_data()).expect("room");
+        count += 1.0;
+    }
+    count / begin.elapsed().as_secs_f64()
+}
+
+async fn publishes(log: Arc<dyn Log>, publishers: usize, batch: usize) -> f64 {
+    let done = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(AtomicU64::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    let begin = Instant::now();
+    for publisher in 0..publishers {
+        let (log, done, count) = (log.clone(), done.clone(), count.clone());
+        tasks.spawn(async move {
+            let update = update(&topic(&format!("topics/{publisher}")), SMALL);
+            while !done.load(Ordering::Relaxed) {
+                if batch == 1 {
+                    log.append(update.clone()).await.expect("room");
+                } else {
+                    log.append_all(vec![update.clone(); batch]).await.expect("room");
+                }
+                count.fetch_add(batch as u64, Ordering::Relaxed);
+            }
+        });
+    }
+    tokio::time::sleep(RUN).await;
+    done.store(true, Ordering::Relaxed);
+    tasks.join_all().await;
+    count.load(Ordering::Relaxed) as f64 / begin.elapsed().as_secs_f64()
+}
+
+async fn resume(folder: &Path) {
+    let updates = std::env::var("TIDINGS_BENCH_UPDATES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
+    let log = open(folder, Durability::Os);
+    let topics: Vec<_> = (0..100).map(|number| topic(&format!("topics/{number}"))).collect();
+    let begin = Instant::now();
+    for batch in 0..updates / 1000 {
+        let updates = (0..1000).map(|n| update(&topics[(batch * 7 + n) % 100], SMALL)).collect();
+        log.append_all(updates).await.expect("room");
+    }
+    println!("\n{updates} updates of {SMALL} bytes on 100 topics written in {:.1?}", begin.elapsed());
+    let begin = Instant::now();
+    log.sweep().await;
+    println!("  and all of them archived after {:.1?} more", begin.elapsed());
+    drop(log);
+    let begin = Instant::now();
+    let log = open(folder, Durability::Os);
+    println!("  opened again in {:.1?}; the folder has {} MB", begin.elapsed(), bytes(folder) / 1_000_000);
+
+    println!("time to the first page of {PAGE} on resuming there: median, 99th percentile of 500");
+    let newest = log.bounds().newest.0;
+    let filters: [(&str, Box<dyn TopicFilter>); 3] = [
+        ("everything", Box::new(Beginning(""))),
+        ("one topic of 100", Box::new(One([topics[42].clone()]))),
+        ("a pattern that wants 11 of 100", Box::new(Beginning("topics/4"))),
+    ];
+    for (name, filter) in &filters {
+        for (place, first) in [("start", 0), ("middle", newest / 2), ("end", newest - newest / 20)] {
+            let mut times = Vec::new();
+            let mut id = Duration::ZERO;
+            for n in 0..500 {
+                let cursor = Cursor(first + n * 50);
+                let begin = Instant::now();
+                let page = log.read_after(cursor, &**filter, PAGE).await.expect("a page");
+                times.push(begin.elapsed());
+                assert_eq!(page.entries.len(), PAGE);
+                let begin = Instant::now();
+                assert!(log.find(&page.entries[0].id).await.expect("an answer").is_some());
+                id += begin.elapsed();
+            }
+            times.sort();
+            let what = format!("  {name}, at the {place}");
+            println!("{what:<58}{:>10.0?}{:>10.0?}   find(id) {:.0?}", times[250], times[495], id / 500);
+        }
+    }
+}
+
+async fn replay(folder: &Path) {
+    let count = 100_000;
+    let log = open(folder, Durability::Os);
+    let name = topic("replay");
+    for _ in 0..count / 1000 {
+        log.append_all(vec![update(&name, LARGE); 1000]).await.expect("room");
+    }
+    log.sweep().await;
+    println!("\nreplay of {count} updates of {LARGE} bytes, by pages of {PAGE}");
+    let filters: [(&str, Box<dyn TopicFilter>); 2] =
+        [("  of one topic", Box::new(One([name]))), ("  of everything", Box::new(Beginning("")))];
+    for (what, filter) in &filters {
+        for _ in 0..2 {
+            let begin = Instant::now();
+            let (mut at, mut read) = (Cursor::START, 0);
+            loop {
+                let page = log.read_after(at, &**filter, PAGE).await.expect("a page");
+                read += page.entries.len();
+                at = page.next;
+                if !page.more {
+                    break;
+                }
+            }
+            assert_eq!(read, count);
+            let rate = (count * LARGE) as f64 / 1e6 / begin.elapsed().as_secs_f64();
+            println!("{what:<58}{rate:>10.0} MB/s");
+        }
+    }
+}
+
+fn bytes(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).expect("a folder");
+    files.map(|file| file.and_then(|file| file.metadata()).map_or(0, |data| data.len())).sum()
+}
