@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,11 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -64,6 +65,9 @@ pub(super) struct ConnectionLimits {
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, drain: Arc<Drain>) -> usize {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
     let mut full = false;
     let mut draining = pin!(drain.begun());
     loop {
@@ -81,11 +85,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Connect
         match permits.clone().try_acquire_owned() {
             Ok(permit) => {
                 full = false;
-                let served = connection(prepare(stream, limits.stall), peer, router.clone(), drain.clone());
-                connections.spawn(async move {
-                    served.await;
-                    drop(permit);
-                });
+                let connection = connection(&builder, prepare(stream, limits.stall), peer, router.clone());
+                connections.spawn(drive(connection, peer, drain.clone(), permit));
             }
             Err(_) => {
                 // Once for a whole crowd: a flood of connections must not become a flood of log lines.
@@ -115,20 +116,32 @@ fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
     StallGuard::new(stream, stall)
 }
 
-async fn connection(stream: StallGuard, peer: SocketAddr, router: Router, drain: Arc<Drain>) {
+/// A connection, ready to be driven. What is only needed while a request is answered is boxed, so that an
+/// idle stream doesn't keep room for it.
+fn connection(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: StallGuard,
+    peer: SocketAddr,
+    router: Router,
+) -> Pin<Box<impl GracefulConnection<Error = Box<dyn Error + Send + Sync>> + use<>>> {
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request.map(Body::new))
+        Box::pin(router.clone().oneshot(request.map(Body::new)))
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
-    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service).into_owned())
+}
+
+async fn drive(
+    mut connection: Pin<Box<impl GracefulConnection<Error = Box<dyn Error + Send + Sync>>>>,
+    peer: SocketAddr,
+    drain: Arc<Drain>,
+    _permit: OwnedSemaphorePermit,
+) {
     let ended = tokio::select! {
-        ended = served.as_mut() => ended,
+        ended = connection.as_mut() => ended,
         () = drain.begun() => {
-            served.as_mut().graceful_shutdown();
-            served.await
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
     };
     let Err(error) = ended else { return };

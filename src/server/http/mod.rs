@@ -1,6 +1,7 @@
 //! The only room that knows axum: the addresses, what they read and what they answer.
 
 mod accept;
+mod compress;
 mod drain;
 mod error;
 mod limits;
@@ -28,7 +29,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use super::demo::{Bursts, Messages, Ticker};
@@ -98,16 +98,13 @@ pub(super) async fn serve(
 
 /// The table of contents.
 fn router(app: Arc<App>, cors_origins: &CorsOrigins) -> Router {
-    // Compression never sees a stream: it would hold events back to fill a block.
-    let documents = Router::new().merge(ping::router()).merge(publish::router()).layer(CompressionLayer::new());
-    // These answer with a document or with a stream, as the client asks. tower-http's default predicate
-    // leaves streams alone.
-    let negotiated = Router::new().merge(root::router()).merge(messages::router()).layer(CompressionLayer::new());
-    let streams = streams::router();
     Router::new()
-        .merge(documents)
-        .merge(negotiated)
-        .merge(streams)
+        .merge(root::router())
+        .merge(ping::router())
+        .merge(messages::router())
+        .merge(publish::router())
+        .layer(middleware::from_fn(compress::documents))
+        .merge(streams::router())
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(cors(cors_origins))
