@@ -1,0 +1,158 @@
+//! A server of its own for each test, and the verbs to speak to it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::json;
+use tempfile::TempDir;
+use tidings::server::settings::{Options, Span};
+use tidings::server::{self, Ended};
+use tidings::wire::message::Message;
+use tidings::wire::paths;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::answer::Answer;
+use crate::listener::Listener;
+
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const TEXT: &str = "text/plain";
+/// What a browser asks for when it opens a page.
+pub(crate) const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+/// Long enough for a machine that is busy with other things; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub(crate) struct App {
+    pub(crate) address: SocketAddr,
+    client: Client,
+    stop: oneshot::Sender<()>,
+    server: JoinHandle<Ended>,
+    _data: TempDir,
+}
+
+impl App {
+    /// Starts a server with short bursts and without a rate limit.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Options::default()).await
+    }
+
+    /// Starts a server with these options, and those of [`App::start`] where they say nothing.
+    pub(crate) async fn start_with(options: Options) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            data: Some(folder.path().into()),
+            burst_interval: options.burst_interval.or(Some(millis(50))),
+            rate_limit: options.rate_limit.or(Some(0)),
+            ..options
+        };
+        let settings = options.resolve().expect("settings");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopped) = oneshot::channel();
+        let run = server::run(settings, listener, async {
+            // A test that has ended drops the sender, which stops the server too.
+            _ = stopped.await;
+        });
+        let server = tokio::spawn(async { run.await.expect("the server starts") });
+        Self { address, client: client(), stop, server, _data: folder }
+    }
+
+    /// A request to this server.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request(Method::GET, path).answer().await
+    }
+
+    /// Asks for a representation.
+    pub(crate) async fn get_as(&self, accept: &str, path: &str) -> Answer {
+        self.request(Method::GET, path).header("accept", accept).answer().await
+    }
+
+    pub(crate) async fn head(&self, path: &str) -> Answer {
+        self.request(Method::HEAD, path).answer().await
+    }
+
+    pub(crate) async fn post(&self, path: &str, media_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        self.request(Method::POST, path).header("content-type", media_type).body(body).answer().await
+    }
+
+    /// Submits a message through the REST API, which must take it.
+    pub(crate) async fn post_message(&self, text: &str) -> Message {
+        self.submit(text).await.created()
+    }
+
+    /// Submits a message through the REST API.
+    pub(crate) async fn submit(&self, text: &str) -> Answer {
+        self.post(paths::MESSAGES, JSON, json!({ "message": text }).to_string()).await
+    }
+
+    /// Submits the page's form, as a browser does.
+    pub(crate) async fn submit_form(&self, text: &str) -> Answer {
+        let request = self.request(Method::POST, paths::MESSAGES).header("accept", BROWSER);
+        request.header("content-type", FORM).body(form(text)).answer().await
+    }
+
+    /// Opens a stream, as an `EventSource` does.
+    pub(crate) async fn open(&self, path: &str) -> Listener {
+        self.stream(path).open().await
+    }
+
+    /// Opens a stream again, as an `EventSource` does that has lost its connection.
+    pub(crate) async fn reopen(&self, path: &str, last_event_id: &str) -> Listener {
+        self.stream(path).header("last-event-id", last_event_id).open().await
+    }
+
+    /// The request for a stream.
+    pub(crate) fn stream(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path).header("accept", "text/event-stream")
+    }
+
+    /// Stops the server and waits until it has ended.
+    pub(crate) async fn stop(self) -> Ended {
+        self.stop.send(()).expect("a running server");
+        in_time("the end of the server", self.server).await.expect("no panic")
+    }
+}
+
+/// Sends a request and takes what comes back.
+pub(crate) trait Ask {
+    async fn answer(self) -> Answer;
+    async fn open(self) -> Listener;
+}
+
+impl Ask for RequestBuilder {
+    async fn answer(self) -> Answer {
+        Answer::read(in_time("an answer", self.send()).await.expect("an answer")).await
+    }
+
+    async fn open(self) -> Listener {
+        Listener::open(in_time("a stream", self.send()).await.expect("a stream")).await
+    }
+}
+
+/// A client that sends what it is told and follows nothing.
+pub(crate) fn client() -> Client {
+    Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
+}
+
+/// A message as the page's form sends it.
+pub(crate) fn form(text: &str) -> String {
+    form_urlencoded::Serializer::new(String::new()).append_pair("message", text).finish()
+}
+
+pub(crate) fn millis(millis: u64) -> Span {
+    Span(Duration::from_millis(millis))
+}
+
+/// Waits for what must come.
+pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for {what}"))
+}

@@ -1,0 +1,59 @@
+//! Every address refuses what it does not take, with a problem that says what to do.
+
+use reqwest::Method;
+
+use crate::app::{App, Ask};
+
+#[tokio::test]
+async fn a_method_that_an_address_does_not_take_is_refused_with_those_that_it_does() {
+    let app = App::start().await;
+    for (path, methods) in [
+        ("/", "GET,HEAD"),
+        ("/api/ping", "GET,HEAD"),
+        ("/api/messages", "GET,HEAD,POST"),
+        ("/api/messages/some-id", "GET,HEAD"),
+        ("/publish", "POST"),
+        ("/stream", "GET,HEAD"),
+        ("/clock", "GET,HEAD"),
+        ("/remote", "GET,HEAD"),
+        ("/sse", "GET,HEAD"),
+        ("/counter", "GET,HEAD"),
+    ] {
+        for method in [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+            if methods.contains(method.as_str()) {
+                continue;
+            }
+            let answer = app.request(method.clone(), path).answer().await;
+            let detail = answer.problem(405);
+            assert!(detail.contains(method.as_str()) && detail.contains(path), "{detail}");
+            let mut allowed: Vec<_> = answer.header("allow").split(',').map(|m| m.trim().to_owned()).collect();
+            allowed.sort_unstable();
+            assert_eq!(allowed.join(","), methods, "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_is_not_utf_8_is_refused_wherever_a_query_is_read() {
+    let app = App::start().await;
+    for path in ["/stream", "/counter", "/api/messages"] {
+        let detail = app.get(&format!("{path}?last_event_id=%ff")).await.problem(400);
+        assert!(detail.contains("UTF-8"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn problems_say_what_to_do() {
+    let app = App::start().await;
+    for (path, advice) in [
+        ("/nothing", "lists every address"),
+        ("/stream?message=nobody", "mistyped"),
+        ("/api/messages/nobody", "mistyped"),
+        ("/api/messages?limit=0", "from 1 to 200"),
+        ("/api/messages?before=nobody", "Page back from"),
+    ] {
+        let answer = app.get(path).await;
+        let detail = answer.problem(answer.status.as_u16());
+        assert!(detail.contains(advice), "{path}: {detail}");
+    }
+}

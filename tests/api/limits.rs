@@ -1,0 +1,93 @@
+//! The limits: how fast, how long, how many.
+
+use std::time::Duration;
+
+use tidings::server::settings::Options;
+use tidings::wire::message::Message;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::app::{App, JSON, TEXT, client, in_time};
+
+#[tokio::test]
+async fn above_the_rate_limit_messages_are_refused_with_the_time_to_wait() {
+    let app = App::start_with(Options { rate_limit: Some(1), ..Options::default() }).await;
+    for n in 0..4 {
+        app.post_message(&format!("message {n}")).await;
+    }
+    for answer in [app.submit("too many").await, app.post("/publish", TEXT, "too many").await] {
+        answer.problem(429);
+        let seconds: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((1..=4).contains(&seconds), "{answer:?}");
+        assert!(answer.header("access-control-expose-headers").contains("retry-after"), "{answer:?}");
+    }
+    assert!(app.submit_form("kept").await.html(429).contains("kept"));
+    app.get("/api/messages").await.assert_status(200);
+    app.open("/stream").await;
+}
+
+#[tokio::test]
+async fn an_address_may_publish_fifty_a_second_and_two_hundred_at_once_by_default() {
+    let settings = Options::default().resolve().expect("settings");
+    let app = App::start_with(Options { rate_limit: settings.rate_limit.map(Into::into), ..Options::default() }).await;
+    for n in 0..200 {
+        app.post_message(&format!("message {n}")).await;
+    }
+}
+
+#[tokio::test]
+async fn no_rate_limit_is_a_setting() {
+    let app = App::start_with(Options { rate_limit: Some(0), ..Options::default() }).await;
+    for n in 0..300 {
+        app.post_message(&format!("message {n}")).await;
+    }
+}
+
+#[tokio::test]
+async fn the_longest_message_and_body_are_settings() {
+    let options = Options { max_message: Some(10), max_body: Some(1024), ..Options::default() };
+    let app = App::start_with(options).await;
+    app.post_message("0123456789").await;
+    let detail = app.submit("01234567890").await.problem(422);
+    assert!(detail.contains("11 bytes") && detail.contains("10 it may have"), "{detail}");
+    let detail = app.post("/publish", TEXT, " ".repeat(1025)).await.problem(413);
+    assert!(detail.contains("1024"), "{detail}");
+    app.post("/api/messages", JSON, " ".repeat(1025)).await.problem(413);
+}
+
+#[tokio::test]
+async fn a_connection_above_the_limit_is_turned_away_with_a_problem() {
+    let app = App::start_with(Options { max_connections: Some(2), ..Options::default() }).await;
+    let (_one, _two) = (app.open("/stream").await, app.open("/clock").await);
+    let answer = app.get("/api/ping").await;
+    assert_eq!(answer.assert_status(503).header("content-type"), "application/problem+json");
+    assert_eq!(answer.header("access-control-allow-origin"), "*");
+    assert_eq!(answer.header("retry-after"), "5");
+    assert!(answer.body.contains("\"status\":503") && answer.body.contains("Try again"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn clients_that_go_away_give_their_connections_back() {
+    let app = App::start_with(Options { max_connections: Some(2), ..Options::default() }).await;
+    let message: Message = app.post_message("Hello").await;
+    for path in ["/stream", "/clock", "/counter", "/api/messages", &message.stream].repeat(4) {
+        in_time(path, async {
+            // A client of its own each time: the one of the app keeps connections for later.
+            let request =
+                || client().get(format!("http://{}{path}", app.address)).header("accept", "text/event-stream");
+            while request().send().await.is_ok_and(|response| response.status() == 503) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_never_asks_is_turned_away_too() {
+    let app = App::start_with(Options { max_connections: Some(1), ..Options::default() }).await;
+    let _one = app.open("/stream").await;
+    let mut silent = TcpStream::connect(app.address).await.expect("a connection");
+    let mut answer = Vec::new();
+    in_time("the refusal", silent.read_to_end(&mut answer)).await.expect("an answer");
+}

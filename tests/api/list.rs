@@ -1,0 +1,70 @@
+//! `GET /api/messages` as a document, and one message.
+
+use tidings::wire::message::MessageList;
+
+use crate::app::App;
+
+#[tokio::test]
+async fn the_list_has_the_newest_first() {
+    let app = App::start().await;
+    let list: MessageList = app.get("/api/messages").await.assert_status(200).json();
+    assert_eq!((list.messages, list.next), (vec![], None));
+    let one = app.post_message("one").await;
+    let two = app.post_message("two").await;
+    let answer = app.get("/api/messages").await;
+    let list: MessageList = answer.json();
+    assert_eq!((list.messages, list.next), (vec![two, one], None));
+    assert!(answer.header("vary").contains("accept"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_page_has_fifty_unless_the_limit_says_otherwise() {
+    let app = App::start().await;
+    for n in 0..51 {
+        app.post_message(&n.to_string()).await;
+    }
+    for (query, count) in [("", 50), ("?limit=1", 1), ("?limit=50", 50), ("?limit=200", 51)] {
+        let list: MessageList = app.get(&format!("/api/messages{query}")).await.assert_status(200).json();
+        assert_eq!((list.messages.len(), list.next.is_some()), (count, count < 51), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn paging_along_next_shows_every_message_once() {
+    let app = App::start().await;
+    let mut posted = Vec::new();
+    for n in 0..10 {
+        posted.insert(0, app.post_message(&n.to_string()).await);
+    }
+    let (mut next, mut seen) = (Some("/api/messages?limit=5".to_owned()), Vec::new());
+    while let Some(address) = next {
+        let list: MessageList = app.get(&address).await.assert_status(200).json();
+        assert_eq!(list.messages.len(), 5);
+        seen.extend(list.messages);
+        next = list.next;
+        // News on the first page does not shift the next ones.
+        app.post_message("meanwhile").await;
+    }
+    assert_eq!(seen, posted);
+}
+
+#[tokio::test]
+async fn a_limit_out_of_range_and_an_unknown_before_are_refused() {
+    let app = App::start().await;
+    for limit in ["0", "201", "-1", "1.5", "many", "", "99999999999999999999"] {
+        let detail = app.get(&format!("/api/messages?limit={limit}")).await.problem(422);
+        assert!(detail.contains("1 to 200"), "{detail}");
+    }
+    let detail = app.get("/api/messages?before=nobody").await.problem(422);
+    assert!(detail.contains("before"), "{detail}");
+    app.get("/api/messages?before=%ff").await.problem(400);
+}
+
+#[tokio::test]
+async fn an_id_that_no_message_has_is_not_found() {
+    let app = App::start().await;
+    app.post_message("somebody").await;
+    for id in ["nobody", "7e3a1c1e-8f5a-4c8e-9d1f-2f6b7a3c9e10", "%00", "a%2Fb", "%C3%BC", "%ff"] {
+        app.get(&format!("/api/messages/{id}")).await.problem(404);
+    }
+}

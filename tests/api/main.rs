@@ -1,0 +1,32 @@
+//! Speaks HTTP to a real server on a free port: every address, every error, every way to come back.
+//!
+//! `app` starts the server and has the verbs, `answer` and `listener` hold what comes back; the other modules
+//! are the tests, one for each resource or concern.
+
+mod answer;
+mod app;
+mod listener;
+
+mod client_page;
+mod cors;
+mod counter;
+mod errors;
+mod feed;
+mod frames;
+mod http2;
+mod limits;
+mod list;
+mod pace;
+mod ping;
+mod program;
+mod publish;
+mod readers;
+mod resume;
+mod root;
+mod settings;
+mod shutdown;
+mod stream;
+mod streams;
+mod submit;
+mod text;
+mod ticks;

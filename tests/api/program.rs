@@ -1,0 +1,197 @@
+//! The program itself: what it says when it starts, what it logs, and how it ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[test]
+fn it_says_where_it_listens_where_its_data_is_and_how_to_stop_it() {
+    let program = Program::start(&[]);
+    let greeting = program.greeting.join("\n");
+    assert!(greeting.contains(&format!("listening on http://{}", program.address)), "{greeting}");
+    assert!(greeting.contains(&program.data.path().join("data").display().to_string()), "{greeting}");
+    assert!(greeting.contains("Ctrl-C") && greeting.contains(&program.child.id().to_string()), "{greeting}");
+}
+
+#[test]
+fn a_busy_port_is_an_error_that_names_the_port_and_the_flag() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address");
+    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .args(["serve", "--listen", &address.to_string()])
+        .current_dir(tempfile::tempdir().expect("a folder").path())
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(&format!("port {} is taken", address.port())) && said.contains("--listen"), "{said}");
+}
+
+#[test]
+fn sigterm_and_sigint_end_open_streams_and_the_program_which_says_how_it_ended() {
+    for signal in ["-TERM", "-INT"] {
+        let mut program = Program::start(&[]);
+        let streams: Vec<_> = (0..20).map(|_| program.open("/clock")).collect();
+        let start = Instant::now();
+        program.signal(signal);
+        for mut stream in streams {
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).expect("an end");
+            assert!(rest.contains("retry: ") && rest.ends_with("0\r\n\r\n"), "{rest}");
+        }
+        assert_eq!(program.wait().code(), Some(0), "{signal}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+        let last = program.log("the server has stopped");
+        assert_eq!(last["cut"], 0, "{last}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut program = Program::start(&[]);
+    // A request that never ends would hold the end up for seconds.
+    let mut slow = TcpStream::connect(program.address).expect("a connection");
+    slow.write_all(b"POST /publish HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf").expect("written");
+    program.open("/clock");
+    program.signal("-TERM");
+    program.log("stopping");
+    let start = Instant::now();
+    program.signal("-TERM");
+    assert_eq!(program.wait().code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+#[test]
+fn it_logs_each_request_without_its_query_and_each_streams_end() {
+    let program = Program::start(&["--log-format", "json", "--burst-interval", "10ms"]);
+    let id = program.publish("Hello");
+    let mut burst = program.open(&format!("/stream?message={id}"));
+    let request = program.log_where("request", |line| line["path"] == "/stream");
+    assert_eq!((&request["method"], &request["status"]), (&"GET".into(), &200.into()));
+    assert!(request["ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{request}");
+    assert!(!request.to_string().contains(&id), "{request}");
+    burst.read_to_string(&mut String::new()).unwrap_or_default();
+    let end = program.log("a stream has ended");
+    assert_eq!((&end["stream"], &end["reason"], &end["events"]), (&"/stream".into(), &"complete".into(), &4.into()));
+    assert!(end["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.02), "{end}");
+    drop(program.open("/stream"));
+    let end = program.log("a stream has ended");
+    assert_eq!((&end["reason"], &end["events"]), (&"disconnected".into(), &0.into()));
+    let _open = program.open("/stream");
+    program.signal("-TERM");
+    assert_eq!(program.log("a stream has ended")["reason"], "shutdown");
+}
+
+#[test]
+fn at_the_debug_level_it_logs_each_event_of_the_counter_with_its_id() {
+    let program = Program::start(&["--log-format=json", "--log-level=tidings=debug"]);
+    let mut stream = BufReader::new(program.open("/counter")).lines().map(|line| line.expect("a line"));
+    let id = stream.find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).expect("an id");
+    let line = program.log_where("pushed an event of the counter", |line| line["id"] == *id);
+    assert_eq!(line["number"], 1);
+}
+
+/// A running program, ended with the test.
+struct Program {
+    child: Child,
+    address: SocketAddr,
+    greeting: Vec<String>,
+    lines: Receiver<String>,
+    data: TempDir,
+}
+
+impl Program {
+    fn start(arguments: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .current_dir(data.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = lines(child.stdout.take().expect("an output"));
+        let greeting: Vec<_> = (0..3).map(|_| stdout.recv_timeout(PATIENCE).expect("a greeting")).collect();
+        let address = greeting[0].rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
+        let lines = lines(child.stderr.take().expect("a log"));
+        Self { child, address, greeting, lines, data }
+    }
+
+    /// Opens a stream and waits for its first comment.
+    fn open(&self, path: &str) -> TcpStream {
+        let mut stream = self.request(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n3\r\n:\n\n\r\n") {
+            stream.read_exact(&mut byte).expect("a stream");
+            head.push(byte[0]);
+        }
+        stream
+    }
+
+    fn publish(&self, text: &str) -> String {
+        let length = text.len();
+        let head = format!("POST /publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}");
+        let mut answer = String::new();
+        self.request(&format!("{head}\r\n\r\n{text}")).read_to_string(&mut answer).expect("an answer");
+        answer.rsplit("\r\n\r\n").next().expect("a body").to_owned()
+    }
+
+    fn request(&self, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(request.as_bytes()).expect("a request");
+        stream
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().expect("kill");
+        assert!(sent.success());
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("an end")
+    }
+
+    /// The next line of the log with this message.
+    fn log(&self, message: &str) -> Value {
+        self.log_where(message, |_| true)
+    }
+
+    fn log_where(&self, message: &str, matches: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("no log line says {message:?}"));
+            let line: Value = serde_json::from_str(&line).expect("JSON where the log is no terminal");
+            if line["message"].as_str().is_some_and(|text| text.contains(message)) && matches(&line) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}

@@ -1,0 +1,62 @@
+//! Readers that are slow, and readers that go away.
+
+use tidings::server::settings::Options;
+use tidings::wire::message::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::app::{App, in_time};
+
+const MESSAGES: usize = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_takes_nothing_holds_up_nobody_and_has_lost_nothing() {
+    let options = Options { max_message: Some(60_000), ..Options::default() };
+    let app = App::start_with(options).await;
+    let mut slow = stalled(&app).await;
+    let mut fast = app.open("/api/messages").await;
+    let mut posted = Vec::new();
+    // More than the sockets between can hold.
+    for n in 0..MESSAGES {
+        let message = app.post_message(&format!("{n} {}", "x".repeat(50_000))).await;
+        assert_eq!(fast.message().await, message);
+        posted.push(message.id);
+    }
+    let mut seen = Vec::new();
+    let last = posted.last().expect("messages");
+    let mut bytes = vec![0; 1 << 20];
+    let mut text = String::new();
+    while !seen.contains(last) {
+        let read = in_time("the slow reader's next bytes", slow.read(&mut bytes)).await.expect("a stream");
+        assert_ne!(read, 0, "the slow reader was cut after {} messages", seen.len());
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        let end = text.rfind('\n').map_or(0, |end| end + 1);
+        seen.extend(text[..end].lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned));
+        text.drain(..end);
+    }
+    assert_eq!(seen, posted);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_in_mid_burst_disturbs_nobody() {
+    let app = App::start().await;
+    let message: Message = app.post_message("Hello").await;
+    let mut stays = app.open(&message.stream).await;
+    for _ in 0..5 {
+        let mut goes = app.open(&message.stream).await;
+        goes.event().await;
+    }
+    assert_eq!(stays.rest().await, crate::listener::burst(&message, 1, 3));
+}
+
+/// A subscriber of the live feed with small buffers that does not read.
+async fn stalled(app: &App) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let mut stream = socket.connect(app.address).await.expect("a connection");
+    let request = "GET /api/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    // It is subscribed when its headers come.
+    in_time("the headers", stream.readable()).await.expect("an answer");
+    stream
+}

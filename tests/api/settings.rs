@@ -1,0 +1,138 @@
+//! Where settings come from, and what is refused.
+
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+#[test]
+fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_and_a_file() {
+    for (name, value, in_file) in [
+        ("listen", "nowhere", "'nowhere'"),
+        ("cors-origins", "example.com", "'example.com'"),
+        ("heartbeat", "soon", "'soon'"),
+        ("heartbeat", "1ms", "'1ms'"),
+        ("heartbeat", "15", "'15'"),
+        ("burst-repeat", "0", "0"),
+        ("burst-repeat", "often", "'often'"),
+        ("burst-interval", "-1s", "'-1s'"),
+        ("rate-limit", "-1", "-1"),
+        ("max-message", "0", "0"),
+        ("max-message", "1000000", "1000000"),
+        ("max-body", "1", "1"),
+        ("max-connections", "0", "0"),
+        ("log-level", "tidings=loud", "'tidings=loud'"),
+        ("log-format", "xml", "'xml'"),
+    ] {
+        let variable = format!("TIDINGS_{}", name.to_uppercase().replace('-', "_"));
+        assert_refused(&tidings(|command| command.arg(format!("--{name}={value}"))), name);
+        assert_refused(&tidings(|command| command.env(&variable, value)), name);
+        let file = File::new(&format!("{name} = {in_file}\n"));
+        let output = tidings(|command| {
+            if name == "listen" {
+                command.env_remove("TIDINGS_LISTEN");
+            }
+            command.arg("--config").arg(file.path())
+        });
+        assert_refused(&output, name);
+    }
+}
+
+#[test]
+fn a_flag_outweighs_the_environment_which_outweighs_the_file() {
+    let file = File::new("burst-repeat = 0\nheartbeat = '1ms'\nmax-connections = 0\n");
+    let output = tidings(|command| {
+        command.arg("--config").arg(file.path());
+        command.env("TIDINGS_BURST_REPEAT", "2000").env("TIDINGS_HEARTBEAT", "2ms");
+        command.args(["--burst-repeat", "3000"])
+    });
+    assert_said(&output, "--burst-repeat 3000");
+    let output = tidings(|command| {
+        command.arg("--config").arg(file.path()).args(["--burst-repeat", "3"]).env("TIDINGS_HEARTBEAT", "2ms")
+    });
+    assert_said(&output, "--heartbeat 2ms");
+    let output =
+        tidings(|command| command.env("TIDINGS_CONFIG", file.path()).args(["--burst-repeat=3", "--heartbeat=1s"]));
+    assert_said(&output, "--max-connections 0");
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_understood_is_refused() {
+    let output = tidings(|command| command.args(["--config", "/nowhere/tidings.toml"]));
+    assert_said(&output, "--config: /nowhere/tidings.toml can't be read");
+    for (text, complaint) in [("hartbeat = '15s'", "hartbeat"), ("heartbeat = ", "line 1"), ("\n[serve]\n", "serve")] {
+        let file = File::new(text);
+        let output = tidings(|command| command.arg("--config").arg(file.path()));
+        assert_said(&output, complaint);
+        assert_said(&output, &file.path());
+    }
+}
+
+#[test]
+fn unknown_flags_are_refused_and_help_names_every_setting() {
+    assert_said(&tidings(|command| command.arg("--hartbeat=15s")), "--hartbeat");
+    for help in [vec!["--help"], vec!["serve", "--help"]] {
+        let output = tidings(|command| command.args(&help));
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        for name in [
+            "config",
+            "listen",
+            "data",
+            "cors-origins",
+            "heartbeat",
+            "burst-repeat",
+            "burst-interval",
+            "rate-limit",
+            "max-message",
+            "max-body",
+            "max-connections",
+            "log-level",
+            "log-format",
+        ] {
+            let variable = format!("TIDINGS_{}", name.to_uppercase().replace('-', "_"));
+            assert!(text.contains(&format!("--{name} ")) && text.contains(&variable), "{name}: {text}");
+        }
+        assert!(text.contains("[default: 127.0.0.1:3000]"), "{text}");
+    }
+    let output = tidings(|command| command.arg("--version"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("tidings {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// Runs the program until it ends by itself, in an environment without settings of its own. It must not
+/// come to serve: the address is not one of this machine.
+fn tidings(with: impl FnOnce(&mut Command) -> &mut Command) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDINGS_")) {
+        command.env_remove(name);
+    }
+    command.env("TIDINGS_LISTEN", "192.0.2.1:1");
+    with(&mut command).output().expect("the program runs")
+}
+
+#[track_caller]
+fn assert_refused(output: &Output, name: &str) {
+    assert_said(output, name);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!said.contains("192.0.2.1"), "it came as far as listening: {said}");
+}
+
+#[track_caller]
+fn assert_said(output: &Output, text: &str) {
+    assert!(!output.status.success(), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains(text), "{text:?} is not in {said:?}");
+}
+
+struct File(TempDir);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("tidings.toml"), text).expect("a file");
+        Self(folder)
+    }
+
+    fn path(&self) -> String {
+        self.0.path().join("tidings.toml").display().to_string()
+    }
+}
