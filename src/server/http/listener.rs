@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -158,10 +158,12 @@ fn stall_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
 }
 
 async fn refuse(mut stream: TcpStream) {
-    // The request is read and thrown away: closing with unread bytes would reset the connection, and the
-    // client would never see why.
+    // The request is waited for, read and thrown away: a client may take an answer that comes before it for
+    // noise, and closing with unread bytes would reset the connection before the answer is read.
     let mut unread = [0; 1024];
-    let _ = stream.readable().await;
+    if !matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {
+        return;
+    }
     while matches!(stream.try_read(&mut unread), Ok(n) if n > 0) {}
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {}\r\nRetry-After: 5\r\n\
@@ -170,6 +172,7 @@ async fn refuse(mut stream: TcpStream) {
     );
     let _ = stream.write_all(answer.as_bytes()).await;
     let _ = stream.shutdown().await;
+    while matches!(stream.read(&mut unread).await, Ok(n) if n > 0) {}
 }
 
 async fn pause_after(error: &io::Error) {

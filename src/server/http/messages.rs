@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -98,7 +99,9 @@ fn limit(params: &Params) -> Result<usize, ApiError> {
     limit.ok_or_else(|| ApiError::Invalid(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }
 
-async fn show(State(app): AppState, Path(id): Path<String>) -> Result<Json<Message>, ApiError> {
+async fn show(State(app): AppState, id: Result<Path<String>, PathRejection>) -> Result<Json<Message>, ApiError> {
+    // What is not UTF-8 is no message's id.
+    let Path(id) = id.map_err(|_| unknown())?;
     app.producers.messages.get(&id).await?.map(Json).ok_or_else(unknown)
 }
 
