@@ -80,6 +80,16 @@ impl Entry {
         self.expires_at.is_some_and(|at| at <= now)
     }
 
+    /// The event's name, read back from the frame.
+    pub fn event(&self) -> Option<&str> {
+        self.field("event: ")
+    }
+
+    /// The reconnection time that subscribers are told, read back from the frame.
+    pub fn retry(&self) -> Option<u64> {
+        self.field("retry: ")?.parse().ok()
+    }
+
     /// The update's data, read back from the frame: line ends have become LF, as every client sees them.
     pub fn data(&self) -> Cow<'_, str> {
         let frame = std::str::from_utf8(&self.frame).unwrap_or_default();
@@ -96,5 +106,11 @@ impl Entry {
                 Cow::Owned(data)
             }
         }
+    }
+
+    /// A field of the frame's head, which ends where the data begins.
+    fn field(&self, name: &str) -> Option<&str> {
+        let frame = std::str::from_utf8(&self.frame).unwrap_or_default();
+        frame.lines().take_while(|line| !line.starts_with("data: ")).find_map(|line| line.strip_prefix(name))
     }
 }

@@ -3,6 +3,7 @@
 //! The log gives every update one place, a [`Cursor`], in one hub-wide order. It knows no HTTP and no
 //! subscriber: the hub reads from it and follows its tail.
 
+pub mod command;
 mod disk;
 mod entry;
 mod memory;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-pub use disk::DiskLog;
+pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry};
 pub use memory::MemoryLog;
 pub use options::{Clock, Durability, Limits, LogOptions, OpenError, Retention, Storage, TopicLimits, TopicPattern};

@@ -15,6 +15,7 @@ mod archive;
 mod codec;
 mod journal;
 mod keeper;
+pub mod maintenance;
 mod names;
 mod read;
 mod recent;
@@ -131,16 +132,12 @@ impl DiskLog {
         Ok((log, tail_reader))
     }
 
-    /// Appends updates as [`Log::append_all`] does, as if they had been taken at another time.
-    pub(super) async fn append_at(
-        &self,
-        updates: Vec<Update>,
-        at: Option<DateTime<Utc>>,
-    ) -> Result<Vec<Arc<Entry>>, AppendError> {
+    /// Appends updates as [`Log::append_all`] does, each as if it had been taken at that time.
+    async fn append_at(&self, updates: Vec<(Update, Option<DateTime<Utc>>)>) -> Result<Vec<Arc<Entry>>, AppendError> {
         let closed = || AppendError::Failed("it has been closed".into());
         let (reply, answer) = oneshot::channel();
         let submissions = self.submissions.as_ref().ok_or_else(closed)?;
-        submissions.send(Submission { updates, at, reply }).await.map_err(|_| closed())?;
+        submissions.send(Submission { updates, reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }
@@ -148,12 +145,12 @@ impl DiskLog {
 #[async_trait]
 impl Log for DiskLog {
     async fn append(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
-        let entries = self.append_at(vec![update], None).await?;
+        let entries = self.append_at(vec![(update, None)]).await?;
         entries.into_iter().next().ok_or_else(|| AppendError::Failed("it lost an update".into()))
     }
 
     async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        self.append_at(updates, None).await
+        self.append_at(updates.into_iter().map(|update| (update, None)).collect()).await
     }
 
     async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {

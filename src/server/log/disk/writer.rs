@@ -21,9 +21,8 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Updates that a publisher wants kept, all or none.
 pub(super) struct Submission {
-    pub(super) updates: Vec<Update>,
-    /// When they were taken; `None` is now.
-    pub(super) at: Option<DateTime<Utc>>,
+    /// With each the time when it was taken; `None` is now.
+    pub(super) updates: Vec<(Update, Option<DateTime<Utc>>)>,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
@@ -55,8 +54,8 @@ impl Writer {
                     && let Some(submission) = rest.next()
                 {
                     let first = entries.len();
-                    for update in submission.updates {
-                        let entry = self.place(Cursor(self.newest.0 + 1 + entries.len() as u64), update, submission.at);
+                    for (update, at) in submission.updates {
+                        let entry = self.place(Cursor(self.newest.0 + 1 + entries.len() as u64), update, at);
                         bytes += entry.frame.len();
                         entries.push(Arc::new(entry));
                     }
