@@ -160,7 +160,7 @@ async fn resume(folder: &Path) {
             let mut times = Vec::new();
             let mut id = Duration::ZERO;
             for n in 0..500 {
-                let cursor = Cursor(first + n * 50);
+                let cursor = Cursor(first + n * 40);
                 let begin = Instant::now();
                 let page = log.read_after(cursor, &**filter, PAGE).await.expect("a page");
                 times.push(begin.elapsed());
