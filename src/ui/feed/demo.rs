@@ -6,7 +6,7 @@ use super::line::Line;
 use crate::wire::paths;
 
 /// Events shown of a demo stream.
-pub const SHOWN: usize = 5;
+pub const SHOWN: usize = 3;
 
 /// A demo stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,9 @@ use crate::ui::words::ordinal;
 /// Beads that fit on a card; a longer burst shows only its last ones.
 const MOST_BEADS: usize = 8;
 
+/// Where the minutes begin in a time of day.
+const HOUR: usize = "10:".len();
+
 /// The arrivals of a burst. Each bead has its place from the start, so nothing moves when it comes.
 #[component]
 pub fn Track(
@@ -38,12 +41,15 @@ pub fn Track(
 }
 
 fn bead(mark: String, name: String, came: Memo<Option<f64>>) -> impl IntoView {
-    let time = move || came.get().map_or_else(|| "not yet".to_owned(), time_of_day);
+    let time = move |part: fn(&str) -> &str| came.get().map(|at| part(&time_of_day(at)).to_owned());
+    // The hour stands by itself: a phone has no room for it.
+    let hour = move || time(|time| time.get(..HOUR).unwrap_or_default());
+    let rest = move || time(|time| time.get(HOUR..).unwrap_or_default()).unwrap_or_else(|| "not yet".to_owned());
     view! {
         <li class="bead" data-came=move || came.get().is_some().to_string()>
             <span class="bead-mark" aria-hidden="true">{mark}</span>
             <span class="sr">{name}": "</span>
-            <span class="bead-time">{time}</span>
+            <span class="bead-time"><span class="bead-hour">{hour}</span>{rest}</span>
         </li>
     }
 }
