@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tidings::server::log::command::{self, LogArgs};
+use tidings::server::log::{Durability, LogOptions, Storage};
 use tidings::server::settings::{Options, Settings};
 use tidings::server::{self, telemetry};
 use tokio::net::TcpListener;
@@ -27,13 +30,21 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start the server (the default)
-    Serve(Options),
+    Serve(Box<Options>),
+    /// Look into the log of a stopped server, write it out, read it in
+    Log(LogArgs),
 }
 
 fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let options = match command {
-        Some(Command::Serve(options)) => options,
+        Some(Command::Serve(options)) => *options,
+        Some(Command::Log(args)) => {
+            return match command::run(args) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error.to_string()),
+            };
+        }
         None => options,
     };
     let settings = match options.resolve() {
@@ -64,12 +75,24 @@ async fn serve(settings: Settings) -> Result<(), String> {
 
 /// Says what a person who has just started the server wants to know.
 fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
-    let data = std::path::absolute(&settings.data)?;
     let mut out = io::stdout().lock();
     writeln!(out, "tidings {} is listening on http://{address}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  data   {}", data.display())?;
+    writeln!(out, "  data   {}", describe(&settings.log, &std::path::absolute(&settings.data)?))?;
+    writeln!(out, "  keeps  {}", settings.log.retention.all)?;
     writeln!(out, "  stop   Ctrl-C, or SIGTERM to process {}", std::process::id())?;
     out.flush()
+}
+
+fn describe(log: &LogOptions, data: &Path) -> String {
+    match (&log.storage, log.durability) {
+        (Storage::Memory, _) => "in memory: gone when the server stops".into(),
+        (Storage::Disk { .. }, Durability::Fsync) => {
+            format!("{}, flushed to disk before a publish is answered", data.display())
+        }
+        (Storage::Disk { .. }, Durability::Os) => {
+            format!("{}, safe from a crash of the server, not of the machine", data.display())
+        }
+    }
 }
 
 /// Ready at the first SIGINT or SIGTERM; a second one ends the process at once.

@@ -7,6 +7,7 @@ pub mod log;
 pub mod settings;
 pub mod telemetry;
 
+use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -21,8 +22,16 @@ pub struct Ended {
     pub cut: usize,
 }
 
-/// How many updates the log in memory keeps.
-const MEMORY_KEEP: usize = 100_000;
+/// Why the server could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The log could not be opened.
+    #[error(transparent)]
+    Log(#[from] log::OpenError),
+    /// A topic's name is not one.
+    #[error("the messages' topic is invalid: {0}")]
+    Topic(#[from] log::FieldError),
+}
 
 /// Serves on `listener` until `shutdown` is ready, then ends every stream and waits, some seconds at most,
 /// for the connections to end.
@@ -30,9 +39,9 @@ pub async fn run(
     settings: Settings,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Ended, log::FieldError> {
-    let (log, tail) = log::MemoryLog::open(MEMORY_KEEP);
-    let hub = Hub::open(log, tail);
+) -> Result<Ended, StartError> {
+    let (log, tail) = log::open(settings.log.clone())?;
+    let hub = Hub::open(log, tail, settings.reader_buffer);
     let messages = Messages::new(hub)?;
     let producers = http::Producers {
         bursts: Bursts::new(messages.clone(), settings.burst),

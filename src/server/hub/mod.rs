@@ -9,6 +9,8 @@ mod matcher;
 mod recent;
 mod registry;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Weak};
 
@@ -20,6 +22,9 @@ pub use subscription::{Delivery, Start, Subscription};
 use super::log::{AppendError, Entry, Log, Tail, Update};
 use recent::Recent;
 use registry::Registry;
+
+/// How many bytes of frames a subscriber that is behind holds in memory, unless told otherwise.
+pub const DEFAULT_READER_BUFFER: usize = 64 * 1024;
 
 /// How many entries the fan-out takes from the tail at once.
 const FAN_OUT_BATCH: usize = 256;
@@ -34,15 +39,17 @@ struct Shared {
     log: Arc<dyn Log>,
     recent: Recent,
     registry: Registry,
+    reader_buffer: usize,
 }
 
 impl Hub {
     /// Opens a hub on a log and starts its fan-out, which ends when the hub and its subscriptions are gone.
+    /// A subscriber that is behind holds up to `reader_buffer` bytes of frames in memory, or one frame.
     ///
     /// Call it within a tokio runtime.
-    pub fn open(log: Arc<dyn Log>, tail: Tail) -> Self {
+    pub fn open(log: Arc<dyn Log>, tail: Tail, reader_buffer: usize) -> Self {
         let recent = Recent::after(log.bounds().newest);
-        let shared = Arc::new(Shared { log, recent, registry: Registry::default() });
+        let shared = Arc::new(Shared { log, recent, registry: Registry::default(), reader_buffer });
         tokio::spawn(fan_out(Arc::downgrade(&shared), tail));
         Self { shared }
     }

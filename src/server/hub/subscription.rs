@@ -15,8 +15,10 @@ use super::recent::Next;
 use super::registry::{Keys, Slot, Span};
 use crate::server::log::{Cursor, Entry, Page, ReadError};
 
-/// How many entries a subscriber that reads from the log gets at a time: what it holds in memory.
-const PAGE: usize = 64;
+/// How many entries a subscriber that reads from the log asks for at first, and at most. In between it
+/// learns how many its buffer holds.
+const FIRST_PAGE: usize = 32;
+const LARGEST_PAGE: usize = 512;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub struct Subscription {
     keys: Keys,
     cursor: Cursor,
     lost: bool,
+    page: usize,
     state: State,
 }
 
@@ -80,12 +83,31 @@ impl Subscription {
             Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
         };
         let lost = start == Start::Lost;
-        Self { matchers: Arc::new(matchers), slot, keys, cursor, lost, state, shared }
+        Self { matchers: Arc::new(matchers), slot, keys, cursor, lost, page: FIRST_PAGE, state, shared }
     }
 
     fn read(&self) -> BoxFuture<'static, Result<Page, ReadError>> {
         let (log, matchers, cursor) = (self.shared.log.clone(), self.matchers.clone(), self.cursor);
-        Box::pin(async move { log.read_after(cursor, &*matchers, PAGE).await })
+        let limit = self.page;
+        Box::pin(async move { log.read_after(cursor, &*matchers, limit).await })
+    }
+
+    /// Keeps of a page what the buffer holds; the rest is read again when its turn comes.
+    fn take(&mut self, mut page: Page) -> State {
+        let mut bytes = 0;
+        let fits = page.entries.iter().take_while(|entry| {
+            bytes += entry.frame.len();
+            bytes <= self.shared.reader_buffer
+        });
+        let fits = fits.count().max(1);
+        if fits < page.entries.len() {
+            page.entries.truncate(fits);
+            page.next = page.entries[fits - 1].cursor;
+            self.page = fits;
+        } else {
+            self.page = (self.page * 2).min(LARGEST_PAGE);
+        }
+        State::Page { entries: page.entries.into_iter(), next: page.next }
     }
 
     fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
@@ -147,8 +169,9 @@ impl Stream for Subscription {
                 State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
                     Ok(page) => {
                         let oldest = page.entries.first().map(|entry| entry.id.clone());
-                        this.state = State::Page { entries: page.entries.into_iter(), next: page.next };
-                        if std::mem::take(&mut this.lost) | page.gap {
+                        let gap = std::mem::take(&mut this.lost) | page.gap;
+                        this.state = this.take(page);
+                        if gap {
                             return Poll::Ready(Some(Delivery::Gap { oldest }));
                         }
                     }

@@ -1,9 +1,11 @@
 //! What a log is opened with, and what may keep it from opening. It reads no flags: the settings fill it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 
@@ -132,6 +134,16 @@ impl Limits {
     /// What was taken before this has had its time.
     pub(super) fn horizon(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         now.checked_sub_signed(TimeDelta::from_std(self.age?).ok()?)
+    }
+}
+
+impl fmt::Display for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let age = self.age.map(|age| humantime::format_duration(age).to_string());
+        let count = self.count.map(|count| format!("{count} updates"));
+        let bytes = self.bytes.map(|bytes| ByteSize::b(bytes).to_string());
+        let limits: Vec<_> = [age, count, bytes].into_iter().flatten().collect();
+        if limits.is_empty() { f.write_str("everything") } else { write!(f, "at most {}", limits.join(", ")) }
     }
 }
 

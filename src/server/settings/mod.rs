@@ -1,0 +1,267 @@
+//! The only reader of flags, environment and file. It refuses to start on nonsense.
+//!
+//! A flag outweighs its environment variable, which outweighs the file, which outweighs the default.
+
+mod options;
+mod values;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+use bytesize::ByteSize;
+use thiserror::Error;
+
+pub use options::{KeepTopic, Options};
+pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
+
+use super::demo::BurstOptions;
+use super::hub::DEFAULT_READER_BUFFER;
+use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern, command};
+use crate::wire::message::DEFAULT_MAX_BYTES;
+
+/// Short enough for proxies that cut a connection after 30 s or a minute of silence.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// A phone that changes its network is back within seconds.
+const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+const DEFAULT_BURST: BurstOptions = BurstOptions { repeat: 3, interval: Duration::from_secs(1) };
+/// More would keep one stream busy for minutes, and its frames in memory.
+const MAX_BURST_REPEAT: u32 = 1000;
+/// Messages a second from one address.
+const DEFAULT_RATE_LIMIT: u32 = 50;
+/// A body with the longest message, every byte of it escaped, and room for the JSON around it.
+const DEFAULT_MAX_BODY: usize = 64 * 1024;
+const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
+
+/// Everything the server needs to know, checked.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where to listen: every address the host's name has.
+    pub listen: Vec<SocketAddr>,
+    /// The folder for the server's data.
+    pub data: PathBuf,
+    /// How the log is kept.
+    pub log: LogOptions,
+    /// Whose pages may read.
+    pub cors_origins: CorsOrigins,
+    /// The silence after which a stream gets a comment.
+    pub heartbeat: Duration,
+    /// How long a client may take nothing while data waits for it.
+    pub stall_timeout: Duration,
+    /// How many bytes of the log are held in memory for one reader that is behind.
+    pub reader_buffer: usize,
+    /// How bursts are told.
+    pub burst: BurstOptions,
+    /// Messages a second from one address, four times as many at once; `None` for no limit.
+    pub rate_limit: Option<NonZeroU32>,
+    /// Longest message, in bytes of UTF-8.
+    pub max_message: usize,
+    /// Longest request body, in bytes.
+    pub max_body: usize,
+    /// Most connections at once.
+    pub max_connections: usize,
+    /// A filter of `tracing`.
+    pub log_level: String,
+    /// How to log; `None` decides by whether the log goes to a terminal.
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why the settings can't be used: each says which one and what to do.
+#[derive(Debug, Error)]
+pub enum SettingsError {
+    /// The file can't be read.
+    #[error("--config: {} can't be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("--config: {}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its range.
+    #[error("--{name} {value}: {hint}")]
+    Value {
+        /// The setting's name, as its flag is written.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What it must be.
+        hint: String,
+    },
+}
+
+impl Options {
+    /// Reads the file, if there is one, and checks everything.
+    pub fn resolve(self) -> Result<Settings, SettingsError> {
+        let options = self.with_file()?;
+        let listen = options.listen.clone().unwrap_or_default();
+        let addresses = listen.addresses();
+        if addresses.is_empty() {
+            let hint = "must be HOST:PORT, for example 127.0.0.1:3000, or 0.0.0.0:3000 for every network";
+            return Err(invalid("listen", listen, hint));
+        }
+        let data = options.data.clone().unwrap_or_else(|| "data".into());
+        let burst = BurstOptions {
+            repeat: within("burst-repeat", options.burst_repeat, DEFAULT_BURST.repeat, 1, MAX_BURST_REPEAT)?,
+            interval: options.burst_interval.map_or(DEFAULT_BURST.interval, |span| span.0),
+        };
+        let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
+        let buffer = (ByteSize::kib(1), ByteSize::mib(64));
+        let reader_buffer = within("reader-buffer", options.reader_buffer, default_buffer, buffer.0, buffer.1)?;
+        let max_body = within("max-body", options.max_body, DEFAULT_MAX_BODY, 1024, 1 << 30)?;
+        let log_level = options.log_level.clone().unwrap_or_else(|| "info".into());
+        tracing_subscriber::EnvFilter::try_new(&log_level)
+            .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
+        Ok(Settings {
+            listen: addresses,
+            log: log_options(&options, &data),
+            data,
+            heartbeat: at_least_100ms("heartbeat", options.heartbeat, DEFAULT_HEARTBEAT)?,
+            stall_timeout: at_least_100ms("stall-timeout", options.stall_timeout, DEFAULT_STALL_TIMEOUT)?,
+            reader_buffer: usize::try_from(reader_buffer.as_u64()).unwrap_or(usize::MAX),
+            burst,
+            rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
+            max_message: within("max-message", options.max_message, DEFAULT_MAX_BYTES, 1, max_body)?,
+            max_body,
+            max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
+            cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
+            log_level,
+            log_format: options.log_format,
+        })
+    }
+}
+
+fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
+    let mut log = match options.storage {
+        Some(StorageKind::Memory) => LogOptions::memory(),
+        Some(StorageKind::Disk) | None => LogOptions::disk(data.join(command::FOLDER)),
+    };
+    log.durability = options.durability.map(Into::into).unwrap_or_default();
+    let age = options.keep_age.map_or(Retention::DEFAULT_AGE, |span| span.0);
+    let count = options.keep_count.unwrap_or(Retention::DEFAULT_COUNT);
+    let bytes = options.keep_bytes.map_or(Retention::DEFAULT_BYTES, |size| size.as_u64());
+    // Nothing kept at all is never meant: zero stands for no limit, as for the rate.
+    let limits = |age: Option<Duration>, count: Option<u64>, bytes: Option<u64>| Limits {
+        age: age.filter(|age| !age.is_zero()),
+        count: count.filter(|&count| count > 0),
+        bytes: bytes.filter(|&bytes| bytes > 0),
+    };
+    let of_topic = |keep: &KeepTopic| TopicLimits {
+        pattern: TopicPattern::new(&*keep.topic),
+        limits: limits(keep.age.map(|span| span.0), keep.count, keep.bytes.map(|size| size.as_u64())),
+    };
+    log.retention = Retention {
+        all: limits(Some(age), Some(count), Some(bytes)),
+        topics: options.keep.iter().map(of_topic).collect(),
+    };
+    log
+}
+
+fn invalid(name: &'static str, value: impl fmt::Display, hint: impl Into<String>) -> SettingsError {
+    SettingsError::Value { name, value: value.to_string(), hint: hint.into() }
+}
+
+fn at_least_100ms(name: &'static str, span: Option<Span>, default: Duration) -> Result<Duration, SettingsError> {
+    let duration = span.map_or(default, |span| span.0);
+    if duration < Duration::from_millis(100) {
+        return Err(invalid(name, Span(duration), "must be 100ms or longer, for example 15s"));
+    }
+    Ok(duration)
+}
+
+fn within<T>(name: &'static str, value: Option<T>, default: T, min: T, max: T) -> Result<T, SettingsError>
+where
+    T: PartialOrd + fmt::Display,
+{
+    let value = value.unwrap_or(default);
+    if value < min || value > max {
+        return Err(invalid(name, value, format!("must be from {min} to {max}")));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+    use crate::server::log::Storage;
+
+    fn options(toml: &str) -> Result<Options, String> {
+        toml::from_str(toml).map_err(|error| error.to_string())
+    }
+
+    fn error(toml: &str) -> String {
+        options(toml).and_then(|options| options.resolve().map_err(|e| e.to_string())).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn the_defaults_work() {
+        let settings = Options::default().resolve().expect("defaults");
+        assert_eq!(settings.listen, ["127.0.0.1:3000".parse().expect("an address")]);
+        assert_eq!(settings.cors_origins, CorsOrigins::Any);
+        assert_eq!(settings.rate_limit, NonZeroU32::new(50));
+    }
+
+    #[test]
+    fn a_flag_outweighs_the_file() {
+        let flags = options("heartbeat = '300ms'").expect("options");
+        let file = options("heartbeat = '5m'\nburst-repeat = 5").expect("options");
+        let settings = flags.or(file).resolve().expect("settings");
+        assert_eq!((settings.heartbeat, settings.burst.repeat), (Duration::from_millis(300), 5));
+    }
+
+    #[test]
+    fn no_rate_limit_is_written_zero() {
+        assert_eq!(options("rate-limit = 0").expect("options").resolve().expect("settings").rate_limit, None);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_settings_name() {
+        for (toml, name) in [
+            ("burst-repeat = 0", "--burst-repeat 0"),
+            ("heartbeat = '1ms'", "--heartbeat 1ms"),
+            ("heartbeat = 'soon'", "heartbeat"),
+            ("listen = 'nowhere'", "--listen nowhere"),
+            ("cors-origins = 'example.com'", "cors-origins"),
+            ("cors-origins = ['*', 'https://a.example']", "cors-origins"),
+            ("log-level = 'tidings=loud'", "--log-level tidings=loud"),
+            ("keep-bytes = 'much'", "keep-bytes"),
+            ("storage = 'tape'", "storage"),
+            ("max-message = 100000", "--max-message 100000"),
+            ("hartbeat = '15s'", "hartbeat"),
+        ] {
+            let error = error(toml);
+            assert!(error.contains(name), "{toml}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_log_is_kept_in_the_data_folder_for_as_long_as_is_set() {
+        let toml =
+            "data = '/x'\nkeep-age = '1h'\nkeep-count = 0\nkeep-bytes = '2MiB'\n[[keep]]\ntopic = 'jobs/*'\ncount = 5";
+        let log = options(toml).expect("options").resolve().expect("settings").log;
+        assert_eq!(log.storage, Storage::Disk { folder: "/x/log".into() });
+        let hour = Some(Duration::from_secs(3600));
+        assert_eq!(log.retention.all, Limits { age: hour, count: None, bytes: Some(2 << 20) });
+        assert_eq!(log.retention.topics[0].limits, Limits { age: None, count: Some(5), bytes: None });
+        assert!(log.retention.topics[0].pattern.matches("jobs/7"));
+    }
+
+    #[test]
+    fn origins_are_a_list_or_all() {
+        let list = options("cors-origins = ['https://a.example', 'http://B.example:8080']").expect("options");
+        let origins = ["https://a.example", "http://b.example:8080"].map(HeaderValue::from_static).to_vec();
+        assert_eq!(list.cors_origins, Some(CorsOrigins::List(origins)));
+        assert_eq!("*".parse(), Ok(CorsOrigins::Any));
+    }
+}

@@ -1,0 +1,159 @@
+//! What may be set, as a flag, in the environment or in the file, and how they outweigh each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use clap::Args;
+use serde::Deserialize;
+
+use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, SettingsError, Span, StorageKind};
+
+/// What may be set: everything is optional.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Options {
+    /// Read settings from this TOML file, named as the flags are
+    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:3000]
+    #[arg(long, env = "TIDINGS_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<Listen>,
+
+    /// Folder for the server's data, made if it is not there [default: ./data]
+    #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+
+    /// Where updates are kept [default: disk]
+    #[arg(long, env = "TIDINGS_STORAGE", value_name = "STORAGE", help_heading = "Log")]
+    pub storage: Option<StorageKind>,
+
+    /// When an update counts as kept, and its publish is answered [default: fsync]
+    #[arg(long, env = "TIDINGS_DURABILITY", value_name = "DURABILITY", help_heading = "Log")]
+    pub durability: Option<DurabilityKind>,
+
+    /// How long updates are kept; 0s for ever [default: 7days]
+    #[arg(long, env = "TIDINGS_KEEP_AGE", value_name = "DURATION", help_heading = "Log")]
+    pub keep_age: Option<Span>,
+
+    /// How many updates are kept; 0 for all [default: 1000000]
+    #[arg(long, env = "TIDINGS_KEEP_COUNT", value_name = "COUNT", help_heading = "Log")]
+    pub keep_count: Option<u64>,
+
+    /// How many bytes of updates are kept; 0 for all [default: 1GiB]
+    #[arg(long, env = "TIDINGS_KEEP_BYTES", value_name = "SIZE", help_heading = "Log")]
+    pub keep_bytes: Option<ByteSize>,
+
+    /// What is kept of each topic that matches a pattern: only in the file, as `[[keep]]` tables
+    #[arg(skip)]
+    pub keep: Vec<KeepTopic>,
+
+    /// Origins whose pages may read from this server, comma-separated; * for all [default: *]
+    #[arg(long, env = "TIDINGS_CORS_ORIGINS", value_name = "ORIGINS", help_heading = "Streams")]
+    pub cors_origins: Option<CorsOrigins>,
+
+    /// Send a comment on a stream after this much silence, so that proxies keep it open [default: 15s]
+    #[arg(long, env = "TIDINGS_HEARTBEAT", value_name = "DURATION", help_heading = "Streams")]
+    pub heartbeat: Option<Span>,
+
+    /// Disconnect a client that takes nothing for this long while data waits for it [default: 30s]
+    #[arg(long, env = "TIDINGS_STALL_TIMEOUT", value_name = "DURATION", help_heading = "Streams")]
+    pub stall_timeout: Option<Span>,
+
+    /// How much of the log is held in memory for one reader that is behind [default: 64KiB]
+    #[arg(long, env = "TIDINGS_READER_BUFFER", value_name = "SIZE", help_heading = "Streams")]
+    pub reader_buffer: Option<ByteSize>,
+
+    /// How often a burst tells its message [default: 3]
+    #[arg(long, env = "TIDINGS_BURST_REPEAT", value_name = "COUNT", help_heading = "Streams")]
+    pub burst_repeat: Option<u32>,
+
+    /// Time between two events of a burst [default: 1s]
+    #[arg(long, env = "TIDINGS_BURST_INTERVAL", value_name = "DURATION", help_heading = "Streams")]
+    pub burst_interval: Option<Span>,
+
+    /// Messages a second that one address may publish, four times as many at once; 0 for no limit [default: 50]
+    #[arg(long, env = "TIDINGS_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
+    pub rate_limit: Option<u32>,
+
+    /// Longest message, in bytes of UTF-8 [default: 4096]
+    #[arg(long, env = "TIDINGS_MAX_MESSAGE", value_name = "BYTES", help_heading = "Limits")]
+    pub max_message: Option<usize>,
+
+    /// Longest request body, in bytes [default: 65536]
+    #[arg(long, env = "TIDINGS_MAX_BODY", value_name = "BYTES", help_heading = "Limits")]
+    pub max_body: Option<usize>,
+
+    /// Most connections at once; further ones are answered 503 [default: 50000]
+    #[arg(long, env = "TIDINGS_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
+    pub max_connections: Option<usize>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter like tidings=debug,info [default: info]
+    #[arg(long, env = "TIDINGS_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+
+    /// How to log [default: human on a terminal, json otherwise]
+    #[arg(long, env = "TIDINGS_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What is kept of each topic that matches a pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeepTopic {
+    /// A topic, or the beginning of topics and a `*`.
+    pub topic: String,
+    /// How long.
+    pub age: Option<Span>,
+    /// How many updates.
+    pub count: Option<u64>,
+    /// How many bytes.
+    pub bytes: Option<ByteSize>,
+}
+
+impl Options {
+    /// These options, and what they leave open from the file they name.
+    pub(super) fn with_file(self) -> Result<Self, SettingsError> {
+        Ok(match &self.config {
+            Some(path) => {
+                let file = Self::read(path)?;
+                self.or(file)
+            }
+            None => self,
+        })
+    }
+
+    fn read(path: &Path) -> Result<Self, SettingsError> {
+        let unreadable = |source| SettingsError::Unreadable { path: path.into(), source };
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        toml::from_str(&text).map_err(|source| SettingsError::File { path: path.into(), source: Box::new(source) })
+    }
+
+    pub(super) fn or(self, file: Self) -> Self {
+        Self {
+            config: self.config,
+            listen: self.listen.or(file.listen),
+            data: self.data.or(file.data),
+            storage: self.storage.or(file.storage),
+            durability: self.durability.or(file.durability),
+            keep_age: self.keep_age.or(file.keep_age),
+            keep_count: self.keep_count.or(file.keep_count),
+            keep_bytes: self.keep_bytes.or(file.keep_bytes),
+            keep: if self.keep.is_empty() { file.keep } else { self.keep },
+            cors_origins: self.cors_origins.or(file.cors_origins),
+            heartbeat: self.heartbeat.or(file.heartbeat),
+            stall_timeout: self.stall_timeout.or(file.stall_timeout),
+            reader_buffer: self.reader_buffer.or(file.reader_buffer),
+            burst_repeat: self.burst_repeat.or(file.burst_repeat),
+            burst_interval: self.burst_interval.or(file.burst_interval),
+            rate_limit: self.rate_limit.or(file.rate_limit),
+            max_message: self.max_message.or(file.max_message),
+            max_body: self.max_body.or(file.max_body),
+            max_connections: self.max_connections.or(file.max_connections),
+            log_level: self.log_level.or(file.log_level),
+            log_format: self.log_format.or(file.log_format),
+        }
+    }
+}

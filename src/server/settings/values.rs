@@ -1,0 +1,161 @@
+//! How the values of settings are written.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::http::HeaderValue;
+use clap::ValueEnum;
+use serde::{Deserialize, Deserializer};
+
+use crate::server::log::Durability;
+
+/// Where the server listens unless told otherwise: this machine only.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
+
+/// `HOST:PORT`, where the host is an address or a name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Listen(String);
+
+impl Listen {
+    /// Every address the host's name has; empty where it has none.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.to_socket_addrs().map(Iterator::collect).unwrap_or_default()
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(DEFAULT_LISTEN.into())
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Listen {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.into()))
+    }
+}
+
+/// A duration as people write it: `300ms`, `15s`, `5m`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span(pub Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let hint = "write a number and its unit, for example 300ms, 15s or 5m";
+        humantime::parse_duration(text).map(Self).map_err(|error| format!("{error}; {hint}"))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Whose pages may read from this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// Everybody's.
+    Any,
+    /// Those of these origins; none if the list is empty.
+    List(Vec<HeaderValue>),
+}
+
+impl FromStr for CorsOrigins {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim() == "*" {
+            return Ok(Self::Any);
+        }
+        let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+        origins.map(parse_origin).collect::<Result<_, _>>().map(Self::List)
+    }
+}
+
+impl<'de> Deserialize<'de> for CorsOrigins {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum OneOrMany {
+            One(String),
+            Many(Vec<String>),
+        }
+        let text = match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(text) => text,
+            OneOrMany::Many(origins) => origins.join(","),
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// An origin as browsers send it: scheme, host and, where it is not the scheme's own, port.
+fn parse_origin(origin: &str) -> Result<HeaderValue, String> {
+    let hint = "write origins like https://example.com, comma-separated, or * alone for all";
+    let host = origin.split_once("://").map(|(_, host)| host);
+    match host {
+        Some(host) if !host.is_empty() && !host.contains(['/', '?', '#', '@', '*', ' ']) => {
+            HeaderValue::from_str(&origin.to_ascii_lowercase())
+                .map_err(|_| format!("`{origin}` is not an origin; {hint}"))
+        }
+        _ => Err(format!("`{origin}` is not an origin; {hint}")),
+    }
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageKind {
+    /// In the data folder: it survives
+    Disk,
+    /// In memory: it is gone when the server stops
+    Memory,
+}
+
+/// When an update counts as kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DurabilityKind {
+    /// When the disk has it: it survives a power cut
+    Fsync,
+    /// When the operating system has it: it survives a crash of the process, not of the machine
+    Os,
+}
+
+impl From<DurabilityKind> for Durability {
+    fn from(kind: DurabilityKind) -> Self {
+        match kind {
+            DurabilityKind::Fsync => Self::Fsync,
+            DurabilityKind::Os => Self::Os,
+        }
+    }
+}
