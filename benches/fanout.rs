@@ -51,8 +51,7 @@ fn main() -> ExitCode {
 
 /// Deliveries per second of the server's CPU, and the bytes that one delivery has on the wire.
 fn tidings(streams: usize, updates: usize, bytes: usize) -> (f64, usize) {
-    let server = Server::start(&["--rate-limit", "0", "--log-level", "warn"]);
-    pin_to(server.pid(), SERVER_CORE);
+    let server = Server::start_on(SERVER_CORE, &["--storage", "memory", "--rate-limit", "0", "--log-level", "warn"]);
     let mut listeners = Listeners::open(server.address(), "/api/messages", streams);
     let mut publisher = TcpStream::connect(server.address()).expect("the server listens");
     publisher.set_nodelay(true).expect("TCP_NODELAY");

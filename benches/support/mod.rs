@@ -13,13 +13,15 @@ use std::{fs, thread};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The value of a flag on the command line, or its default.
-pub fn arg<T: FromStr>(name: &str, default: T) -> T {
+pub(crate) fn arg<T: FromStr>(name: &str, default: T) -> T {
     let value = std::env::args().skip_while(|a| a != name).nth(1);
     value.and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
+const BINARY: &str = env!("CARGO_BIN_EXE_tidings");
+
 /// A tidings server in a process of its own, on a free port, with a data folder that goes with it.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     data: tempfile::TempDir,
@@ -27,26 +29,37 @@ pub struct Server {
 
 impl Server {
     /// Starts it with these flags and waits until it listens.
-    pub fn start(flags: &[&str]) -> Self {
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        Self::spawn(Command::new(BINARY), flags)
+    }
+
+    /// The same, on one core from its first moment: it has one worker then.
+    pub(crate) fn start_on(core: usize, flags: &[&str]) -> Self {
+        let mut command = Command::new("taskset");
+        command.args(["-c", &core.to_string(), BINARY]);
+        Self::spawn(command, flags)
+    }
+
+    fn spawn(mut command: Command, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
-            .expect("the server starts");
+            .expect("the server starts, and taskset is there");
         let mut first = String::new();
         BufReader::new(child.stdout.take().expect("its output")).read_line(&mut first).expect("its first line");
         let address = first.trim().rsplit("http://").next().unwrap_or_default().parse();
         Self { child, address: address.expect("an address in its first line"), data }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -59,7 +72,7 @@ impl Drop for Server {
 }
 
 /// Keeps a process and its threads on one core, where `taskset` is there to do it.
-pub fn pin_to(pid: u32, core: usize) {
+pub(crate) fn pin_to(pid: u32, core: usize) {
     let pinned = Command::new("taskset").args(["-acp", &core.to_string(), &pid.to_string()]).output();
     if !pinned.is_ok_and(|output| output.status.success()) {
         println!("  (process {pid} could not be kept on core {core}: figures vary more)");
@@ -67,7 +80,7 @@ pub fn pin_to(pid: u32, core: usize) {
 }
 
 /// The CPU time a process has used, all its threads together.
-pub fn cpu_time(pid: u32) -> Duration {
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("Linux's /proc");
     let nanoseconds = tasks.flatten().filter_map(|task| {
         let stat = fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -77,7 +90,7 @@ pub fn cpu_time(pid: u32) -> Duration {
 }
 
 /// A process's resident memory, in bytes.
-pub fn resident(pid: u32) -> usize {
+pub(crate) fn resident(pid: u32) -> usize {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("Linux's /proc");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
     let kib: usize = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
@@ -85,7 +98,7 @@ pub fn resident(pid: u32) -> usize {
 }
 
 /// Open connections that are only read from.
-pub struct Listeners {
+pub(crate) struct Listeners {
     streams: Vec<Listener>,
 }
 
@@ -98,7 +111,7 @@ struct Listener {
 
 impl Listeners {
     /// Plain connections.
-    pub fn connect(address: SocketAddr, count: usize) -> Self {
+    pub(crate) fn connect(address: SocketAddr, count: usize) -> Self {
         let connect = || {
             let stream = TcpStream::connect(address).expect("the server listens");
             Listener { stream, bytes: 0, events: 0, last: 0 }
@@ -111,7 +124,7 @@ impl Listeners {
     }
 
     /// Event streams of this path, each open and past its first comment.
-    pub fn open(address: SocketAddr, path: &str, count: usize) -> Self {
+    pub(crate) fn open(address: SocketAddr, path: &str, count: usize) -> Self {
         let mut listeners = Self::connect(address, count);
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
         for listener in &mut listeners.streams {
@@ -122,12 +135,12 @@ impl Listeners {
     }
 
     /// Waits until each has that many more events, and answers how many bytes all got together.
-    pub fn wait_for_events(&mut self, count: usize) -> usize {
+    pub(crate) fn wait_for_events(&mut self, count: usize) -> usize {
         self.wait(|listener| listener.events >= count)
     }
 
     /// Waits until all together have that many more bytes.
-    pub fn wait_for_bytes(&mut self, expected: usize) -> usize {
+    pub(crate) fn wait_for_bytes(&mut self, expected: usize) -> usize {
         let each = expected / self.streams.len();
         self.wait(|listener| listener.bytes >= each)
     }

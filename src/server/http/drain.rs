@@ -5,12 +5,13 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use rand::Rng;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 
 /// How many streams may end in a second of a drain.
 const STREAMS_PER_SECOND: f64 = 2000.0;
@@ -19,30 +20,40 @@ const STREAMS_PER_SECOND: f64 = 2000.0;
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// Knows the open streams and ends them.
+#[derive(Default)]
 pub(super) struct Drain {
-    begun: CancellationToken,
+    begun: AtomicBool,
+    notify: Arc<Notify>,
     open: AtomicUsize,
+}
+
+/// Ready when a drain has begun.
+pub(super) struct DrainSignal {
+    drain: Arc<Drain>,
+    notified: Pin<Box<OwnedNotified>>,
+    waker: Option<Waker>,
 }
 
 /// One open stream: counted while it lives.
 pub(super) struct OpenStream {
-    drain: Arc<Drain>,
-    begun: Pin<Box<WaitForCancellationFutureOwned>>,
+    signal: DrainSignal,
 }
 
 impl Drain {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { begun: CancellationToken::new(), open: AtomicUsize::new(0) })
+        Arc::default()
     }
 
     /// Ends all streams, each after a delay of its own. Later ones end at once.
     pub(super) fn begin(&self) {
-        self.begun.cancel();
+        self.begun.store(true, Ordering::Release);
+        self.notify.notify_waiters();
     }
 
-    /// Waits until the drain has begun.
-    pub(super) async fn begun(&self) {
-        self.begun.cancelled().await;
+    /// Ready when the drain has begun.
+    pub(super) fn signal(self: &Arc<Self>) -> DrainSignal {
+        let notified = Box::pin(self.notify.clone().notified_owned());
+        DrainSignal { drain: self.clone(), notified, waker: None }
     }
 
     /// How many streams are open.
@@ -52,19 +63,36 @@ impl Drain {
 
     pub(super) fn open_stream(self: &Arc<Self>) -> OpenStream {
         self.open.fetch_add(1, Ordering::Relaxed);
-        OpenStream { drain: self.clone(), begun: Box::pin(self.begun.clone().cancelled_owned()) }
+        OpenStream { signal: self.signal() }
+    }
+}
+
+impl Future for DrainSignal {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.drain.begun.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        // Each event polls this, and polling a `Notified` takes a lock that all streams share: once it is
+        // registered it wakes us by itself.
+        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        self.notified.as_mut().poll(cx)
     }
 }
 
 impl OpenStream {
     /// Ready when the drain has begun.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.begun.as_mut().poll(cx)
+        Pin::new(&mut self.signal).poll(cx)
     }
 
     /// How long this stream goes on after the drain has begun.
     pub(super) fn delay(&self) -> Duration {
-        let open = self.drain.open() as f64;
+        let open = self.signal.drain.open() as f64;
         let spread = Duration::from_secs_f64(open / STREAMS_PER_SECOND).min(LONGEST);
         spread.mul_f64(rand::rng().random())
     }
@@ -72,6 +100,6 @@ impl OpenStream {
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        self.drain.open.fetch_sub(1, Ordering::Relaxed);
+        self.signal.drain.open.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,6 +1,7 @@
 //! Accepts connections and serves them, HTTP/1.1 and cleartext HTTP/2 by prior knowledge, until the drain.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -69,7 +70,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Connect
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
     let mut full = false;
-    let mut draining = pin!(drain.begun());
+    let mut draining = pin!(drain.signal());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -137,13 +138,16 @@ async fn drive(
     drain: Arc<Drain>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = drain.begun() => {
+    let mut begun = drain.signal();
+    let mut draining = false;
+    let ended = poll_fn(|cx| {
+        if !draining && Pin::new(&mut begun).poll(cx).is_ready() {
+            draining = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
+        connection.as_mut().poll(cx)
+    });
+    let ended = ended.await;
     let Err(error) = ended else { return };
     match stall_of(&*error) {
         Some(stall) => info!(%peer, reason = %stall, "a connection was cut"),
