@@ -6,8 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::Matchers;
 use crate::server::log::{Cursor, Entry};
 
-/// How many entries are kept. A subscriber that is further behind reads from the log.
-const MAX_ENTRIES: usize = 4096;
+/// How many entries are kept. A subscriber that is further behind reads from the log, which tests want to see.
+const MAX_ENTRIES: usize = if cfg!(test) { 8 } else { 4096 };
 
 /// How many bytes of frames are kept, unless a single frame has more.
 const MAX_BYTES: usize = 8 * 1024 * 1024;

@@ -66,6 +66,12 @@ impl Registry {
         }
     }
 
+    /// Whether nobody listens.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.topics().is_empty()
+    }
+
     fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Slab<Arc<Slot>>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
