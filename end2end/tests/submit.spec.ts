@@ -6,11 +6,15 @@ test("a message arrives three times and its stream closes @js", async ({ demo })
   await demo.send.click();
   const card = demo.card(text);
   await expect(card).toHaveCount(1);
-  for (const arrival of ["First", "Second", "Third"]) {
-    await expect(card.locator(".card-status")).toHaveText(`${arrival} arrival`);
-  }
+  const came = card.locator('.bead[data-came="true"]');
+  await expect(came).toHaveCount(1);
+  await expect(card.locator(".card-status")).toHaveText("First arrival");
+  await expect(came).toHaveCount(2);
+  await expect(card.locator(".card-status")).toHaveText("Second arrival");
+  // The third and the end come together.
   await expect(card.locator(".card-status")).toHaveText("Closed after 3 arrivals");
-  await expect(card.locator('.bead[data-came="true"]')).toHaveCount(4);
+  await expect(came).toHaveCount(4);
+  await expect(came.locator(".sr")).toHaveText(["First arrival: ", "Second arrival: ", "Third arrival: ", "End: "]);
   await expect(card.getByText("from this tab")).toBeVisible();
 });
 
@@ -19,7 +23,7 @@ test("a card unfolds the very frames as they came @js", async ({ demo }) => {
   await demo.submit(text);
   const card = demo.card(text);
   await expect(card).toHaveAttribute("data-phase", "closed");
-  await card.getByText("On the wire").click();
+  await card.locator("summary").click();
   const frames = card.locator(".wire-frame");
   await expect(frames).toHaveCount(4);
   await expect(frames.first()).toHaveText(/^id: [0-9a-f-]{36}:1\ndata: \{"message":"on the wire/);
@@ -30,9 +34,17 @@ test("a card unfolds the very frames as they came @js", async ({ demo }) => {
 test("ten messages in one go all complete, four streams at a time @js", async ({ demo, page }) => {
   test.setTimeout(90_000);
   const texts = Array.from({ length: 10 }, (_, n) => unique(`ten ${n}`));
-  const began = Date.now();
-  for (const text of texts) await demo.submit(text);
-  expect(Date.now() - began).toBeLessThan(5_000);
+  const took = await page.evaluate(async (texts) => {
+    const field = document.querySelector("textarea") as HTMLTextAreaElement;
+    const began = performance.now();
+    for (const text of texts) {
+      field.value = text;
+      field.form?.requestSubmit();
+      while (field.value !== "") await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    return performance.now() - began;
+  }, texts);
+  expect(took).toBeLessThan(3_000);
   await expect(page.locator('.card[data-phase="queued"]').first()).toBeVisible();
   const underWay = page.locator('.card[data-phase="open"], .card[data-phase="connecting"]');
   while ((await page.locator('.card[data-phase="queued"]').count()) > 0) {
@@ -71,7 +83,7 @@ test("a text is shown to the letter @js", async ({ demo }) => {
 });
 
 test.describe("a message the server refuses", () => {
-  test.use({ expected: [/status of 422/] });
+  test.use({ expected: /status of 422/ });
 
   test("is an error at the field, in the server's words, with the text kept @js", async ({ demo }) => {
     await demo.field.fill("   ");
