@@ -60,7 +60,7 @@ function named(file, origin) {
 
 const data = mkdtempSync(join(tmpdir(), "tidings-size-"));
 const environment = Object.entries(process.env).filter(([name]) => !/^(TIDINGS|LEPTOS)_/.test(name));
-const server = spawn(process.argv[2], ["serve", "--listen", "127.0.0.1:0", "--data", data], {
+const server = spawn(process.argv[2], ["serve", "--listen", "127.0.0.1:0", "--data", data, "--log-level", "warn"], {
     env: Object.fromEntries(environment),
     stdio: ["ignore", "pipe", "inherit"],
 });
