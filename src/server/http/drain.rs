@@ -6,12 +6,14 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rand::Rng;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
+
+use super::parked::Parked;
 
 /// How many streams may end in a second of a drain.
 const STREAMS_PER_SECOND: f64 = 2000.0;
@@ -30,8 +32,7 @@ pub(super) struct Drain {
 /// Ready when a drain has begun.
 pub(super) struct DrainSignal {
     drain: Arc<Drain>,
-    notified: Pin<Box<OwnedNotified>>,
-    waker: Option<Waker>,
+    notified: Parked<OwnedNotified>,
 }
 
 /// One open stream: counted while it lives.
@@ -52,8 +53,8 @@ impl Drain {
 
     /// Ready when the drain has begun.
     pub(super) fn signal(self: &Arc<Self>) -> DrainSignal {
-        let notified = Box::pin(self.notify.clone().notified_owned());
-        DrainSignal { drain: self.clone(), notified, waker: None }
+        let notified = Parked::new(self.notify.clone().notified_owned());
+        DrainSignal { drain: self.clone(), notified }
     }
 
     /// How many streams are open.
@@ -71,16 +72,11 @@ impl Future for DrainSignal {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.drain.begun.load(Ordering::Acquire) {
+        let Self { drain, notified } = &mut *self;
+        if drain.begun.load(Ordering::Acquire) {
             return Poll::Ready(());
         }
-        // Each event polls this, and polling a `Notified` takes a lock that all streams share: once it is
-        // registered it wakes us by itself.
-        if self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            return Poll::Pending;
-        }
-        self.waker = Some(cx.waker().clone());
-        self.notified.as_mut().poll(cx)
+        notified.poll(cx, |_| false)
     }
 }
 

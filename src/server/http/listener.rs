@@ -1,44 +1,21 @@
-//! Accepts connections and serves them, HTTP/1.1 and cleartext HTTP/2 by prior knowledge, until the drain.
+//! Accepts connections until the drain begins, and turns away those above the limit.
 
-use std::error::Error;
-use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulConnection;
-use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::warn;
 
+use super::connection;
 use super::drain::Drain;
-use super::stall::StallGuard;
 use crate::wire::problem::MEDIA_TYPE;
-
-/// A client that has not sent its headers by then is disconnected.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// What a connection may buffer, reading and writing, in bytes. hyper's own 400 KiB would be the greatest
-/// part of an idle stream's memory; its least is 8 KiB.
-const BUFFER: usize = 8 * 1024;
-
-/// How many streams an HTTP/2 connection may have at once: browsers ask for about a hundred.
-const MAX_HTTP2_STREAMS: u32 = 250;
 
 /// How long to wait when the system has no socket left, before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -66,9 +43,6 @@ pub(super) struct ConnectionLimits {
 pub(super) async fn serve(listener: TcpListener, router: Router, limits: ConnectionLimits, drain: Arc<Drain>) -> usize {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let connections = TaskTracker::new();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
     let mut full = false;
     let mut draining = pin!(drain.signal());
     loop {
@@ -86,8 +60,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Connect
         match permits.clone().try_acquire_owned() {
             Ok(permit) => {
                 full = false;
-                let connection = connection(&builder, prepare(stream, limits.stall), peer, router.clone());
-                connections.spawn(drive(connection, peer, drain.clone(), permit));
+                let served = connection::serve(stream, peer, router.clone(), limits.stall, drain.clone(), permit);
+                connections.spawn(served);
             }
             Err(_) => {
                 // Once for a whole crowd: a flood of connections must not become a flood of log lines.
@@ -104,61 +78,6 @@ pub(super) async fn serve(listener: TcpListener, router: Router, limits: Connect
         Ok(()) => 0,
         Err(_) => connections.len(),
     }
-}
-
-fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
-    // An event must leave at once, not wait for the acknowledgement of the one before.
-    let nodelay = stream.set_nodelay(true);
-    // A client that has vanished acknowledges nothing: the system gives up on it by itself.
-    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
-    if let Err(error) = nodelay.and(vanished) {
-        debug!(%error, "a socket's options could not be set");
-    }
-    StallGuard::new(stream, stall)
-}
-
-/// A connection, ready to be driven. What is only needed while a request is answered is boxed, so that an
-/// idle stream doesn't keep room for it.
-fn connection(
-    builder: &auto::Builder<TokioExecutor>,
-    stream: StallGuard,
-    peer: SocketAddr,
-    router: Router,
-) -> Pin<Box<impl GracefulConnection<Error = Box<dyn Error + Send + Sync>> + use<>>> {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        Box::pin(router.clone().oneshot(request.map(Body::new)))
-    });
-    Box::pin(builder.serve_connection(TokioIo::new(stream), service).into_owned())
-}
-
-async fn drive(
-    mut connection: Pin<Box<impl GracefulConnection<Error = Box<dyn Error + Send + Sync>>>>,
-    peer: SocketAddr,
-    drain: Arc<Drain>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let mut begun = drain.signal();
-    let mut draining = false;
-    let ended = poll_fn(|cx| {
-        if !draining && Pin::new(&mut begun).poll(cx).is_ready() {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        connection.as_mut().poll(cx)
-    });
-    let ended = ended.await;
-    let Err(error) = ended else { return };
-    match stall_of(&*error) {
-        Some(stall) => info!(%peer, reason = %stall, "a connection was cut"),
-        None => debug!(%peer, error, "a connection ended with an error"),
-    }
-}
-
-/// The stall that ended a connection, wherever hyper has put it.
-fn stall_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
-    let mut causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.find_map(|cause| cause.downcast_ref().filter(|error: &&io::Error| error.kind() == io::ErrorKind::TimedOut))
 }
 
 async fn refuse(mut stream: TcpStream) {

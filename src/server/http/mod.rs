@@ -2,6 +2,7 @@
 
 mod accept;
 mod compress;
+mod connection;
 mod drain;
 mod error;
 mod limits;
@@ -10,6 +11,7 @@ mod messages;
 mod outlet;
 mod pages;
 mod params;
+mod parked;
 mod ping;
 mod publish;
 mod root;

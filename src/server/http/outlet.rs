@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::info;
 
 use super::drain::{Drain, OpenStream};
+use super::parked::Parked;
 use crate::wire::frame::HEARTBEAT;
 
 /// What `retry` tells clients at a shutdown, in milliseconds: they come back spread over this time.
@@ -60,7 +61,7 @@ struct Outlet<S> {
     frames: S,
     heartbeat: Duration,
     /// When the heartbeat is due, at the earliest: events don't push it back, they leave a mark.
-    timer: Pin<Box<Sleep>>,
+    timer: Parked<Sleep>,
     stream: OpenStream,
     stage: Stage,
     opened: Instant,
@@ -85,7 +86,7 @@ impl<S> Outlet<S> {
             name,
             frames,
             heartbeat,
-            timer: Box::pin(sleep_until(now + heartbeat)),
+            timer: Parked::new(sleep_until(now + heartbeat)),
             stream: drain.open_stream(),
             stage: Stage::Opening,
             opened: now,
@@ -123,9 +124,9 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for Outlet<S> {
         }
         if this.stage == Stage::Open && this.stream.poll_drain(cx).is_ready() {
             this.stage = Stage::Draining;
-            this.timer.as_mut().reset(Instant::now() + this.stream.delay());
+            this.timer.change().reset(Instant::now() + this.stream.delay());
         }
-        while this.timer.as_mut().poll(cx).is_ready() {
+        while this.timer.poll(cx, Sleep::is_elapsed).is_ready() {
             if this.stage == Stage::Draining {
                 this.stage = Stage::ShutDown;
                 let retry = rand::rng().random_range(RETRY_MS);
@@ -134,11 +135,11 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for Outlet<S> {
             let now = Instant::now();
             let due = this.last_write + this.heartbeat;
             if due > now {
-                this.timer.as_mut().reset(due);
+                this.timer.change().reset(due);
                 continue;
             }
             this.last_write = now;
-            this.timer.as_mut().reset(now + this.heartbeat);
+            this.timer.change().reset(now + this.heartbeat);
             return write(Bytes::from_static(HEARTBEAT.as_bytes()));
         }
         Poll::Pending

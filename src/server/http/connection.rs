@@ -1,0 +1,131 @@
+//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, until it ends or the drain begins.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+use tracing::{debug, info};
+
+use super::drain::Drain;
+use super::stall::StallGuard;
+
+/// A client that has not sent its headers by then is disconnected.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a connection may buffer, reading and writing, in bytes. hyper's own 400 KiB would be the greatest
+/// part of an idle stream's memory; its least is 8 KiB.
+const BUFFER: usize = 8 * 1024;
+
+/// How many streams an HTTP/2 connection may have at once: browsers ask for about a hundred.
+const MAX_HTTP2_STREAMS: u32 = 250;
+
+/// What begins an HTTP/2 connection (RFC 9113, 3.4), as far as no HTTP/1.1 request does.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
+
+/// How long to wait for the rest of a first packet that is shorter than the preface.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+
+/// Serves a connection. A client that takes nothing for `stall` while data waits is cut off.
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    stall: Duration,
+    drain: Arc<Drain>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let speaks_http2 = match timeout(HEADER_TIMEOUT, speaks_http2(&stream)).await {
+        Ok(Ok(speaks_http2)) => speaks_http2,
+        Ok(Err(error)) => return debug!(%peer, %error, "a connection ended before its first request"),
+        Err(_) => return debug!(%peer, "a connection was cut: it sent no request"),
+    };
+    let io = TokioIo::new(prepare(stream, stall));
+    // What is only needed while a request is answered is boxed, and so is each kind of connection: an idle
+    // stream keeps no room for them.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        Box::pin(router.clone().oneshot(request.map(Body::new)))
+    });
+    let ended = if speaks_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
+        drive(Box::pin(builder.serve_connection(io, service)), &drain).await
+    } else {
+        let mut builder = http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
+        drive(Box::pin(builder.serve_connection(io, service)), &drain).await
+    };
+    let Err(error) = ended else { return };
+    match stall_of(&error) {
+        Some(stall) => info!(%peer, reason = %stall, "a connection was cut"),
+        None => debug!(%peer, %error, "a connection ended with an error"),
+    }
+}
+
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    loop {
+        let n = stream.peek(&mut first).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first[..n] != HTTP2_PREFACE[..n] {
+            return Ok(false);
+        }
+        if n == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        sleep(PREFACE_PAUSE).await;
+    }
+}
+
+fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
+    // An event must leave at once, not wait for the acknowledgement of the one before.
+    let nodelay = stream.set_nodelay(true);
+    // A client that has vanished acknowledges nothing: the system gives up on it by itself.
+    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
+    if let Err(error) = nodelay.and(vanished) {
+        debug!(%error, "a socket's options could not be set");
+    }
+    StallGuard::new(stream, stall)
+}
+
+async fn drive<C>(mut connection: Pin<Box<C>>, drain: &Arc<Drain>) -> Result<(), hyper::Error>
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut begun = drain.signal();
+    let mut draining = false;
+    let ended = poll_fn(|cx| {
+        if !draining && Pin::new(&mut begun).poll(cx).is_ready() {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    });
+    ended.await
+}
+
+/// The stall that ended a connection, wherever hyper has put it.
+fn stall_of(error: &hyper::Error) -> Option<&io::Error> {
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref().filter(|error: &&io::Error| error.kind() == io::ErrorKind::TimedOut))
+}
