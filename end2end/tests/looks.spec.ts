@@ -26,9 +26,20 @@ for (const colorScheme of ["light", "dark"] as const) {
       expect(await violations(page)).toEqual([]);
     });
 
-    test("axe finds nothing on the other pages", async ({ page, server }) => {
+    test("axe finds nothing on the stand-alone client @js", async ({ page, server }) => {
       await page.goto(`${server.url}/client/index.html`);
+      await page.getByRole("button", { name: "Open" }).click();
+      await expect(page.locator("#log .message").first()).toBeVisible();
       expect(await violations(page)).toEqual([]);
+    });
+
+    test.describe("an unknown address", () => {
+      test.use({ expected: /status of 404/ });
+
+      test("axe finds nothing there either @js", async ({ page, server }) => {
+        await page.goto(`${server.url}/nowhere`);
+        expect(await violations(page)).toEqual([]);
+      });
     });
 
     test("the colours follow the system", async ({ demo, page }) => {

@@ -98,8 +98,8 @@ impl Desk {
                 }
             }
         };
-        self.listeners.set_value(Some(Listeners::new(Box::new(happened))));
         self.act(|feed, at| feed.start(kept, at));
+        self.listeners.set_value(Some(Listeners::new(Box::new(happened))));
     }
 
     /// Tells the feed that something happens, and carries out what it orders.

@@ -29,7 +29,11 @@ pub(super) fn burst_status(burst: &Burst) -> String {
                 0 => "Open, nothing yet".to_owned(),
                 nth => format!("{} arrival", ordinal(nth)),
             };
-            heard + &resumed(&burst.line)
+            match &burst.line.resumed_after {
+                None => heard,
+                Some(id) if burst.line.last_id.as_ref() == Some(id) => back_again(id),
+                Some(id) => format!("{heard} (resumed after event {})", short_id(id)),
+            }
         }
         Phase::Closed if arrived == 1 => "Closed after 1 arrival".to_owned(),
         Phase::Closed => format!("Closed after {arrived} arrivals"),
@@ -42,7 +46,7 @@ pub(super) fn live_status(line: &Line, online: bool) -> String {
     match &line.phase {
         Phase::Rest => "Connecting".to_owned(),
         Phase::Lost { seconds, .. } if !online => format!("Offline, again in {seconds} s"),
-        Phase::Open => format!("Live{}", resumed(line)),
+        Phase::Open => open("Live", line),
         _ => line_status(line),
     }
 }
@@ -54,7 +58,7 @@ pub(super) fn line_status(line: &Line) -> String {
         Phase::Queued => "Queued, waits for a free stream".to_owned(),
         Phase::Connecting if line.failures > 0 => "Trying again".to_owned(),
         Phase::Connecting => "Connecting".to_owned(),
-        Phase::Open => format!("Open{}", resumed(line)),
+        Phase::Open => open("Open", line),
         Phase::Lost { seconds, .. } if line.failures > 1 => format!("Server gone, again in {seconds} s"),
         Phase::Lost { seconds, .. } => format!("Lost, again in {seconds} s"),
         Phase::Asking => "Refused, asking why".to_owned(),
@@ -64,11 +68,16 @@ pub(super) fn line_status(line: &Line) -> String {
     }
 }
 
-fn resumed(line: &Line) -> String {
+/// An open stream; until the next event also after which one it came back.
+fn open(name: &str, line: &Line) -> String {
     match &line.resumed_after {
-        None => String::new(),
-        Some(id) => format!(", resumed after event {}", short_id(id)),
+        Some(id) if line.last_id.as_ref() == Some(id) => back_again(id),
+        _ => name.to_owned(),
     }
+}
+
+fn back_again(id: &str) -> String {
+    format!("Back again, resumed after event {}", short_id(id))
 }
 
 /// An event id as a person can tell it from its neighbours: the number of a burst's event, the
@@ -116,7 +125,10 @@ mod tests {
 
     #[test]
     fn a_line_that_came_back_says_after_what() {
-        let back = Line { resumed_after: Some("0198c1f2-7c11:1".into()), ..line(Phase::Open) };
-        assert_eq!(line_status(&back), "Open, resumed after event 1");
+        let id = Some("0198c1f2-7c11:1".to_owned());
+        let mut back = Line { resumed_after: id.clone(), last_id: id, ..line(Phase::Open) };
+        assert_eq!(line_status(&back), "Back again, resumed after event 1");
+        back.last_id = Some("0198c1f2-7c11:2".into());
+        assert_eq!(line_status(&back), "Open");
     }
 }

@@ -115,7 +115,7 @@ impl Drop for Timer {
     }
 }
 
-/// Hears what happens to the page as a whole.
+/// Hears how the page stands as a whole: at once, and whenever that changes.
 pub(in crate::ui) struct Listeners {
     _listeners: SendWrapper<Option<[Listener; 2]>>,
 }
@@ -123,6 +123,9 @@ pub(in crate::ui) struct Listeners {
 impl Listeners {
     pub(in crate::ui) fn new(happened: Box<dyn Fn(PageEvent)>) -> Self {
         let listeners = window().map(|window| {
+            // A tab that was opened in the background has never been looked at.
+            happened(PageEvent::Visible(!document().hidden()));
+            happened(PageEvent::Online(window.navigator().on_line()));
             let happened = std::rc::Rc::new(happened);
             let looked_at = {
                 let happened = happened.clone();

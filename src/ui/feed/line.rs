@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn the_countdown_shows_each_second_once() {
-        let mut line = Line::default();
-        line.failures = 2;
+        let mut line = Line { failures: 2, ..Line::default() };
         line.lose(Moment { now: 0.0, roll: 0.5 });
         assert_eq!(line.phase, Phase::Lost { again_at: 4_000.0, seconds: 4 });
         assert_eq!(line.next_tick(), Some(1_000.0));
