@@ -52,7 +52,12 @@ pub(super) async fn serve(
     drain: Arc<Drain>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let speaks_http2 = match timeout(HEADER_TIMEOUT, speaks_http2(&stream)).await {
+    let first = tokio::select! {
+        biased;
+        first = timeout(HEADER_TIMEOUT, speaks_http2(&stream)) => first,
+        () = drain.signal() => return,
+    };
+    let speaks_http2 = match first {
         Ok(Ok(speaks_http2)) => speaks_http2,
         Ok(Err(error)) => return debug!(%peer, %error, "a connection ended before its first request"),
         Err(_) => return debug!(%peer, "a connection was cut: it sent no request"),
