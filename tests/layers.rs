@@ -32,7 +32,7 @@ const NAMES: [(&str, &[&str]); 15] = [
     ("wasm_bindgen", &["ui/browser/", "lib.rs"]),
     ("wasm_bindgen_futures", &["ui/browser/"]),
     // HTTP. The settings hold origins as the header values they will be.
-    ("axum", &["server/http/", "server/settings.rs"]),
+    ("axum", &["server/http/", "server/settings/"]),
     ("tower_http", &["server/http/"]),
     ("hyper", &["server/http/"]),
     ("hyper_util", &["server/http/"]),

@@ -32,7 +32,8 @@ pub(crate) struct App {
     client: Client,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Ended>,
-    _data: TempDir,
+    options: Options,
+    data: TempDir,
 }
 
 impl App {
@@ -43,14 +44,16 @@ impl App {
 
     /// Starts a server with these options, and those of [`App::start`] where they say nothing.
     pub(crate) async fn start_with(options: Options) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
         let options = Options {
-            data: Some(folder.path().into()),
             burst_interval: options.burst_interval.or(Some(millis(50))),
             rate_limit: options.rate_limit.or(Some(0)),
             ..options
         };
-        let settings = options.resolve().expect("settings");
+        Self::start_in(tempfile::tempdir().expect("a folder"), options).await
+    }
+
+    async fn start_in(data: TempDir, options: Options) -> Self {
+        let settings = Options { data: Some(data.path().into()), ..options.clone() }.resolve().expect("settings");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
@@ -59,7 +62,7 @@ impl App {
             _ = stopped.await;
         });
         let server = tokio::spawn(async { run.await.expect("the server starts") });
-        Self { address, client: client(), stop, server, _data: folder }
+        Self { address, client: client(), stop, server, options, data }
     }
 
     /// A request to this server.
@@ -117,8 +120,19 @@ impl App {
 
     /// Stops the server and waits until it has ended.
     pub(crate) async fn stop(self) -> Ended {
+        self.end().await.0
+    }
+
+    /// Stops the server, and starts it again with the same data and options at another port.
+    pub(crate) async fn restart(self) -> Self {
+        let (_, data, options) = self.end().await;
+        Self::start_in(data, options).await
+    }
+
+    async fn end(self) -> (Ended, TempDir, Options) {
         self.stop.send(()).expect("a running server");
-        in_time("the end of the server", self.server).await.expect("no panic")
+        let ended = in_time("the end of the server", self.server).await.expect("no panic");
+        (ended, self.data, self.options)
     }
 }
 

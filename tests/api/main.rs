@@ -21,6 +21,7 @@ mod ping;
 mod program;
 mod publish;
 mod readers;
+mod restart;
 mod resume;
 mod root;
 mod settings;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use tidings::wire::message::MessageList;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -99,6 +100,20 @@ fn at_the_debug_level_it_logs_each_event_of_the_counter_with_its_id() {
     assert_eq!(line["number"], 1);
 }
 
+#[test]
+fn what_was_acknowledged_is_still_there_after_kill_9() {
+    let mut program = Program::start(&[]);
+    let ids: Vec<_> = (0..20).map(|n| program.publish(&format!("message {n}"))).collect();
+    program.signal("-KILL");
+    program.wait();
+    let data = std::mem::replace(&mut program.data, tempfile::tempdir().expect("a folder"));
+    let program = Program::start_in(data, &[]);
+    let list = program.answer("GET /api/messages HTTP/1.1", "");
+    let list: MessageList = serde_json::from_str(&list).expect("a list");
+    let kept: Vec<_> = list.messages.into_iter().rev().map(|message| message.id).collect();
+    assert_eq!(kept, ids);
+}
+
 /// A running program, ended with the test.
 struct Program {
     child: Child,
@@ -110,7 +125,10 @@ struct Program {
 
 impl Program {
     fn start(arguments: &[&str]) -> Self {
-        let data = tempfile::tempdir().expect("a folder");
+        Self::start_in(tempfile::tempdir().expect("a folder"), arguments)
+    }
+
+    fn start_in(data: TempDir, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -120,7 +138,10 @@ impl Program {
             .spawn()
             .expect("the program starts");
         let stdout = lines(child.stdout.take().expect("an output"));
-        let greeting: Vec<_> = (0..3).map(|_| stdout.recv_timeout(PATIENCE).expect("a greeting")).collect();
+        let mut greeting: Vec<String> = Vec::new();
+        while !greeting.last().is_some_and(|line| line.contains("stop")) {
+            greeting.push(stdout.recv_timeout(PATIENCE).expect("a greeting"));
+        }
         let address = greeting[0].rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
         let lines = lines(child.stderr.take().expect("a log"));
         Self { child, address, greeting, lines, data }
@@ -139,9 +160,14 @@ impl Program {
 
     fn publish(&self, text: &str) -> String {
         let length = text.len();
-        let head = format!("POST /publish HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}");
+        self.answer(&format!("POST /publish HTTP/1.1\r\nContent-Length: {length}"), text)
+    }
+
+    /// The body of the answer to a request.
+    fn answer(&self, head: &str, body: &str) -> String {
         let mut answer = String::new();
-        self.request(&format!("{head}\r\n\r\n{text}")).read_to_string(&mut answer).expect("an answer");
+        let request = format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n{body}");
+        self.request(&request).read_to_string(&mut answer).expect("an answer");
         answer.rsplit("\r\n\r\n").next().expect("a body").to_owned()
     }
 

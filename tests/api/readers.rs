@@ -5,7 +5,7 @@ use tidings::wire::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::app::{App, in_time};
+use crate::app::{App, Ask, client, in_time, millis};
 
 const MESSAGES: usize = 300;
 
@@ -37,6 +37,36 @@ async fn a_reader_that_takes_nothing_holds_up_nobody_and_has_lost_nothing() {
     assert_eq!(seen, posted);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_takes_nothing_for_too_long_is_disconnected() {
+    let options = Options {
+        max_message: Some(60_000),
+        max_connections: Some(2),
+        stall_timeout: Some(millis(200)),
+        ..Options::default()
+    };
+    let app = App::start_with(options).await;
+    let mut slow = stalled(&app).await;
+    // One connection for all of them.
+    let publisher = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    for n in 0..MESSAGES {
+        let post = publisher.post(format!("http://{}/publish", app.address));
+        post.body(format!("{n} {}", "x".repeat(50_000))).answer().await.assert_status(200);
+    }
+    // Its place among the connections is free again: a new one is not turned away.
+    in_time("the end of the slow reader", async {
+        let request = || client().get(format!("http://{}/api/ping", app.address)).send();
+        while !request().await.is_ok_and(|response| response.status() == 200) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let mut bytes = Vec::new();
+    // What was in the sockets can still be read; whether its end is clean or a reset is the system's choice.
+    _ = in_time("the end of the connection", slow.read_to_end(&mut bytes)).await;
+    assert!(bytes.len() < MESSAGES * 50_000, "{}", bytes.len());
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_in_mid_burst_disturbs_nobody() {
     let app = App::start().await;
@@ -57,6 +87,6 @@ async fn stalled(app: &App) -> TcpStream {
     let request = "GET /api/messages HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("a request");
     // It is subscribed when its headers come.
-    in_time("the headers", stream.readable()).await.expect("an answer");
+    in_time("the headers", stream.peek(&mut [0])).await.expect("an answer");
     stream
 }

@@ -4,14 +4,45 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+/// Every setting, as its flag is written.
+const NAMES: [&str; 20] = [
+    "config",
+    "listen",
+    "data",
+    "storage",
+    "durability",
+    "keep-age",
+    "keep-count",
+    "keep-bytes",
+    "cors-origins",
+    "heartbeat",
+    "stall-timeout",
+    "reader-buffer",
+    "burst-repeat",
+    "burst-interval",
+    "rate-limit",
+    "max-message",
+    "max-body",
+    "max-connections",
+    "log-level",
+    "log-format",
+];
+
 #[test]
 fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_and_a_file() {
     for (name, value, in_file) in [
         ("listen", "nowhere", "'nowhere'"),
+        ("storage", "paper", "'paper'"),
+        ("durability", "perhaps", "'perhaps'"),
+        ("keep-age", "long", "'long'"),
+        ("keep-count", "-1", "-1"),
+        ("keep-bytes", "much", "'much'"),
         ("cors-origins", "example.com", "'example.com'"),
         ("heartbeat", "soon", "'soon'"),
         ("heartbeat", "1ms", "'1ms'"),
         ("heartbeat", "15", "'15'"),
+        ("stall-timeout", "never", "'never'"),
+        ("reader-buffer", "some", "'some'"),
         ("burst-repeat", "0", "0"),
         ("burst-repeat", "often", "'often'"),
         ("burst-interval", "-1s", "'-1s'"),
@@ -74,21 +105,7 @@ fn unknown_flags_are_refused_and_help_names_every_setting() {
         let output = tidings(|command| command.args(&help));
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        for name in [
-            "config",
-            "listen",
-            "data",
-            "cors-origins",
-            "heartbeat",
-            "burst-repeat",
-            "burst-interval",
-            "rate-limit",
-            "max-message",
-            "max-body",
-            "max-connections",
-            "log-level",
-            "log-format",
-        ] {
+        for name in NAMES {
             let variable = format!("TIDINGS_{}", name.to_uppercase().replace('-', "_"));
             assert!(text.contains(&format!("--{name} ")) && text.contains(&variable), "{name}: {text}");
         }
