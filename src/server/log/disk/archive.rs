@@ -95,6 +95,12 @@ pub(super) fn open_database(path: &Path) -> Result<Database, DatabaseError> {
     Ok(database)
 }
 
+/// Whether a file of so many bytes should be made smaller that holds so many bytes of entries. The indexes
+/// of small entries may be as large as they are, and redb doubles the file when it needs more.
+pub(super) fn is_wasteful(file: u64, entries: u64) -> bool {
+    file > 6 * entries + (64 << 20)
+}
+
 /// Opens the archive, or makes it where there is none.
 pub(super) fn open(path: PathBuf) -> Result<Opened, OpenError> {
     let database = open_database(&path).map_err(|error| open_error(&path, error.into()))?;

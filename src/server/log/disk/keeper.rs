@@ -27,6 +27,9 @@ const STEP_REMOVALS: usize = 2000;
 /// How much room there must be after a failure, beyond what is waiting, before the archive is tried again.
 const ROOM_BYTES: usize = 1 << 20;
 
+/// Above so many bytes of entries the file is not made smaller while it serves readers.
+const GIVE_BACK_BYTES: u64 = 32 << 20;
+
 /// What the others tell the keeper.
 #[derive(Default)]
 pub(super) struct Bell {
@@ -87,6 +90,8 @@ pub(super) struct Keeper {
     checks: VecDeque<u64>,
     next_age_check: Instant,
     in_trouble: bool,
+    /// How large the file was when it had last been made smaller.
+    given_back: u64,
 }
 
 impl Keeper {
@@ -111,6 +116,7 @@ impl Keeper {
             checks,
             next_age_check: Instant::now(),
             in_trouble: false,
+            given_back: 0,
         }
     }
 
@@ -124,6 +130,7 @@ impl Keeper {
                 self.next_age_check = Instant::now();
             }
             while self.advance() {}
+            self.give_back();
             for done in signals.sweeps {
                 let _ = done.send(());
             }
@@ -213,6 +220,32 @@ impl Keeper {
         };
         self.shared.archive_moved.notify_one();
         Ok(more || waiting >= super::ARCHIVE_BYTES || !pending.is_empty() && waiting > 0)
+    }
+
+    /// Makes the file smaller if that is worth it and done in a moment: redb reads nothing meanwhile.
+    /// Where more is kept, it waits for the next start or for `tidings log compact`.
+    fn give_back(&mut self) {
+        let path = self.folder.join(archive::FILE);
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        let is_worth_it = archive::is_wasteful(bytes, self.totals.bytes) && bytes > 2 * self.given_back;
+        if self.in_trouble || !is_worth_it || self.totals.bytes > GIVE_BACK_BYTES {
+            return;
+        }
+        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        let compacted = match database.as_mut().map(redb::Database::compact) {
+            // A reader is under way: another time.
+            None | Some(Err(redb::CompactionError::TransactionInProgress)) => return,
+            Some(Ok(_)) => Ok(()),
+            Some(Err(error)) => Err(error),
+        };
+        drop(database);
+        match compacted {
+            Ok(()) => {
+                self.given_back = std::fs::metadata(&path).map_or(0, |file| file.len());
+                info!(before = bytes, after = self.given_back, "the log's file has been made smaller");
+            }
+            Err(error) => self.fail(&Failure(error.into())),
+        }
     }
 
     /// After a failed transaction redb takes no other one, and reads may fail too: the file must be

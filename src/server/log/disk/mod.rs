@@ -86,7 +86,17 @@ impl DiskLog {
         clock: Clock,
     ) -> Result<(Self, Tail), OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
-        let opened = archive::open(folder.join(archive::FILE))?;
+        let path = folder.join(archive::FILE);
+        let mut opened = archive::open(path.clone())?;
+        let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+        if archive::is_wasteful(bytes, opened.totals.bytes) {
+            info!(bytes, "making the log's file smaller");
+            if let Err(error) = opened.database.compact() {
+                tracing::warn!(%error, "the log's file could not be made smaller");
+                drop(opened);
+                opened = archive::open(path)?;
+            }
+        }
         let (journal, recovered) = Journal::open(folder, durability, opened.totals.newest)?;
         if !recovered.is_empty() {
             info!(updates = recovered.len(), "taken over from the journal: the log was not closed cleanly");

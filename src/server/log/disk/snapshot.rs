@@ -71,6 +71,11 @@ impl Snapshot {
         limit: usize,
     ) -> Result<Vec<Cursor>, Failure> {
         let postings = self.txn.open_table(POSTINGS)?;
+        if let [number] = numbers {
+            let rows = postings.range((*number, from.0)..=(*number, to.0.max(from.0)))?.take(limit);
+            let places = rows.map(|row| Ok(Cursor(row?.0.value().1)));
+            return places.filter(|place| !matches!(place, Ok(place) if *place > to)).collect();
+        }
         let mut cursors = BTreeSet::new();
         for &number in numbers {
             // Nothing behind the last of enough is of use.

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -319,4 +320,28 @@ async fn a_full_disk_refuses_publishes_serves_readers_and_heals() {
     assert_eq!(read_all(&log).await, published);
     drop(log);
     assert_eq!(read_all(&open(&log_folder)).await, published);
+}
+
+#[tokio::test]
+async fn space_is_given_back_when_little_is_left() {
+    let folder = folder();
+    let now = Arc::new(AtomicI64::new(0));
+    let told = now.clone();
+    let clock = Arc::new(move || DateTime::from_timestamp_millis(told.load(Ordering::Relaxed)).expect("a time"));
+    let (log, _) = DiskLog::open(folder.path(), Durability::Os, Retention::unlimited(), clock).expect("a log");
+    for _ in 0..80 {
+        let soon_past = Update { ttl: Some(Duration::from_secs(1)), ..update("a", &"x".repeat(900_000)) };
+        log.append(soon_past).await.expect("room");
+    }
+    let kept = log.append(update("a", "kept")).await.expect("room");
+    log.sweep().await;
+    let size = || fs::metadata(folder.path().join(archive::FILE)).expect("a file").len();
+    let before = size();
+    assert!(before > 70_000_000, "it has {before} bytes");
+    now.store(10_000, Ordering::Relaxed);
+    // The second one begins when all of the first one is over.
+    log.sweep().await;
+    log.sweep().await;
+    assert!(size() < before / 10, "it still has {} of {before} bytes", size());
+    assert_eq!(read_all(&log).await, [kept]);
 }
