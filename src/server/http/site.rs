@@ -20,6 +20,11 @@ use crate::wire::paths;
 #[allow_missing = true]
 struct Site;
 
+/// What is served as it stands in the repository: also where the site was not built.
+#[derive(Embed)]
+#[folder = "public"]
+struct Public;
+
 /// Folder of the files whose names change with their content.
 const HASHED: &str = "pkg/";
 
@@ -35,7 +40,7 @@ pub(super) fn assets() -> Option<Assets> {
 /// The file at this request's path, if there is one.
 pub(super) fn file(request: &Request) -> Option<Response> {
     let path = request.uri().path().trim_start_matches('/');
-    let plain = Site::get(path)?;
+    let plain = get(path)?;
     let headers = request.headers();
     let (encoding, file) = precompressed(path, headers).map_or((None, None), |(e, f)| (Some(e), Some(f)));
     let etag = etag(file.as_ref().unwrap_or(&plain));
@@ -60,6 +65,10 @@ pub(super) fn file(request: &Request) -> Option<Response> {
         out.insert(header::CONTENT_SECURITY_POLICY, CLIENT_POLICY.clone());
     }
     Some(response)
+}
+
+fn get(path: &str) -> Option<EmbeddedFile> {
+    Site::get(path).or_else(|| Public::get(path))
 }
 
 fn precompressed(path: &str, headers: &HeaderMap) -> Option<(&'static str, EmbeddedFile)> {
@@ -89,7 +98,7 @@ fn with_charset(media_type: &str) -> String {
 /// The client page stands alone: its script and style are its own, known by their hashes, and it may
 /// listen to any server.
 static CLIENT_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
-    let page = Site::get(paths::CLIENT.trim_start_matches('/')).map(|file| file.data.into_owned()).unwrap_or_default();
+    let page = get(paths::CLIENT.trim_start_matches('/')).map(|file| file.data.into_owned()).unwrap_or_default();
     let page = String::from_utf8_lossy(&page);
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src *; base-uri 'none'; form-action 'none'; \
