@@ -26,6 +26,7 @@ test.describe("a refused form post", () => {
 test("without a script nothing pretends to work @no-js", async ({ demo, page }) => {
   await expect(page.getByText("Reload for news")).toBeVisible();
   await expect(page.getByRole("button", { name: "Watch" })).toHaveCount(0);
+  await expect(page.getByText(/Not watched|not yet/).filter({ visible: true })).toHaveCount(0);
   await expect(page.getByRole("button", { name: "Copy" })).toHaveCount(0);
   await expect(page.getByRole("heading", { level: 1 })).toBeVisible();
   await expect(demo.send).toBeEnabled();

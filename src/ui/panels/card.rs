@@ -47,7 +47,7 @@ pub fn Card(
             </div>
             <p class="card-text" id=text_id.clone() tabindex=long.then_some("0")>{message.message.clone()}</p>
             <Track burst/>
-            <div class="card-state">
+            <div class="card-state with-script">
                 <span class="card-status">{move || burst.with(burst_status)}</span>
                 <button
                     type="button"

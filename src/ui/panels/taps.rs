@@ -58,8 +58,8 @@ fn Tap(demo: Demo) -> impl IntoView {
                 </button>
             </div>
             <p class="tap-about">{about}</p>
-            <p class="tap-status">{status}</p>
-            <ol class="tap-lines" role="list">{(0..SHOWN).map(line).collect_view()}</ol>
+            <p class="tap-status with-script">{status}</p>
+            <ol class="tap-lines with-script" role="list">{(0..SHOWN).map(line).collect_view()}</ol>
         </div>
     }
 }

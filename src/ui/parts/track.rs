@@ -33,7 +33,7 @@ pub fn Track(
     };
     let closed = Memo::new(move |_| burst.with(|burst| burst.closed_at));
     view! {
-        <ol class="track" role="list">
+        <ol class="track with-script" role="list">
             {beads}
             {bead("end".to_owned(), "End".to_owned(), closed)}
         </ol>

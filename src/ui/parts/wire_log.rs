@@ -24,7 +24,7 @@ pub fn WireLog(
     let entries = move || burst.with(|burst| burst.log.iter().cloned().enumerate().collect::<Vec<_>>());
     view! {
         <details class="wire">
-            <summary>"On the wire"<span class="wire-count">{count}</span></summary>
+            <summary>"On the wire"<span class="wire-count with-script">{count}</span></summary>
             <p class="wire-curl"><code>{curl}</code></p>
             <ol class="wire-log" role="list">
                 <For
