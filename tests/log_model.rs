@@ -73,6 +73,10 @@ impl TopicFilter for Wants {
     }
 }
 
+fn wanting(topics: &BTreeSet<usize>, listed: bool) -> Wants {
+    Wants { topics: topics.iter().map(|&index| Topic::parse(TOPICS[index]).expect("a topic")).collect(), listed }
+}
+
 struct Rig {
     log: Option<Arc<dyn Log>>,
     options: LogOptions,
@@ -144,12 +148,8 @@ impl Rig {
 
     /// What is kept, all of it.
     async fn kept(&self) -> BTreeSet<Cursor> {
-        let filter = self.filter(&(0..TOPICS.len()).collect(), false);
+        let filter = wanting(&(0..TOPICS.len()).collect(), false);
         self.read(Cursor::START, &filter, 100).await.0
-    }
-
-    fn filter(&self, topics: &BTreeSet<usize>, listed: bool) -> Wants {
-        Wants { topics: topics.iter().map(|&index| Topic::parse(TOPICS[index]).expect("a topic")).collect(), listed }
     }
 
     async fn read(&self, cursor: Cursor, filter: &Wants, limit: usize) -> (BTreeSet<Cursor>, bool) {
@@ -175,7 +175,7 @@ impl Rig {
         let before = self.kept().await;
         let mut read = Vec::new();
         for listed in [true, false] {
-            read.push(self.read(cursor, &self.filter(topics, listed), limit).await);
+            read.push(self.read(cursor, &wanting(topics, listed), limit).await);
         }
         let after = self.kept().await;
         let wanted = |known: &&Known| known.cursor > cursor && !known.topics.is_disjoint(&names);
@@ -209,7 +209,7 @@ impl Rig {
 
     async fn check_backwards(&self, cursor: Cursor, topics: &BTreeSet<usize>, limit: usize) {
         for listed in [true, false] {
-            let filter = self.filter(topics, listed);
+            let filter = wanting(topics, listed);
             self.log().sweep().await;
             let read = self.log().read_before(Some(cursor), &filter, limit).await.expect("a page");
             let read: Vec<_> = read.iter().map(|entry| entry.cursor).collect();
