@@ -17,14 +17,14 @@ pub fn Activity(
         1 => "1 message".to_owned(),
         many => format!("{many} messages"),
     };
-    let empty = Memo::new(move |_| desk.rows.with(Vec::is_empty));
+    let empty = move || desk.rows.with(Vec::is_empty);
     view! {
         <section class="activity" id="activity" aria-labelledby="activity-title">
             <div class="section-head">
                 <h2 id="activity-title">"Activity"</h2>
                 <span class="section-note">{count}</span>
             </div>
-            <p class="empty" hidden=move || !empty.get()>
+            <p class="empty" hidden=move || !empty()>
                 <strong>"All quiet."</strong>
                 " Send the first message, or publish one from a terminal: it appears here as it comes."
             </p>

@@ -32,7 +32,7 @@ pub fn Card(
         let tried = burst.with_untracked(|burst| matches!(burst.line.phase, Phase::Lost { .. } | Phase::Refused(_)));
         desk.act(|feed, at| if tried { feed.retry(&key, at) } else { feed.watch(&key, at) });
     };
-    let label = Memo::new(move |_| burst.with(action));
+    let label = move || burst.with(action);
     view! {
         <li
             class="card"
@@ -53,10 +53,10 @@ pub fn Card(
                     type="button"
                     class="button-small needs-life"
                     aria-describedby=text_id
-                    aria-disabled=move || label.get().is_none().to_string()
+                    aria-disabled=move || label().is_none().to_string()
                     on:click=act
                 >
-                    {move || label.get().unwrap_or("Watching")}
+                    {move || label().unwrap_or("Watching")}
                 </button>
             </div>
             <WireLog burst curl=format!("curl -N '{origin}{}'", message.stream)/>

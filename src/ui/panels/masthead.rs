@@ -14,7 +14,7 @@ pub fn Masthead() -> impl IntoView {
     let desk = expect_context::<Desk>();
     let status = move || desk.live.with(|line| live_status(line, desk.online.get()));
     let phase = move || desk.live.with(|line| phase_name(&line.phase));
-    let lost = Memo::new(move |_| desk.live.with(|line| matches!(line.phase, Phase::Lost { .. })));
+    let lost = move || desk.live.with(|line| matches!(line.phase, Phase::Lost { .. }));
     let retry = move |_| desk.act(Feed::retry_all);
     view! {
         <header class="masthead">
@@ -29,7 +29,7 @@ pub fn Masthead() -> impl IntoView {
                 <span class="live-bead" aria-hidden="true"></span>
                 <span class="live-text with-script">{status}</span>
                 <span class="live-text without-script">"Reload for news"</span>
-                <button type="button" class="button-small" hidden=move || !lost.get() on:click=retry>"Retry now"</button>
+                <button type="button" class="button-small" hidden=move || !lost() on:click=retry>"Retry now"</button>
             </div>
         </header>
     }

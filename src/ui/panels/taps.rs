@@ -25,11 +25,13 @@ pub fn Taps() -> impl IntoView {
 fn Tap(demo: Demo) -> impl IntoView {
     let desk = expect_context::<Desk>();
     let tap = desk.tap(demo);
-    let on = Memo::new(move |_| tap.with(|tap| tap.line.is_under_way()));
+    let on = move || tap.with(|tap| tap.line.is_under_way());
     let (name, about) = about(demo);
     let switch = move |_| {
         let key = Key::Demo(demo);
-        desk.act(|feed, at| if on.get_untracked() { feed.stop(&key, at) } else { feed.watch(&key, at) });
+        desk.act(|feed, at| {
+            if tap.with_untracked(|tap| tap.line.is_under_way()) { feed.stop(&key, at) } else { feed.watch(&key, at) }
+        });
     };
     let status = move || {
         tap.with(|tap| match tap.count {
@@ -50,7 +52,7 @@ fn Tap(demo: Demo) -> impl IntoView {
                 <button
                     type="button"
                     class="switch needs-life"
-                    aria-pressed=move || on.get().to_string()
+                    aria-pressed=move || on().to_string()
                     on:click=switch
                 >
                     <span class="switch-track" aria-hidden="true"></span>

@@ -26,27 +26,45 @@ pub fn Track(
     let beads = move || {
         let (first, end) = shown.get();
         let bead = |nth: usize| {
-            let came = Memo::new(move |_| burst.with(|burst| burst.arrivals.get(nth).copied().flatten()));
-            bead((nth + 1).to_string(), format!("{} arrival", ordinal(nth + 1)), came)
+            let mark = (nth + 1).to_string();
+            bead(burst, mark, format!("{} arrival", ordinal(nth + 1)), Came::Arrival(nth))
         };
         (first..end).map(bead).collect_view()
     };
-    let closed = Memo::new(move |_| burst.with(|burst| burst.closed_at));
     view! {
         <ol class="track with-script" role="list">
             {beads}
-            {bead("end".to_owned(), "End".to_owned(), closed)}
+            {bead(burst, "end".to_owned(), "End".to_owned(), Came::Close)}
         </ol>
     }
 }
 
-fn bead(mark: String, name: String, came: Memo<Option<f64>>) -> impl IntoView {
-    let time = move |part: fn(&str) -> &str| came.get().map(|at| part(&time_of_day(at)).to_owned());
+/// What a bead stands for.
+#[derive(Clone, Copy)]
+enum Came {
+    /// The arrival at this place, from 0.
+    Arrival(usize),
+    /// The end of the stream.
+    Close,
+}
+
+impl Came {
+    fn at(self, burst: &Burst) -> Option<f64> {
+        match self {
+            Self::Arrival(nth) => burst.arrivals.get(nth).copied().flatten(),
+            Self::Close => burst.closed_at,
+        }
+    }
+}
+
+fn bead(burst: RwSignal<Burst>, mark: String, name: String, came: Came) -> impl IntoView {
+    let came = move || burst.with(|burst| came.at(burst));
+    let time = move |part: fn(&str) -> &str| came().map(|at| part(&time_of_day(at)).to_owned());
     // The hour stands by itself: a phone has no room for it.
     let hour = move || time(|time| time.get(..HOUR).unwrap_or_default());
     let rest = move || time(|time| time.get(HOUR..).unwrap_or_default()).unwrap_or_else(|| "not yet".to_owned());
     view! {
-        <li class="bead" data-came=move || came.get().is_some().to_string()>
+        <li class="bead" data-came=move || came().is_some().to_string()>
             <span class="bead-mark" aria-hidden="true">{mark}</span>
             <span class="sr">{name}": "</span>
             <span class="bead-time"><span class="bead-hour">{hour}</span>{rest}</span>

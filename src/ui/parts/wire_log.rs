@@ -14,10 +14,9 @@ pub fn WireLog(
     /// The command that shows the same in a terminal.
     curl: String,
 ) -> impl IntoView {
-    let frames = Memo::new(move |_| {
-        burst.with(|burst| burst.log.iter().filter(|entry| matches!(entry.what, What::Event { .. })).count())
-    });
-    let count = move || match frames.get() {
+    let frames =
+        move || burst.with(|burst| burst.log.iter().filter(|entry| matches!(entry.what, What::Event { .. })).count());
+    let count = move || match frames() {
         1 => "1 frame".to_owned(),
         frames => format!("{frames} frames"),
     };
