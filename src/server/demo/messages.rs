@@ -1,5 +1,7 @@
 //! The messages: updates on one topic of the hub, whose data is the message as JSON.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
 use futures_util::{Stream, StreamExt};
@@ -25,6 +27,7 @@ const EARLIEST: &str = "earliest";
 pub struct Messages {
     hub: Hub,
     topic: Topic,
+    matchers: Arc<Matchers>,
 }
 
 /// Why a message was not published. Nothing of it is kept.
@@ -53,7 +56,8 @@ pub enum Before<'a> {
 impl Messages {
     /// The messages of this hub.
     pub fn new(hub: Hub) -> Result<Self, FieldError> {
-        Ok(Self { hub, topic: Topic::parse(TOPIC)? })
+        let topic = Topic::parse(TOPIC)?;
+        Ok(Self { hub, matchers: Arc::new(Matchers::exact([topic.clone()])), topic })
     }
 
     /// Publishes a text as a message and answers it once it is durable.
@@ -92,7 +96,7 @@ impl Messages {
                 None => return Ok(None),
             },
         };
-        let entries = self.hub.log().read_before(before, &self.matchers(), limit).await?;
+        let entries = self.hub.log().read_before(before, &*self.matchers, limit).await?;
         Ok(Some(entries.iter().filter_map(|entry| decode(entry)).collect()))
     }
 
@@ -125,11 +129,7 @@ impl Messages {
     }
 
     pub(super) fn subscribe(&self, start: Start) -> Subscription {
-        self.hub.subscribe(self.matchers(), start)
-    }
-
-    fn matchers(&self) -> Matchers {
-        Matchers::exact([self.topic.clone()])
+        self.hub.subscribe(self.matchers.clone(), start)
     }
 }
 

@@ -63,8 +63,8 @@ impl Hub {
     ///
     /// Everything that is acknowledged after this call is delivered; what was acknowledged before it is
     /// delivered as `start` says.
-    pub fn subscribe(&self, matchers: Matchers, start: Start) -> Subscription {
-        Subscription::open(self.shared.clone(), matchers, start)
+    pub fn subscribe(&self, matchers: impl Into<Arc<Matchers>>, start: Start) -> Subscription {
+        Subscription::open(self.shared.clone(), matchers.into(), start)
     }
 
     /// The log, to read from.

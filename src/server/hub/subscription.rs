@@ -72,7 +72,7 @@ enum State {
 }
 
 impl Subscription {
-    pub(super) fn open(shared: Arc<Shared>, matchers: Matchers, start: Start) -> Self {
+    pub(super) fn open(shared: Arc<Shared>, matchers: Arc<Matchers>, start: Start) -> Self {
         let slot = Arc::default();
         let keys = shared.registry.insert(&matchers, &slot);
         // The cursor is taken after the registration: an update between the two is announced and
@@ -83,7 +83,7 @@ impl Subscription {
             Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
         };
         let lost = start == Start::Lost;
-        Self { matchers: Arc::new(matchers), slot, keys, cursor, lost, page: FIRST_PAGE, state, shared }
+        Self { matchers, slot, keys, cursor, lost, page: FIRST_PAGE, state, shared }
     }
 
     fn read(&self) -> BoxFuture<'static, Result<Page, ReadError>> {
