@@ -2,6 +2,7 @@
 //! loop of one `write(2)` per delivery in the same run.
 //!
 //! The server has one core and this client the other. `--streams`, `--updates` and `--bytes` change the load.
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! What an idle stream costs: the server's resident memory with many open streams, against with none.
 //!
 //! `--streams` changes how many.
+#![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! What the load runs share: a server of its own for each, raw listeners, and what a process has cost.
 
-#![allow(dead_code, reason = "each bench uses what it needs")]
+#![allow(dead_code, clippy::print_stdout, reason = "each bench uses what it needs, and prints")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

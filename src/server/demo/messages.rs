@@ -110,7 +110,7 @@ impl Messages {
         let start = match last_event_id {
             None => Start::Now,
             Some(EARLIEST) => Start::After(self.hub.log().bounds().oldest.previous()),
-            Some(id) => self.find(id).await?.map_or(Start::Lost, |(cursor, _)| Start::After(cursor)),
+            Some(id) => self.hub.log().locate(id).await?.map_or(Start::Lost, Start::After),
         };
         let mut asked = last_event_id.map(str::to_owned);
         Ok(self.subscribe(start).map(move |delivery| match delivery {

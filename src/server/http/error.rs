@@ -102,10 +102,13 @@ impl From<TextError> for ApiError {
 
 impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
-        error!(%error, "a message was not published");
         match error {
+            // The log tells the operator once that it is full, not again with every publish.
             PublishError::Append(AppendError::Full(_)) => Self::Full,
-            _ => Self::Internal,
+            _ => {
+                error!(%error, "a message was not published");
+                Self::Internal
+            }
         }
     }
 }

@@ -37,13 +37,13 @@ async fn submit(State(app): AppState, ConnectInfo(peer): Peer, headers: HeaderMa
     let wants_html = negotiate(&headers, &[JSON, HTML]) == HTML;
     let text = match submission::read(&headers, body, Kinds::Api, app.max_body).await {
         Ok(text) => text,
-        Err(error) if wants_html => return refused(&app, &headers, String::new(), &error).await,
+        Err(error) if wants_html => return refused(&app, &headers, String::new(), error).await,
         Err(error) => return error.into_response(),
     };
     match app.publish(peer, text.clone()).await {
         Ok(message) if wants_html => Redirect::to(&format!("{}#m-{}", paths::ROOT, message.id)).into_response(),
         Ok(message) => created(&message),
-        Err(error) if wants_html => refused(&app, &headers, text, &error).await,
+        Err(error) if wants_html => refused(&app, &headers, text, error).await,
         Err(error) => error.into_response(),
     }
 }
@@ -56,8 +56,12 @@ fn created(message: &Message) -> Response {
     response
 }
 
-async fn refused(app: &App, headers: &HeaderMap, text: String, error: &ApiError) -> Response {
-    root::page(app, headers, Some(Refused { text, problem: error.problem() })).await
+async fn refused(app: &App, headers: &HeaderMap, text: String, error: ApiError) -> Response {
+    let mut page = root::page(app, headers, Some(Refused { text, problem: error.problem() })).await;
+    if let Some(after) = error.into_response().headers_mut().remove(header::RETRY_AFTER) {
+        page.headers_mut().insert(header::RETRY_AFTER, after);
+    }
+    page
 }
 
 async fn list_or_follow(

@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use chrono::Utc;
+
 use super::Matchers;
 use crate::server::log::{Cursor, Entry};
 
@@ -58,7 +60,7 @@ impl Recent {
             return Next::Left;
         }
         let mut entries = state.entries.range(state.index_after(after)..).take_while(|entry| entry.cursor <= until);
-        match entries.find(|entry| matchers.want(entry)) {
+        match entries.find(|entry| matchers.want(entry) && !has_expired(entry)) {
             Some(entry) => Next::Entry(entry.clone()),
             None => Next::Nothing,
         }
@@ -70,6 +72,11 @@ impl Recent {
         let newest = state.entries.back().map_or(state.base, |entry| entry.cursor);
         (after >= state.base).then_some(newest)
     }
+}
+
+/// Few updates have a time to live: the others must not cost a look at the clock.
+fn has_expired(entry: &Entry) -> bool {
+    entry.expires_at.is_some() && entry.has_expired(Utc::now())
 }
 
 impl State {

@@ -201,7 +201,7 @@ mod tests {
     }
 
     fn error(toml: &str) -> String {
-        options(toml).and_then(|options| options.resolve().map_err(|e| e.to_string())).map(|_| ()).unwrap_err()
+        options(toml).and_then(|options| options.resolve().map_err(|e| e.to_string())).map(|_| ()).expect_err(toml)
     }
 
     #[test]
