@@ -1,0 +1,79 @@
+//! Readers that have stopped reading, on the program itself: what waits for them takes no memory, the others get
+//! everything meanwhile, and after a while they are cut off and the log says why.
+
+mod support;
+
+use support::{EARLIEST, FEED, Program, in_time};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+const STALLED: usize = 10;
+/// In all about 20 MB for each reader: more than the sockets between can hold.
+const MESSAGES: usize = 400;
+const TEXT_BYTES: usize = 50_000;
+
+/// What the program may grow by: a good deal less than the 200 MB that wait for all of them.
+const MOST_GROWTH: usize = 40 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_take_nothing_cost_little_hold_up_nobody_and_are_cut_with_the_reason_in_the_log() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut program = Program::start(data.path(), &["--stall-timeout", "3s", "--max-message", "60000"]);
+    let client = program.client();
+    let mut published = Vec::new();
+    let mut fast = client.open(FEED, None).await.expect("a stream");
+    // The log's own memory has grown to what it needs before anything waits.
+    for number in 0..MESSAGES / 2 {
+        published.push(publish(&client, number).await);
+        assert_eq!(fast.message().await.map(|message| message.id).as_ref(), published.last());
+    }
+    let before = program.resident();
+
+    let mut stalled = Vec::new();
+    for _ in 0..STALLED {
+        stalled.push(stall(&program).await);
+    }
+    let mut most = before;
+    for number in MESSAGES / 2..MESSAGES {
+        published.push(publish(&client, number).await);
+        assert_eq!(fast.message().await.map(|message| message.id).as_ref(), published.last());
+        most = most.max(program.resident());
+    }
+    for _ in 0..STALLED {
+        let line = program.log("a connection was cut").await;
+        assert_eq!(line["reason"], "the client took nothing for 3s while data waited", "{line}");
+    }
+    most = most.max(program.resident());
+    let growth = most - before;
+    assert!(growth < MOST_GROWTH, "{STALLED} readers that take nothing made it grow by {growth} bytes");
+
+    for mut connection in stalled {
+        let mut got = Vec::new();
+        // What was in the sockets can still be read; whether its end is clean or a reset is the system's choice.
+        let _ = in_time("the end of the connection", connection.read_to_end(&mut got)).await;
+        assert!(got.len() < MESSAGES * TEXT_BYTES, "{} bytes: it was not cut", got.len());
+    }
+    published.push(publish(&client, MESSAGES).await);
+    assert_eq!(fast.message().await.map(|message| message.id).as_ref(), published.last());
+    let mut replay = client.open(FEED, Some(EARLIEST)).await.expect("a stream");
+    let replayed = replay.messages(published.len()).await;
+    assert!(replayed.iter().map(|message| &message.id).eq(&published), "a reader that comes back misses nothing");
+}
+
+async fn publish(client: &support::Client, number: usize) -> String {
+    let answer = client.publish(&format!("{number} {}", "x".repeat(TEXT_BYTES))).await.expect("a running program");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.body
+}
+
+/// A reader of everything, with small buffers, that stops after the first byte of its answer.
+async fn stall(program: &Program) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let mut stream = in_time("a connection", socket.connect(program.address())).await.expect("a connection");
+    let request =
+        format!("GET {FEED}?last_event_id={EARLIEST} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    in_time("an answer", stream.peek(&mut [0])).await.expect("an answer");
+    stream
+}
