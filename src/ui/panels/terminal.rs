@@ -17,7 +17,7 @@ pub fn Terminal(
     origin: String,
 ) -> impl IntoView {
     let lines = [
-        ("Wait for the next message, three times", format!("curl -N {origin}{}", paths::STREAM)),
+        ("Wait for the next message", format!("curl -N {origin}{}", paths::STREAM)),
         (
             "Submit one as JSON",
             format!(
