@@ -1,5 +1,6 @@
 //! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, until it ends or the drain begins.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +15,7 @@ use axum::extract::ConnectInfo;
 use axum::http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
@@ -43,6 +44,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
 /// How long to wait for the rest of a first packet that is shorter than the preface.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
+/// What an idle stream's connection keeps is all in here, so it is little: what is only needed before the
+/// first request, or while one is answered, is boxed.
+type Connection<C> = Pin<Box<C>>;
+
 /// Serves a connection. A client that takes nothing for `stall` while data waits is cut off.
 pub(super) async fn serve(
     stream: TcpStream,
@@ -52,37 +57,68 @@ pub(super) async fn serve(
     drain: Arc<Drain>,
     _permit: OwnedSemaphorePermit,
 ) {
-    let first = tokio::select! {
-        biased;
-        first = timeout(HEADER_TIMEOUT, speaks_http2(&stream)) => first,
-        () = drain.signal() => return,
-    };
-    let speaks_http2 = match first {
-        Ok(Ok(speaks_http2)) => speaks_http2,
-        Ok(Err(error)) => return debug!(%peer, %error, "a connection ended before its first request"),
-        Err(_) => return debug!(%peer, "a connection was cut: it sent no request"),
-    };
-    let io = TokioIo::new(prepare(stream, stall));
-    // What is only needed while a request is answered is boxed, and so is each kind of connection: an idle
-    // stream keeps no room for them.
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        Box::pin(router.clone().oneshot(request.map(Body::new)))
-    });
-    let ended = if speaks_http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
-        drive(Box::pin(builder.serve_connection(io, service)), &drain).await
-    } else {
-        let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-        drive(Box::pin(builder.serve_connection(io, service)), &drain).await
+    let ended = match Box::pin(first_protocol(&stream, peer, &drain)).await {
+        Some(Protocol::Http1) => drive(http1(prepare(stream, stall), peer, router), &drain).await,
+        Some(Protocol::Http2) => drive(http2(prepare(stream, stall), peer, router), &drain).await,
+        None => return,
     };
     let Err(error) = ended else { return };
     match stall_of(&error) {
         Some(stall) => info!(%peer, reason = %stall, "a connection was cut"),
         None => debug!(%peer, %error, "a connection ended with an error"),
     }
+}
+
+fn http1(
+    stream: StallGuard,
+    peer: SocketAddr,
+    router: Router,
+) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router)))
+}
+
+fn http2(
+    stream: StallGuard,
+    peer: SocketAddr,
+    router: Router,
+) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router)))
+}
+
+fn service(
+    peer: SocketAddr,
+    router: Router,
+) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> {
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        Box::pin(router.clone().oneshot(request.map(Body::new)))
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What the client speaks, by its first bytes; `None` if there is nobody to serve.
+async fn first_protocol(stream: &TcpStream, peer: SocketAddr, drain: &Arc<Drain>) -> Option<Protocol> {
+    let first = tokio::select! {
+        biased;
+        first = timeout(HEADER_TIMEOUT, speaks_http2(stream)) => first,
+        () = drain.signal() => return None,
+    };
+    match first {
+        Ok(Ok(true)) => return Some(Protocol::Http2),
+        Ok(Ok(false)) => return Some(Protocol::Http1),
+        Ok(Err(error)) => debug!(%peer, %error, "a connection ended before its first request"),
+        Err(_) => debug!(%peer, "a connection was cut: it sent no request"),
+    }
+    None
 }
 
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
@@ -113,7 +149,7 @@ fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
     StallGuard::new(stream, stall)
 }
 
-async fn drive<C>(mut connection: Pin<Box<C>>, drain: &Arc<Drain>) -> Result<(), hyper::Error>
+async fn drive<C>(mut connection: Connection<C>, drain: &Arc<Drain>) -> Result<(), hyper::Error>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {

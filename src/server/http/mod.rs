@@ -31,7 +31,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::demo::{Bursts, Messages, Ticker};
 use super::settings::{CorsOrigins, Settings};
@@ -137,12 +137,14 @@ async fn method_not_allowed(request: Request) -> ApiError {
 }
 
 fn cors(origins: &CorsOrigins) -> CorsLayer {
-    let origins = match origins {
-        CorsOrigins::Any => AllowOrigin::from(Any),
-        CorsOrigins::List(origins) => AllowOrigin::list(origins.iter().cloned()),
+    // What everybody may read is the same for everybody: caches need no `Vary` for it.
+    let (origins, vary) = match origins {
+        CorsOrigins::Any => (AllowOrigin::from(Any), Vary::list([])),
+        CorsOrigins::List(origins) => (AllowOrigin::list(origins.iter().cloned()), Vary::default()),
     };
     CorsLayer::new()
         .allow_origin(origins)
+        .vary(vary)
         .allow_methods([Method::GET, Method::HEAD, Method::POST])
         .allow_headers([header::CONTENT_TYPE, header::CACHE_CONTROL, HeaderName::from_static("last-event-id")])
         .expose_headers([header::LOCATION, header::RETRY_AFTER])
