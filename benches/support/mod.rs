@@ -2,8 +2,12 @@
 
 #![allow(dead_code, clippy::print_stdout, reason = "each bench uses what it needs, and prints")]
 
+pub(crate) mod client;
+pub(crate) mod seed;
+
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -20,31 +24,45 @@ pub(crate) fn arg<T: FromStr>(name: &str, default: T) -> T {
 
 const BINARY: &str = env!("CARGO_BIN_EXE_tidings");
 
-/// A tidings server in a process of its own, on a free port, with a data folder that goes with it.
+/// A tidings server in a process of its own, on a free port.
 pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
-    data: tempfile::TempDir,
+    /// The data folder that goes with it, if nobody else has one for it.
+    data: Option<tempfile::TempDir>,
 }
 
 impl Server {
     /// Starts it with these flags and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::spawn(Command::new(BINARY), flags)
+        Self::spawn_empty(Command::new(BINARY), flags)
+    }
+
+    /// The same, on data that is there already, none of which is let go.
+    pub(crate) fn start_with(data: &Path, flags: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.env("TIDINGS_KEEP_AGE", "0s").env("TIDINGS_KEEP_COUNT", "0").env("TIDINGS_KEEP_BYTES", "0");
+        Self::spawn(command, data, flags)
     }
 
     /// The same, on one core from its first moment: it has one worker then.
     pub(crate) fn start_on(core: usize, flags: &[&str]) -> Self {
         let mut command = Command::new("taskset");
         command.args(["-c", &core.to_string(), BINARY]);
-        Self::spawn(command, flags)
+        Self::spawn_empty(command, flags)
     }
 
-    fn spawn(mut command: Command, flags: &[&str]) -> Self {
+    fn spawn_empty(command: Command, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
+        let mut server = Self::spawn(command, data.path(), flags);
+        server.data = Some(data);
+        server
+    }
+
+    fn spawn(mut command: Command, data: &Path, flags: &[&str]) -> Self {
         let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
-            .arg(data.path())
+            .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
             .spawn()
@@ -52,7 +70,7 @@ impl Server {
         let mut first = String::new();
         BufReader::new(child.stdout.take().expect("its output")).read_line(&mut first).expect("its first line");
         let address = first.trim().rsplit("http://").next().unwrap_or_default().parse();
-        Self { child, address: address.expect("an address in its first line"), data }
+        Self { child, address: address.expect("an address in its first line"), data: None }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -95,6 +113,26 @@ pub(crate) fn resident(pid: u32) -> usize {
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
     let kib: usize = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
     kib * 1024
+}
+
+/// Waits until a process has nothing to do.
+pub(crate) fn settle(pid: u32) {
+    const LOOK: Duration = Duration::from_millis(200);
+    let start = Instant::now();
+    loop {
+        let before = cpu_time(pid);
+        thread::sleep(LOOK);
+        if cpu_time(pid).saturating_sub(before) < LOOK / 50 {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "process {pid} is always busy");
+    }
+}
+
+/// Where this share of the values lies below.
+pub(crate) fn quantile(values: &mut [Duration], share: f64) -> Duration {
+    values.sort_unstable();
+    values[((values.len() - 1) as f64 * share) as usize]
 }
 
 /// Open connections that are only read from.

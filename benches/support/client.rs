@@ -1,0 +1,87 @@
+//! Clients that cost little: a reader that only counts events, a publisher that sends the same bytes again.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Follows all messages and counts them.
+pub(crate) struct Reader {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    lines: i64,
+    /// How many bytes have come.
+    pub(crate) bytes: usize,
+}
+
+impl Reader {
+    /// Opens the stream after this event, on a connection of its own, and reads `buffer` bytes at a time.
+    pub(crate) async fn open(address: SocketAddr, last_event_id: Option<&str>, buffer: usize) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        Self::on(stream, last_event_id, buffer).await
+    }
+
+    /// The same, on this connection.
+    pub(crate) async fn on(mut stream: TcpStream, last_event_id: Option<&str>, buffer: usize) -> Self {
+        let last = last_event_id.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        let request =
+            format!("GET /api/messages HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{last}\r\n");
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        Self { stream, buffer: vec![0; buffer], lines: 0, bytes: 0 }
+    }
+
+    /// Reads what comes next; answers how many events have come in whole so far.
+    pub(crate) async fn read(&mut self) -> usize {
+        let read = self.stream.read(&mut self.buffer).await.expect("a stream");
+        assert_ne!(read, 0, "the server ended a stream");
+        self.bytes += read;
+        // The lines of events end with LF alone, those of the head and of the chunks with CR LF.
+        let ends = self.buffer[..read].iter().map(|&byte| i64::from(byte == b'\n') - i64::from(byte == b'\r'));
+        self.lines += ends.sum::<i64>();
+        // A stream begins with a comment of two lines; each message has an id, data and an empty line.
+        usize::try_from((self.lines - 2) / 3).unwrap_or(0)
+    }
+
+    /// Reads until so many events have come.
+    pub(crate) async fn read_events(&mut self, count: usize) {
+        while self.read().await < count {}
+    }
+
+    /// Waits for the first byte of the answer: the stream is open then.
+    pub(crate) async fn wait(&self) {
+        self.stream.peek(&mut [0]).await.expect("an answer");
+    }
+}
+
+/// Publishes the same text again and again, over one connection.
+pub(crate) struct Publisher {
+    stream: TcpStream,
+    request: Vec<u8>,
+}
+
+impl Publisher {
+    pub(crate) async fn connect(address: SocketAddr, bytes: usize) -> Self {
+        let stream = TcpStream::connect(address).await.expect("the server listens");
+        stream.set_nodelay(true).expect("TCP_NODELAY");
+        let head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n";
+        let request = format!("{head}Content-Length: {bytes}\r\n\r\n{}", "x".repeat(bytes));
+        Self { stream, request: request.into_bytes() }
+    }
+
+    /// Publishes once and waits until that is acknowledged.
+    pub(crate) async fn publish(&mut self) {
+        const ID_BYTES: usize = 36;
+        self.stream.write_all(&self.request).await.expect("a request");
+        let (mut answer, mut filled) = ([0; 2048], 0);
+        loop {
+            let read = self.stream.read(&mut answer[filled..]).await.expect("an answer");
+            assert_ne!(read, 0, "the server closed the connection");
+            filled += read;
+            let answer = &answer[..filled];
+            if answer.windows(4).position(|four| four == b"\r\n\r\n").is_some_and(|end| filled >= end + 4 + ID_BYTES) {
+                assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(answer));
+                return;
+            }
+        }
+    }
+}
