@@ -31,8 +31,9 @@ const REPLAY_GOAL: f64 = 100.0;
 const RESUMES: usize = 200;
 const RESUME_GOAL: Duration = Duration::from_millis(5);
 
-/// How long each rate is measured.
-const RUN: Duration = Duration::from_secs(3);
+/// How long each rate is measured, and how often.
+const RUN: Duration = Duration::from_secs(2);
+const ROUNDS: usize = 3;
 /// The text of an update where only the count matters.
 const SMALL: usize = 200;
 
@@ -76,7 +77,7 @@ async fn replay(data: &Path, count: usize) {
     println!("replay: {count} updates to one client, goal {REPLAY_GOAL} MB of data per second");
     let server = Server::start_with(data, &QUIET);
     let mut wire = 0;
-    for round in 1..=3 {
+    for round in 1..=ROUNDS {
         settle(server.pid());
         let (begin, before) = (Instant::now(), cpu_time(server.pid()));
         let mut reader = Reader::open(server.address(), EARLIEST, 256 * 1024).await;
@@ -168,35 +169,42 @@ async fn resume(data: &Path, updates: usize) {
     }
 }
 
-/// Publishers that wait for each acknowledgement before they publish again.
+/// Publishers that wait for each acknowledgement before they publish again, and the disk alone, by turns: both
+/// depend on what else the machine does.
 async fn publish() {
-    let folder = seed::folder();
-    let syncs = syncs(folder.path());
     println!("publish: durable publishes of {SMALL} bytes per second, over connections that are kept");
-    println!("  the disk alone: {syncs:.0} times 4 KiB appended and fdatasync'ed per second");
-    for publishers in [1, 64] {
-        let data = folder.path().join(publishers.to_string());
-        let server = Server::start_with(&data, &QUIET);
-        let connect = || Publisher::connect(server.address(), SMALL);
-        let connections = join_all((0..publishers).map(|_| connect())).await;
-        settle(server.pid());
-        let (begin, before) = (Instant::now(), cpu_time(server.pid()));
-        let counts = join_all(connections.into_iter().map(async |mut publisher| {
-            let mut count = 0;
-            while begin.elapsed() < RUN {
-                publisher.publish().await;
-                count += 1;
-            }
-            count
-        }));
-        let count: u32 = counts.await.iter().sum();
-        let (took, cpu) = (begin.elapsed(), cpu_time(server.pid()) - before);
-        let rate = f64::from(count) / took.as_secs_f64();
+    let folder = seed::folder();
+    let server = Server::start_with(&folder.path().join("data"), &QUIET);
+    for round in 1..=ROUNDS {
+        let disk = syncs(folder.path());
+        let (one, one_cpu) = rate(&server, 1).await;
+        let (many, many_cpu) = rate(&server, 64).await;
         println!(
-            "  {publishers:>2} at a time: {rate:>8.0} /s, {:.2} x fdatasync; the server's CPU {cpu:.2?} of {took:.2?}",
-            rate / syncs
+            "  round {round}: 1 at a time {one:>6.0} ({:.2} x fdatasync, {one_cpu:.0} % CPU), 64 at a time {many:>6.0} \
+             ({:.2} x, {many_cpu:.0} % CPU); {disk:.0} times 4 KiB appended and fdatasync'ed",
+            one / disk,
+            many / disk,
         );
     }
+}
+
+/// Publishes per second, and what of a core the server used.
+async fn rate(server: &Server, publishers: usize) -> (f64, f64) {
+    let connect = || Publisher::connect(server.address(), SMALL);
+    let connections = join_all((0..publishers).map(|_| connect())).await;
+    settle(server.pid());
+    let (begin, before) = (Instant::now(), cpu_time(server.pid()));
+    let counts = join_all(connections.into_iter().map(async |mut publisher| {
+        let mut count = 0;
+        while begin.elapsed() < RUN {
+            publisher.publish().await;
+            count += 1;
+        }
+        count
+    }));
+    let count: u32 = counts.await.iter().sum();
+    let (took, cpu) = (begin.elapsed(), cpu_time(server.pid()) - before);
+    (f64::from(count) / took.as_secs_f64(), 100.0 * cpu.div_duration_f64(took))
 }
 
 fn syncs(folder: &Path) -> f64 {
