@@ -28,11 +28,17 @@ struct Public;
 /// Folder of the files whose names change with their content.
 const HASHED: &str = "pkg/";
 
+/// `cargo leptos watch` gives hashed names to what it builds first and plain ones to what it builds
+/// after a change. A debug build names all files plainly, so that a page finds the newest, and the
+/// reload its style.
+const NAMES_CHANGE: bool = !cfg!(debug_assertions);
+
 /// The addresses of the page's script, WASM and style; `None` where the site was not built.
 pub(super) fn assets() -> Option<Assets> {
     let find = |extension: &str| {
         let mut names = Site::iter().filter(|name| name.starts_with(HASHED) && name.ends_with(extension));
-        names.next().map(|name| format!("/{name}"))
+        let name = names.next()?;
+        if NAMES_CHANGE { Some(format!("/{name}")) } else { Some(format!("/{HASHED}tidings{extension}")) }
     };
     Some(Assets { script: find(".js")?, wasm: find(".wasm")?, style: find(".css")? })
 }
@@ -53,7 +59,8 @@ pub(super) fn file(request: &Request) -> Option<Response> {
     out.insert(header::ETAG, etag);
     out.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     out.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    let forever = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let forever =
+        if NAMES_CHANGE && path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static(forever));
     if let Ok(media_type) = HeaderValue::from_str(&with_charset(plain.metadata.mimetype())) {
         out.insert(header::CONTENT_TYPE, media_type);
@@ -68,7 +75,15 @@ pub(super) fn file(request: &Request) -> Option<Response> {
 }
 
 fn get(path: &str) -> Option<EmbeddedFile> {
-    Site::get(path).or_else(|| Public::get(path))
+    Site::get(path).or_else(|| Public::get(path)).or_else(|| hashed(path))
+}
+
+/// What stands for a plain name that is not there, in a debug build: `pkg/tidings.<hash>.js` for `pkg/tidings.js`.
+fn hashed(path: &str) -> Option<EmbeddedFile> {
+    let (stem, extension) = path.rsplit_once('.').filter(|_| !NAMES_CHANGE && path.starts_with(HASHED))?;
+    let name =
+        Site::iter().find(|name| name.starts_with(&format!("{stem}.")) && name.ends_with(&format!(".{extension}")))?;
+    Site::get(&name)
 }
 
 fn precompressed(path: &str, headers: &HeaderMap) -> Option<(&'static str, EmbeddedFile)> {
