@@ -41,7 +41,8 @@ const MAX_HTTP2_STREAMS: u32 = 250;
 /// What begins an HTTP/2 connection (RFC 9113, 3.4), as far as no HTTP/1.1 request does.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
 
-/// How long to wait for the rest of a first packet that is shorter than the preface.
+/// How long to wait for the rest of a first packet that is shorter than the preface: twice as long each time,
+/// since one byte must not buy a thousand looks.
 const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What an idle stream's connection keeps is all in here, so it is little: what is only needed before the
@@ -59,7 +60,7 @@ pub(super) async fn serve(
 ) {
     let ended = match Box::pin(first_protocol(&stream, peer, &drain)).await {
         Some(Protocol::Http1) => drive(http1(prepare(stream, stall), peer, router), &drain).await,
-        Some(Protocol::Http2) => drive(http2(prepare(stream, stall), peer, router), &drain).await,
+        Some(Protocol::Http2) => drive(http2(prepare(stream, stall), peer, router, stall), &drain).await,
         None => return,
     };
     let Err(error) = ended else { return };
@@ -83,9 +84,12 @@ fn http2(
     stream: StallGuard,
     peer: SocketAddr,
     router: Router,
+    stall: Duration,
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
     let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(BUFFER);
+    // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
+    builder.keep_alive_interval(stall).keep_alive_timeout(stall);
     Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router)))
 }
 
@@ -123,6 +127,7 @@ async fn first_protocol(stream: &TcpStream, peer: SocketAddr, drain: &Arc<Drain>
 
 async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut first = [0; HTTP2_PREFACE.len()];
+    let mut pause = PREFACE_PAUSE;
     loop {
         let n = stream.peek(&mut first).await?;
         if n == 0 {
@@ -134,7 +139,8 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
         if n == HTTP2_PREFACE.len() {
             return Ok(true);
         }
-        sleep(PREFACE_PAUSE).await;
+        sleep(pause).await;
+        pause *= 2;
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) enum ApiError {
     NotFound(String),
     /// 405
     Method(String),
+    /// 408: the body was not there after this time.
+    TooSlow(Duration),
     /// 413: the body has more than these bytes.
     TooLarge(usize),
     /// 415: these are the types that are read here.
@@ -42,6 +44,11 @@ impl ApiError {
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "Malformed request", detail.clone()),
             Self::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail.clone()),
             Self::Method(detail) => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail.clone()),
+            Self::TooSlow(limit) => (
+                StatusCode::REQUEST_TIMEOUT,
+                "Body too slow",
+                format!("The body was not there after {} s. Send it again, all at once.", seconds(*limit)),
+            ),
             Self::TooLarge(max) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "Body too large",

@@ -110,6 +110,16 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for Outlet<S> {
         if matches!(this.stage, Stage::Complete | Stage::ShutDown) {
             return Poll::Ready(None);
         }
+        // Before the frames: a stream that always has one ready must end too.
+        if this.stage == Stage::Open && this.stream.poll_drain(cx).is_ready() {
+            this.stage = Stage::Draining;
+            this.timer.change().reset(Instant::now() + this.stream.delay());
+        }
+        if this.stage == Stage::Draining && this.timer.poll(cx, Sleep::is_elapsed).is_ready() {
+            this.stage = Stage::ShutDown;
+            let retry = rand::rng().random_range(RETRY_MS);
+            return write(Bytes::from(format!("retry: {retry}\n\n")));
+        }
         match this.frames.poll_next_unpin(cx) {
             Poll::Ready(Some(frame)) => {
                 this.events += 1;
@@ -122,16 +132,7 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for Outlet<S> {
             }
             Poll::Pending => {}
         }
-        if this.stage == Stage::Open && this.stream.poll_drain(cx).is_ready() {
-            this.stage = Stage::Draining;
-            this.timer.change().reset(Instant::now() + this.stream.delay());
-        }
-        while this.timer.poll(cx, Sleep::is_elapsed).is_ready() {
-            if this.stage == Stage::Draining {
-                this.stage = Stage::ShutDown;
-                let retry = rand::rng().random_range(RETRY_MS);
-                return write(Bytes::from(format!("retry: {retry}\n\n")));
-            }
+        while this.stage == Stage::Open && this.timer.poll(cx, Sleep::is_elapsed).is_ready() {
             let now = Instant::now();
             let due = this.last_write + this.heartbeat;
             if due > now {
@@ -196,6 +197,20 @@ mod tests {
             seen.push((next(&mut outlet).await.unwrap_or_default(), start.elapsed().as_secs()));
         }
         assert_eq!(seen, [(":\n\n".into(), 0), ("data: 1\n\n".into(), 10), (":\n\n".into(), 25), (":\n\n".into(), 40)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_a_stream_that_always_has_an_event_ready() {
+        let drain = Drain::new();
+        let mut outlet = outlet(stream::repeat(Bytes::from("data: 1\n\n")), &drain);
+        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n\n"));
+        drain.begin();
+        let mut last = String::new();
+        while let Some(frame) = next(&mut outlet).await {
+            last = frame;
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert!(last.starts_with("retry: "), "{last}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::coop;
+
 /// Polls its future when it may be ready or when the task has changed. Once a waker is registered the
 /// future wakes by itself, and polling it again would only take its lock.
 pub(super) struct Parked<F> {
@@ -21,7 +23,8 @@ impl<F: Future> Parked<F> {
         if registered && !is_ready(&self.future) {
             return Poll::Pending;
         }
-        self.waker = Some(cx.waker().clone());
+        // A task that has used up its budget gets `Pending` from a timer that has not registered it.
+        self.waker = coop::has_budget_remaining().then(|| cx.waker().clone());
         self.future.as_mut().poll(cx)
     }
 

@@ -1,8 +1,13 @@
 //! What a client submits to be published: the text, out of a JSON, form or plain body.
 
+use std::error::Error;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, header};
+use http_body_util::LengthLimitError;
 use serde_json::error::Category;
+use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::params::Params;
@@ -17,6 +22,9 @@ pub(super) enum Kinds {
     /// `curl -d 'some text'` sends.
     Helper,
 }
+
+/// A body that is not there by then is given up: who sends a byte now and then would keep its connection for ever.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const FIELD: &str = "message";
 
@@ -37,8 +45,15 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, kinds: Kinds, max_body
             return Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"));
         }
     };
-    let body = to_bytes(body, max_body).await.map_err(|_| ApiError::TooLarge(max_body))?;
-    parse(&body)
+    let read = timeout(BODY_TIMEOUT, to_bytes(body, max_body)).await.map_err(|_| ApiError::TooSlow(BODY_TIMEOUT))?;
+    parse(&read.map_err(|error| unread(&error, max_body))?)
+}
+
+fn unread(error: &axum::Error, max_body: usize) -> ApiError {
+    match error.source() {
+        Some(source) if source.is::<LengthLimitError>() => ApiError::TooLarge(max_body),
+        _ => ApiError::Malformed("The body ended before it was whole. Send it again.".into()),
+    }
 }
 
 fn json(body: &Bytes) -> Result<String, ApiError> {
@@ -72,4 +87,22 @@ fn text(body: &Bytes) -> Result<String, ApiError> {
 
 fn not_utf8() -> ApiError {
     ApiError::Malformed("The body is not UTF-8. Encode it as UTF-8.".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::http::HeaderValue;
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_is_given_up() {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
+        let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
+        let read = read(&headers, body, Kinds::Helper, 1024).await;
+        assert!(matches!(read, Err(ApiError::TooSlow(_))), "{read:?}");
+    }
 }
