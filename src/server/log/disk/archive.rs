@@ -111,6 +111,13 @@ pub(super) fn open(path: PathBuf) -> Result<Opened, OpenError> {
     }
 }
 
+/// What the archive holds in all, as the last commit left it.
+pub(super) fn totals(database: &Database) -> Result<Totals, Failure> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let totals = meta.get(TOTALS)?.ok_or(Unreadable)?;
+    Ok(Totals::decode(totals.value())?)
+}
+
 type Contents = (u32, [u8; KEY_BYTES], Totals, Cursor, Vec<(u64, TopicRow)>);
 
 fn read_or_begin(database: &Database) -> Result<Contents, Failure> {

@@ -11,6 +11,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::codec;
 use crate::server::log::{Cursor, Durability, Entry, OpenError};
 
@@ -53,14 +55,24 @@ impl Journal {
         let mut segments = Vec::new();
         for name in ["journal-0", "journal-1"] {
             let path = folder.join(name);
-            segments.push(Segment::open(&path, durability, &mut entries)?);
+            segments.push(Segment::open(&path, durability, archived, &mut entries)?);
         }
+        sync_folder(folder)?;
         entries.retain(|entry: &Arc<Entry>| entry.cursor > archived);
         entries.sort_by_key(|entry| entry.cursor);
         let missing = entries.iter().zip(archived.0 + 1..).find(|(entry, expected)| entry.cursor.0 != *expected);
         if let Some((entry, expected)) = missing {
-            let reason = format!("update {expected} is missing, the next one is {}", entry.cursor);
-            return Err(OpenError::Damaged { path: folder.join("journal-0"), reason });
+            let next = entry.cursor;
+            if durability == Durability::Fsync {
+                let reason = format!("update {expected} is missing, the next one is {next}");
+                return Err(OpenError::Damaged { path: folder.join("journal-0"), reason });
+            }
+            // The system had written the newer file but not yet the end of the older one.
+            warn!(missing = expected, %next, "a crash of the machine has cost the newest updates, as --durability os allows");
+            for segment in segments.iter_mut().filter(|segment| segment.last >= next) {
+                segment.clear().map_err(|error| super::unusable(folder, error))?;
+            }
+            entries.retain(|entry| entry.cursor < next);
         }
         let [first, second] = <[Segment; 2]>::try_from(segments).unwrap_or_else(|_| unreachable!("two names"));
         let active = usize::from(second.last > first.last);
@@ -116,7 +128,7 @@ impl Journal {
             }
             // The record may be whole on the disk although it counts for nothing: it must go, or it
             // would come back beside the one that takes its place.
-            Err(error) => match segment.file.set_len(segment.end) {
+            Err(error) => match segment.file.set_len(segment.end).and_then(|()| segment.file.sync_data()) {
                 Ok(()) => Err(WriteError::Refused(error)),
                 Err(_) => Err(WriteError::Broken(error)),
             },
@@ -133,7 +145,12 @@ pub(super) enum WriteError {
 }
 
 impl Segment {
-    fn open(path: &Path, durability: Durability, entries: &mut Vec<Arc<Entry>>) -> Result<Self, OpenError> {
+    fn open(
+        path: &Path,
+        durability: Durability,
+        archived: Cursor,
+        entries: &mut Vec<Arc<Entry>>,
+    ) -> Result<Self, OpenError> {
         let unusable = |error| super::unusable(path, error);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(unusable)?;
@@ -153,15 +170,28 @@ impl Segment {
             end += record;
         }
         // Each flush ends before the next record is written: only the last record can be torn. One
-        // that is whole behind a bad one means that the disk has lost what it had acknowledged.
-        if durability == Durability::Fsync
-            && (end + 1..bytes.len()).any(|at| record(&bytes[at..], generation).is_some())
-        {
+        // that is whole behind a bad one means that the disk has lost what it had acknowledged; unless it is
+        // from before the file was begun again, and its entries are in the archive.
+        let acknowledged = |at: usize| {
+            let record = record(&bytes[at..], generation)?;
+            codec::entries(&bytes[at + HEADER_BYTES..at + record])
+                .ok()?
+                .last()
+                .filter(|entry| entry.cursor > archived)?;
+            Some(())
+        };
+        if durability == Durability::Fsync && (end + 1..bytes.len()).any(|at| acknowledged(at).is_some()) {
             return Err(damaged(format!("the bytes from {end} on are not what was written")));
         }
         // What lies behind the end would otherwise be read as following what is written next.
         file.set_len(end as u64).and_then(|()| file.sync_data()).map_err(unusable)?;
         Ok(Self { file, end: end as u64, generation, last })
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.end = 0;
+        self.last = Cursor::START;
+        self.file.set_len(0).and_then(|()| self.file.sync_data())
     }
 
     fn append(&mut self, record: &[u8], durability: Durability) -> io::Result<()> {
@@ -173,6 +203,19 @@ impl Segment {
         self.end += record.len() as u64;
         Ok(())
     }
+}
+
+/// Makes the names of new files as durable as what is written into them, and those of new folders above.
+fn sync_folder(folder: &Path) -> Result<(), OpenError> {
+    let absolute = std::path::absolute(folder).map_err(|error| super::unusable(folder, error))?;
+    for folder in absolute.ancestors().take(3) {
+        // A folder above that may not be read was not made by us.
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            Err(error) if folder == absolute => return Err(super::unusable(folder, error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 struct Header {
@@ -205,4 +248,73 @@ fn checksum(generation: u64, payload: &[u8]) -> u32 {
     hasher.update(&generation.to_le_bytes());
     hasher.update(payload);
     hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::server::log::{Field, Topic, Update};
+
+    fn entry(cursor: u64, bytes: usize) -> Arc<Entry> {
+        let update = Update {
+            topics: vec![Topic::parse("t").expect("a topic")],
+            data: "x".repeat(bytes),
+            id: Some(Field::parse(&format!("id-{cursor}")).expect("an id")),
+            event: None,
+            retry: None,
+            private: false,
+            ttl: None,
+        };
+        Arc::new(Entry::new(Cursor(cursor), DateTime::UNIX_EPOCH, update))
+    }
+
+    fn write(journal: &mut Journal, entry: &Arc<Entry>, archived: Cursor) {
+        journal.encode(std::slice::from_ref(entry));
+        assert!(journal.has_room(archived));
+        assert!(journal.write(entry.cursor).is_ok());
+    }
+
+    fn cursors(recovered: &Recovered) -> Vec<u64> {
+        recovered.iter().map(|entry| entry.cursor.0).collect()
+    }
+
+    #[test]
+    fn a_power_cut_in_the_first_record_of_a_file_begun_again_costs_nothing_that_was_acknowledged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("journal-0");
+        let (mut journal, _) = Journal::open(folder.path(), Durability::Fsync, Cursor::START).expect("a journal");
+        for cursor in 1..=8 {
+            write(&mut journal, &entry(cursor, 2000), Cursor::START);
+        }
+        let before = fs::read(&path).expect("the file");
+        write(&mut journal, &entry(9, 6000), Cursor(8));
+        drop(journal);
+        let mut torn = fs::read(&path).expect("the file");
+        torn[..4096].copy_from_slice(&before[..4096]);
+        fs::write(&path, torn).expect("a torn file");
+        let (_, recovered) = Journal::open(folder.path(), Durability::Fsync, Cursor(8)).expect("it opens");
+        assert!(recovered.is_empty(), "{:?}", cursors(&recovered));
+    }
+
+    #[test]
+    fn with_durability_os_a_crash_of_the_machine_costs_the_newest_updates_and_no_more() {
+        let half = SEGMENT_BYTES as usize / 2;
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut journal, _) = Journal::open(folder.path(), Durability::Os, Cursor::START).expect("a journal");
+        for cursor in 1..=3 {
+            write(&mut journal, &entry(cursor, half - 1000), Cursor::START);
+        }
+        drop(journal);
+        let path = folder.path().join("journal-0");
+        let kept = fs::metadata(&path).expect("the file").len() / 2 + 100;
+        OpenOptions::new().write(true).open(&path).and_then(|file| file.set_len(kept)).expect("a shorter file");
+        for _ in 0..2 {
+            let (_, recovered) = Journal::open(folder.path(), Durability::Os, Cursor::START).expect("it opens");
+            assert_eq!(cursors(&recovered), [1]);
+        }
+    }
 }

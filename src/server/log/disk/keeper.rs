@@ -266,13 +266,22 @@ impl Keeper {
         self.shared.set_trouble(Some(trouble));
         // The writer may be waiting for room in the journal.
         self.shared.archive_moved.notify_one();
-        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         // The old one first: it holds the lock of the file.
-        *database = None;
-        match archive::open_database(&self.folder.join(archive::FILE)) {
-            Ok(opened) => *database = Some(opened),
-            Err(error) => error!(%error, "the log could not be opened again: trying on"),
+        *self.shared.database.write().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Err(error) = self.open_again() {
+            error!(%error, "the log could not be opened again: trying on");
         }
+    }
+
+    /// Opens the file again and goes on from what it holds: a commit that failed may have taken effect all
+    /// the same, and what it put in must not be put in again.
+    fn open_again(&mut self) -> Result<(), Failure> {
+        let database = archive::open_database(&self.folder.join(archive::FILE))?;
+        self.totals = archive::totals(&database)?;
+        self.due = Due::at_once();
+        *self.shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
+        self.shared.recent().forget_until(self.totals.newest);
+        Ok(())
     }
 
     /// Tries whether there is room, with a file that may fail without harm, and that there is a database.
@@ -283,10 +292,8 @@ impl Keeper {
             .and_then(|mut file| file.write_all(&vec![0; bytes]).and_then(|()| file.sync_data()));
         let _ = std::fs::remove_file(&path);
         tried?;
-        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
-        if database.is_none() {
-            let opened = archive::open_database(&self.folder.join(archive::FILE)).map_err(io::Error::other)?;
-            *database = Some(opened);
+        if self.shared.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.open_again().map_err(|failure| io::Error::other(failure.to_string()))?;
         }
         Ok(())
     }
