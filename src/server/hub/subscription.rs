@@ -17,7 +17,7 @@ use crate::server::log::{Cursor, Entry, Page, ReadError};
 
 /// How many entries a subscriber that reads from the log asks for at first, and at most. In between it
 /// learns how many its buffer holds.
-const FIRST_PAGE: usize = 32;
+const FIRST_PAGE: usize = 16;
 const LARGEST_PAGE: usize = 512;
 
 /// Where a subscription begins.
@@ -92,20 +92,23 @@ impl Subscription {
         Box::pin(async move { log.read_after(cursor, &*matchers, limit).await })
     }
 
-    /// Keeps of a page what the buffer holds; the rest is read again when its turn comes.
+    /// Keeps of a page what the buffer holds; the rest is read again when its turn comes. The next page is as
+    /// long as the buffer holds of updates like these.
     fn take(&mut self, mut page: Page) -> State {
-        let mut bytes = 0;
-        let fits = page.entries.iter().take_while(|entry| {
-            bytes += entry.frame.len();
-            bytes <= self.shared.reader_buffer
-        });
-        let fits = fits.count().max(1);
+        let buffer = self.shared.reader_buffer;
+        let (mut fits, mut bytes) = (0, 0);
+        for entry in &page.entries {
+            if fits > 0 && bytes + entry.frame.len() > buffer {
+                break;
+            }
+            (fits, bytes) = (fits + 1, bytes + entry.frame.len());
+        }
         if fits < page.entries.len() {
             page.entries.truncate(fits);
             page.next = page.entries[fits - 1].cursor;
-            self.page = fits;
-        } else {
-            self.page = (self.page * 2).min(LARGEST_PAGE);
+        }
+        if let Some(holds) = (buffer * fits).checked_div(bytes) {
+            self.page = holds.clamp(1, LARGEST_PAGE);
         }
         State::Page { entries: page.entries.into_iter(), next: page.next }
     }
@@ -199,5 +202,31 @@ impl Stream for Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.shared.registry.remove(&self.matchers, &self.keys);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::super::{DEFAULT_READER_BUFFER, Hub};
+    use super::*;
+    use crate::server::log::{MemoryLog, Topic, Update};
+
+    #[tokio::test]
+    async fn a_reader_that_is_behind_asks_for_as_much_as_its_buffer_holds_and_no_more() {
+        let topics = vec![Topic::parse("a").expect("a topic")];
+        let (log, tail) = MemoryLog::open(1);
+        let mut reader =
+            Hub::open(log, tail, DEFAULT_READER_BUFFER).subscribe(Matchers::exact(topics.clone()), Start::Now);
+        let data = "x".repeat(1024);
+        let update = Update { topics, data, id: None, event: None, retry: None, private: false, ttl: None };
+        let entry = Arc::new(Entry::new(Cursor(1), Utc::now(), update));
+        let holds = DEFAULT_READER_BUFFER / entry.frame.len();
+        reader.take(Page { entries: vec![entry.clone(); reader.page], next: Cursor(1), more: true, gap: false });
+        for _ in 0..4 {
+            assert_eq!(reader.page, holds);
+            reader.take(Page { entries: vec![entry.clone(); reader.page], next: Cursor(1), more: true, gap: false });
+        }
     }
 }
