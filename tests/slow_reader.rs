@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use support::{EARLIEST, FEED, Program, in_time};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -58,6 +60,24 @@ async fn readers_that_take_nothing_cost_little_hold_up_nobody_and_are_cut_with_t
     let mut replay = client.open(FEED, Some(EARLIEST)).await.expect("a stream");
     let replayed = replay.messages(published.len()).await;
     assert!(replayed.iter().map(|message| &message.id).eq(&published), "a reader that comes back misses nothing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_is_slow_but_goes_on_reading_is_not_cut() {
+    const STALL: Duration = Duration::from_secs(3);
+    let data = tempfile::tempdir().expect("a folder");
+    let program = Program::start(data.path(), &["--stall-timeout", "3s", "--max-message", "60000"]);
+    let client = program.client();
+    for number in 0..MESSAGES {
+        publish(&client, number).await;
+    }
+    // Far less in the time of a stall than what the system would hold for it.
+    let mut slow = stall(&program).await;
+    let (mut piece, begin) = (vec![0; 16 * 1024], Instant::now());
+    while begin.elapsed() < 3 * STALL {
+        in_time("a piece", slow.read_exact(&mut piece)).await.expect("a stream that is not cut");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+    }
 }
 
 async fn publish(client: &support::Client, number: usize) -> String {

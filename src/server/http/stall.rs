@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -34,7 +35,12 @@ impl StallGuard {
             return written;
         }
         let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let waiting = self.waiting.get_or_insert_with(|| {
+            // The system would count from when the client's window was first too small for what is next, and cut
+            // off one that reads on slowly. It can't be told again: it would count from then still.
+            let _ = SockRef::from(&self.stream).set_tcp_user_timeout(None);
+            Box::pin(sleep(patience))
+        });
         if waiting.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
