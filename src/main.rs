@@ -97,26 +97,25 @@ fn describe(log: &LogOptions, data: &Path) -> String {
 
 /// Ready at the first SIGINT or SIGTERM; a second one ends the process at once.
 async fn stop_signal() {
-    next_signal().await;
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    // The same listeners for both: a second signal right behind the first must not fall between two.
+    let mut next = async move || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    next().await;
     info!("stopping: every stream ends within 5 s; a second signal stops at once");
-    tokio::spawn(async {
-        next_signal().await;
+    tokio::spawn(async move {
+        next().await;
         warn!("stopped at once");
         std::process::exit(130);
     });
-}
-
-async fn next_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        _ => std::future::pending().await,
-    }
 }
 
 fn explain(addresses: &[SocketAddr], error: &io::Error) -> String {
