@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tracing::info;
 
 use demo::{Bursts, Messages, Ticker};
-use hub::Hub;
+use hub::{Hub, HubOptions};
 use settings::Settings;
 
 /// How the server ended.
@@ -41,7 +41,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, StartError> {
     let (log, tail) = log::open(settings.log.clone())?;
-    let hub = Hub::open(log, tail, settings.reader_buffer);
+    let hub = Hub::open(log, tail, HubOptions { reader_buffer: settings.reader_buffer, ..HubOptions::default() });
     let messages = Messages::new(hub)?;
     let producers = http::Producers {
         bursts: Bursts::new(messages.clone(), settings.burst),

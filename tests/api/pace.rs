@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tidings::server::demo::{BurstOptions, Bursts, Messages, Resume};
-use tidings::server::hub::{DEFAULT_READER_BUFFER, Hub};
+use tidings::server::hub::{Hub, HubOptions};
 use tidings::server::log::MemoryLog;
 use tidings::wire::message::Text;
 use tokio::time::{Instant, sleep};
@@ -52,7 +52,7 @@ async fn the_rest_of_a_burst_comes_at_once_and_then_each_second() {
 
 fn demo() -> (Messages, Bursts) {
     let (log, tail) = MemoryLog::open(100);
-    let messages = Messages::new(Hub::open(log as Arc<_>, tail, DEFAULT_READER_BUFFER)).expect("a topic");
+    let messages = Messages::new(Hub::open(log as Arc<_>, tail, HubOptions::default())).expect("a topic");
     (messages.clone(), Bursts::new(messages, BurstOptions { repeat: 3, interval: SECOND }))
 }
 

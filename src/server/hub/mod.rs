@@ -6,8 +6,10 @@
 //! it, from the log. Nothing is queued for a subscriber, however slow it is.
 
 mod matcher;
+mod pattern;
 mod recent;
 mod registry;
+mod rights;
 mod subscription;
 #[cfg(test)]
 mod tests;
@@ -15,8 +17,11 @@ mod tests;
 use std::sync::{Arc, Weak};
 
 use tracing::debug;
+use url::Url;
 
-pub use matcher::Matchers;
+pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
+pub use pattern::{Pattern, PatternError, Patterns, TopicUrl};
+pub use rights::{Grant, Rights};
 pub use subscription::{Delivery, Start, Subscription};
 
 use super::log::{AppendError, Entry, Log, Tail, Update};
@@ -26,8 +31,27 @@ use registry::Registry;
 /// How many bytes of frames a subscriber that is behind holds in memory, unless told otherwise.
 pub const DEFAULT_READER_BUFFER: usize = 64 * 1024;
 
+/// The hub's URL, unless told otherwise.
+const DEFAULT_URL: &str = "http://127.0.0.1:3000/.well-known/mercure";
+
 /// How many entries the fan-out takes from the tail at once.
 const FAN_OUT_BATCH: usize = 256;
+
+/// What a hub is told when it is opened.
+#[derive(Clone, Debug)]
+pub struct HubOptions {
+    /// How many bytes of frames a subscriber that is behind holds in memory; one frame at least.
+    pub reader_buffer: usize,
+    /// The hub's public URL: relative topics and patterns are seen from it.
+    pub url: Url,
+}
+
+impl Default for HubOptions {
+    fn default() -> Self {
+        let url = Url::parse(DEFAULT_URL).expect("a URL");
+        Self { reader_buffer: DEFAULT_READER_BUFFER, url }
+    }
+}
 
 /// Decides who hears what. Cheap to clone.
 #[derive(Clone)]
@@ -39,19 +63,30 @@ struct Shared {
     log: Arc<dyn Log>,
     recent: Recent,
     registry: Registry,
-    reader_buffer: usize,
+    patterns: Arc<Patterns>,
+    options: HubOptions,
 }
 
 impl Hub {
     /// Opens a hub on a log and starts its fan-out, which ends when the hub and its subscriptions are gone.
-    /// A subscriber that is behind holds up to `reader_buffer` bytes of frames in memory, or one frame.
     ///
     /// Call it within a tokio runtime.
-    pub fn open(log: Arc<dyn Log>, tail: Tail, reader_buffer: usize) -> Self {
+    pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
         let recent = Recent::after(log.bounds().newest);
-        let shared = Arc::new(Shared { log, recent, registry: Registry::default(), reader_buffer });
+        let patterns = Arc::new(Patterns::new(options.url.clone()));
+        let shared = Arc::new(Shared { log, recent, registry: Registry::default(), patterns, options });
         tokio::spawn(fan_out(Arc::downgrade(&shared), tail));
         Self { shared }
+    }
+
+    /// The URL patterns in use: matchers are read with them.
+    pub fn patterns(&self) -> &Arc<Patterns> {
+        &self.shared.patterns
+    }
+
+    /// The hub's public URL.
+    pub fn url(&self) -> &Url {
+        &self.shared.options.url
     }
 
     /// Publishes an update: answers when it is durable. Its subscribers hear it then, not before.
@@ -80,7 +115,7 @@ async fn fan_out(shared: Weak<Shared>, mut tail: Tail) {
         for entry in batch.drain(..) {
             // A woken subscription looks into the recent part at once, so the entry must be there first.
             shared.recent.push(entry.clone());
-            shared.registry.wake(&entry);
+            shared.registry.wake(&entry, &shared.patterns);
         }
     }
     debug!("the fan-out has ended");

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use chrono::Utc;
 
 use super::Matchers;
+use super::pattern::Patterns;
 use crate::server::log::{Cursor, Entry};
 
 /// How many entries are kept. A subscriber that is further behind reads from the log, which tests want to see.
@@ -54,13 +55,13 @@ impl Recent {
     }
 
     /// The first wanted entry after `after`, and not after `until`.
-    pub(super) fn next(&self, after: Cursor, until: Cursor, matchers: &Matchers) -> Next {
+    pub(super) fn next(&self, after: Cursor, until: Cursor, matchers: &Matchers, known: &Patterns) -> Next {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         if after < state.base {
             return Next::Left;
         }
         let mut entries = state.entries.range(state.index_after(after)..).take_while(|entry| entry.cursor <= until);
-        match entries.find(|entry| matchers.want(entry) && !has_expired(entry)) {
+        match entries.find(|entry| matchers.want(entry, known) && !has_expired(entry)) {
             Some(entry) => Next::Entry(entry.clone()),
             None => Next::Nothing,
         }

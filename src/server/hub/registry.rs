@@ -7,13 +7,23 @@ use std::task::{Context, Poll, Waker};
 use slab::Slab;
 
 use super::Matchers;
+use super::pattern::{Patterns, Serial};
 use crate::server::log::{Cursor, Entry, Topic};
 
-/// The open subscriptions, by topic.
+/// The open subscriptions, by what they want.
 #[derive(Default)]
 pub(super) struct Registry {
-    topics: Mutex<HashMap<Topic, Slab<Arc<Slot>>>>,
+    listeners: Mutex<Listeners>,
 }
+
+#[derive(Default)]
+struct Listeners {
+    everything: Slots,
+    topics: HashMap<Topic, Slots>,
+    patterns: HashMap<Serial, Slots>,
+}
+
+type Slots = Slab<Arc<Slot>>;
 
 /// Where one subscription is told that there is something for it. It holds places, never updates: that
 /// is what a slow reader costs.
@@ -35,33 +45,49 @@ pub(super) struct Span {
     pub(super) last: Cursor,
 }
 
-/// A subscription's keys in the registry, one for each of its topics in their order.
+/// A subscription's keys in the registry: for everything alone, or for its topics and then its patterns in their order.
 pub(super) type Keys = Box<[usize]>;
 
 impl Registry {
     pub(super) fn insert(&self, matchers: &Matchers, slot: &Arc<Slot>) -> Keys {
-        let mut topics = self.topics();
-        let insert = |topic: &Topic| topics.entry(topic.clone()).or_default().insert(slot.clone());
-        matchers.topics().iter().map(insert).collect()
+        let mut listeners = self.listeners();
+        let Listeners { everything, topics, patterns } = &mut *listeners;
+        if matchers.everything() {
+            return [everything.insert(slot.clone())].into();
+        }
+        let insert = |slots: &mut Slots| slots.insert(slot.clone());
+        let mut keys = Vec::with_capacity(matchers.topics().len() + matchers.patterns().len());
+        keys.extend(matchers.topics().iter().map(|topic| insert(topics.entry(topic.clone()).or_default())));
+        keys.extend(matchers.patterns().iter().map(|pattern| insert(patterns.entry(pattern.serial()).or_default())));
+        keys.into()
     }
 
     pub(super) fn remove(&self, matchers: &Matchers, keys: &Keys) {
-        let mut topics = self.topics();
-        for (topic, &key) in matchers.topics().iter().zip(keys) {
-            let Some(slots) = topics.get_mut(topic) else { continue };
-            slots.remove(key);
-            if slots.is_empty() {
-                topics.remove(topic);
-            }
+        let mut listeners = self.listeners();
+        let Listeners { everything, topics, patterns } = &mut *listeners;
+        let mut keys = keys.iter().copied();
+        if matchers.everything() {
+            keys.by_ref().take(1).for_each(|key| drop(everything.remove(key)));
+        }
+        for (topic, key) in matchers.topics().iter().zip(keys.by_ref()) {
+            remove_from(topics, topic, key);
+        }
+        for (pattern, key) in matchers.patterns().iter().zip(keys) {
+            remove_from(patterns, &pattern.serial(), key);
         }
     }
 
     /// Wakes the subscriptions that want this entry.
-    pub(super) fn wake(&self, entry: &Entry) {
-        let topics = self.topics();
-        for slots in entry.topics.iter().filter_map(|topic| topics.get(topic)) {
-            for (_, slot) in slots {
-                slot.offer(entry.cursor);
+    pub(super) fn wake(&self, entry: &Entry, known: &Patterns) {
+        let listeners = self.listeners();
+        let wake = |slots: &Slots| slots.iter().for_each(|(_, slot)| slot.offer(entry.cursor));
+        wake(&listeners.everything);
+        for topic in &entry.topics {
+            listeners.topics.get(topic).into_iter().for_each(wake);
+            if !listeners.patterns.is_empty() {
+                known.matching(topic, |matched| {
+                    matched.iter().filter_map(|serial| listeners.patterns.get(serial)).for_each(wake);
+                });
             }
         }
     }
@@ -69,11 +95,20 @@ impl Registry {
     /// Whether nobody listens.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.topics().is_empty()
+        let listeners = self.listeners();
+        listeners.everything.is_empty() && listeners.topics.is_empty() && listeners.patterns.is_empty()
     }
 
-    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Slab<Arc<Slot>>>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+    fn listeners(&self) -> MutexGuard<'_, Listeners> {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove_from<K: std::hash::Hash + Eq>(by: &mut HashMap<K, Slots>, wanted: &K, key: usize) {
+    let Some(slots) = by.get_mut(wanted) else { return };
+    slots.try_remove(key);
+    if slots.is_empty() {
+        by.remove(wanted);
     }
 }
 

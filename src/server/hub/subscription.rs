@@ -95,7 +95,7 @@ impl Subscription {
     /// Keeps of a page what the buffer holds; the rest is read again when its turn comes. The next page is as
     /// long as the buffer holds of updates like these.
     fn take(&mut self, mut page: Page) -> State {
-        let buffer = self.shared.reader_buffer;
+        let buffer = self.shared.options.reader_buffer;
         let (mut fits, mut bytes) = (0, 0);
         for entry in &page.entries {
             if fits > 0 && bytes + entry.frame.len() > buffer {
@@ -126,7 +126,7 @@ impl Subscription {
         if after >= span.last {
             return Poll::Ready(None);
         }
-        Poll::Ready(match self.shared.recent.next(after, span.last, &self.matchers) {
+        Poll::Ready(match self.shared.recent.next(after, span.last, &self.matchers, &self.shared.patterns) {
             Next::Entry(entry) => {
                 self.cursor = entry.cursor;
                 if entry.cursor < span.last {
@@ -186,7 +186,9 @@ impl Stream for Subscription {
                 State::Page { entries, next } => match entries.next() {
                     Some(entry) => {
                         this.cursor = entry.cursor;
-                        return Poll::Ready(Some(Delivery::Update(entry)));
+                        if this.matchers.may_read(&entry) {
+                            return Poll::Ready(Some(Delivery::Update(entry)));
+                        }
                     }
                     None => {
                         this.cursor = this.cursor.max(*next);
@@ -209,7 +211,7 @@ impl Drop for Subscription {
 mod tests {
     use chrono::Utc;
 
-    use super::super::{DEFAULT_READER_BUFFER, Hub};
+    use super::super::{DEFAULT_READER_BUFFER, Hub, HubOptions};
     use super::*;
     use crate::server::log::{MemoryLog, Topic, Update};
 
@@ -218,7 +220,7 @@ mod tests {
         let topics = vec![Topic::parse("a").expect("a topic")];
         let (log, tail) = MemoryLog::open(1);
         let mut reader =
-            Hub::open(log, tail, DEFAULT_READER_BUFFER).subscribe(Matchers::exact(topics.clone()), Start::Now);
+            Hub::open(log, tail, HubOptions::default()).subscribe(Matchers::exact(topics.clone()), Start::Now);
         let data = "x".repeat(1024);
         let update = Update { topics, data, id: None, event: None, retry: None, private: false, ttl: None };
         let entry = Arc::new(Entry::new(Cursor(1), Utc::now(), update));

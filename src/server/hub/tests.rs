@@ -13,14 +13,14 @@ use tokio::runtime;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::{DEFAULT_READER_BUFFER, Delivery, Hub, Matchers, Start, Subscription};
+use super::{Delivery, Hub, HubOptions, Matchers, Start, Subscription};
 use crate::server::log::{Cursor, Entry, MemoryLog, Topic, Update};
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 fn hub(keep: usize) -> Hub {
     let (log, tail) = MemoryLog::open(keep);
-    Hub::open(log, tail, DEFAULT_READER_BUFFER)
+    Hub::open(log, tail, HubOptions::default())
 }
 
 fn topics(names: &[&str]) -> Vec<Topic> {

@@ -1,0 +1,291 @@
+//! URL patterns (WHATWG URL Pattern), each compiled once, and which of them a topic matches, found once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use regex::RegexBuilder;
+use thiserror::Error;
+use url::Url;
+use urlpattern::RegexSyntax;
+use urlpattern::quirks::{MatchInput, parse_match_input};
+use urlpattern::regexp::RegExp;
+use urlpattern::{UrlPattern, UrlPatternInit, UrlPatternMatchInput, UrlPatternOptions};
+
+use crate::server::log::Topic;
+
+/// Bytes a compiled regular expression may take: `((a{99}){99}){99}` is short to write and long to hold.
+const REGEX_SIZE: usize = 256 * 1024;
+/// How many topics' matches are remembered: those of the newest topics, and of as many before them.
+const KNOWN_TOPICS: usize = if cfg!(test) { 4 } else { 50_000 };
+/// Patterns that nobody holds any more are forgotten when there are this many, and twice as many as were left.
+const FORGET_ABOVE: usize = 1024;
+
+/// A compiled URL pattern. A topic is matched as the URL that it is, seen from the hub's own.
+#[derive(Debug)]
+pub struct Pattern {
+    serial: Serial,
+    base: Arc<Url>,
+    pattern: UrlPattern<LinearRegex>,
+}
+
+/// Patterns are numbered as they are compiled; a number is never used again.
+pub(super) type Serial = u64;
+
+/// Why a text is no URL pattern.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("it is no URL pattern: {0}")]
+pub struct PatternError(String);
+
+/// A topic as patterns see it; `None` where it is no URL, which no pattern matches.
+pub struct TopicUrl(Option<MatchInput>);
+
+/// The patterns in use, and what they match.
+pub struct Patterns {
+    base: Arc<Url>,
+    state: RwLock<State>,
+}
+
+struct State {
+    by_text: HashMap<Box<str>, Weak<Pattern>>,
+    by_serial: BTreeMap<Serial, Weak<Pattern>>,
+    next_serial: Serial,
+    forget_above: usize,
+    /// Two generations: when the young one is full the old one goes.
+    young: HashMap<Topic, Known>,
+    old: HashMap<Topic, Known>,
+}
+
+/// Which patterns a topic matches.
+struct Known {
+    matched: Vec<Serial>,
+    /// Those before this one have been tried.
+    tried: Serial,
+}
+
+impl Patterns {
+    /// Resolves relative patterns and topics against `base`, the hub's URL.
+    pub fn new(base: Url) -> Self {
+        let state = State {
+            by_text: HashMap::new(),
+            by_serial: BTreeMap::new(),
+            next_serial: 0,
+            forget_above: FORGET_ABOVE,
+            young: HashMap::new(),
+            old: HashMap::new(),
+        };
+        Self { base: Arc::new(base), state: RwLock::new(state) }
+    }
+
+    /// The pattern that a text means: the same one for everybody who writes it alike.
+    pub fn compile(&self, text: &str) -> Result<Arc<Pattern>, PatternError> {
+        if let Some(pattern) = self.read(|state| state.by_text.get(text).and_then(Weak::upgrade)) {
+            return Ok(pattern);
+        }
+        let explain = |error: urlpattern::Error| PatternError(error.to_string());
+        let base = Url::clone(&self.base);
+        let init = UrlPatternInit::parse_constructor_string::<LinearRegex>(text, Some(base)).map_err(explain)?;
+        let pattern = UrlPattern::parse(init, UrlPatternOptions::default()).map_err(explain)?;
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else may have compiled it meanwhile.
+        if let Some(pattern) = state.by_text.get(text).and_then(Weak::upgrade) {
+            return Ok(pattern);
+        }
+        let pattern = Arc::new(Pattern { serial: state.next_serial, base: self.base.clone(), pattern });
+        state.next_serial += 1;
+        state.forget_unused();
+        state.by_text.insert(text.into(), Arc::downgrade(&pattern));
+        state.by_serial.insert(pattern.serial, Arc::downgrade(&pattern));
+        Ok(pattern)
+    }
+
+    /// Calls `see` with the numbers of the patterns that the topic matches, in order, and perhaps of some that are gone.
+    pub(super) fn matching<T>(&self, topic: &Topic, see: impl FnOnce(&[Serial]) -> T) -> T {
+        {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(known) = state.known(topic).filter(|known| known.tried == state.next_serial) {
+                return see(&known.matched);
+            }
+        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        see(&state.learn(topic, &self.base).matched)
+    }
+
+    /// Whether the topic matches the pattern: remembered, or else tried.
+    pub(super) fn matches(&self, topic: &Topic, pattern: &Pattern) -> bool {
+        let remembered = self.read(|state| {
+            let known = state.known(topic).filter(|known| pattern.serial < known.tried)?;
+            Some(known.matched.binary_search(&pattern.serial).is_ok())
+        });
+        remembered.unwrap_or_else(|| pattern.matches(&pattern.url(topic.as_str())))
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl State {
+    fn known(&self, topic: &Topic) -> Option<&Known> {
+        self.young.get(topic).or_else(|| self.old.get(topic))
+    }
+
+    /// Tries the patterns that are newer than what is known of the topic.
+    fn learn(&mut self, topic: &Topic, base: &Url) -> &Known {
+        let known = self.young.remove(topic).or_else(|| self.old.remove(topic));
+        let mut known = known.unwrap_or(Known { matched: Vec::new(), tried: 0 });
+        known.matched.retain(|serial| self.by_serial.contains_key(serial));
+        let url = TopicUrl::new(topic.as_str(), base);
+        let newer = self.by_serial.range(known.tried..).filter_map(|(_, pattern)| pattern.upgrade());
+        known.matched.extend(newer.filter(|pattern| pattern.matches(&url)).map(|pattern| pattern.serial));
+        known.tried = self.next_serial;
+        if self.young.len() >= KNOWN_TOPICS {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.entry(topic.clone()).or_insert(known)
+    }
+
+    fn forget_unused(&mut self) {
+        if self.by_serial.len() < self.forget_above {
+            return;
+        }
+        self.by_text.retain(|_, pattern| pattern.strong_count() > 0);
+        self.by_serial.retain(|_, pattern| pattern.strong_count() > 0);
+        self.forget_above = FORGET_ABOVE.max(2 * self.by_serial.len());
+    }
+}
+
+impl Pattern {
+    /// A topic, to be matched with this pattern and others of the same hub.
+    pub fn url(&self, topic: &str) -> TopicUrl {
+        TopicUrl::new(topic, &self.base)
+    }
+
+    /// Whether it matches the topic. The whole topic must match, and the case of its letters (except the host's).
+    pub fn matches(&self, topic: &TopicUrl) -> bool {
+        let Some(url) = &topic.0 else { return false };
+        let pattern = &self.pattern;
+        // What differs most between patterns comes first.
+        [
+            (&pattern.pathname, &url.pathname),
+            (&pattern.hostname, &url.hostname),
+            (&pattern.protocol, &url.protocol),
+            (&pattern.search, &url.search),
+            (&pattern.hash, &url.hash),
+            (&pattern.port, &url.port),
+            (&pattern.username, &url.username),
+            (&pattern.password, &url.password),
+        ]
+        .into_iter()
+        .all(|(component, value)| component.matcher.matches(value).is_some())
+    }
+
+    pub(super) fn serial(&self) -> Serial {
+        self.serial
+    }
+}
+
+impl TopicUrl {
+    fn new(topic: &str, base: &Url) -> Self {
+        Self(base.join(topic).ok().and_then(|url| parse_match_input(UrlPatternMatchInput::Url(url))))
+    }
+}
+
+/// A regular expression that is matched in linear time, and is small.
+#[derive(Debug)]
+struct LinearRegex(regex::Regex);
+
+impl RegExp for LinearRegex {
+    fn syntax() -> RegexSyntax {
+        RegexSyntax::Rust
+    }
+
+    fn parse(pattern: &str, _: &str, _: bool) -> Result<Self, ()> {
+        let regex = RegexBuilder::new(pattern).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_SIZE).build();
+        regex.map(Self).map_err(|_| ())
+    }
+
+    /// Says whether it matches: nobody asks for the captures.
+    fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
+        self.0.is_match(text).then(Vec::new)
+    }
+
+    fn pattern_string(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns() -> Patterns {
+        Patterns::new(Url::parse("https://hub.example/.well-known/mercure").expect("a URL"))
+    }
+
+    fn topic(topic: &str) -> Topic {
+        Topic::parse(topic).expect("a topic")
+    }
+
+    #[track_caller]
+    fn check(pattern: &str, topic: &str, expected: bool) {
+        let pattern = patterns().compile(pattern).expect(pattern);
+        assert_eq!(pattern.matches(&pattern.url(topic)), expected, "{topic}");
+    }
+
+    #[test]
+    fn patterns_and_topics_are_seen_from_the_hubs_url() {
+        check("https://example.com/books/:id", "https://example.com/books/1", true);
+        check("https://example.com/books/:id", "https://example.com/books/1/2", false);
+        check("https://example.com/books/:id", "https://other.example/books/1", false);
+        check("/books/:id", "/books/1", true);
+        check("/books/:id", "https://hub.example/books/1", true);
+        check("https://hub.example/books/:id", "/books/1", true);
+        check("/books/:id(\\d+)", "/books/x", false);
+        check("/books/:id(\\d+)", "/books/12", true);
+        check("/.well-known/mercure/subscriptions/*", "/.well-known/mercure/subscriptions/exact/a/b", true);
+    }
+
+    #[test]
+    fn the_case_of_letters_counts_but_not_in_the_host() {
+        check("https://example.com/Books/:id", "https://example.com/books/1", false);
+        check("https://EXAMPLE.com/books/:id", "https://example.COM/books/1", true);
+    }
+
+    #[test]
+    fn a_topic_that_is_no_url_matches_no_pattern() {
+        check("*://*:*/*", "http://[", false);
+        check("/*", "https://", false);
+    }
+
+    #[test]
+    fn what_is_no_pattern_or_too_large_a_one_is_refused() {
+        for text in ["/books/(", "https://[/", "/:id(((((a{99}){99}){99}){99}){99})"] {
+            patterns().compile(text).expect_err(text);
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_compiled_once_for_all_who_write_it_alike() {
+        let patterns = patterns();
+        let (one, two) = (patterns.compile("/a/:b"), patterns.compile("/a/:b"));
+        assert!(Arc::ptr_eq(&one.expect("a pattern"), &two.expect("a pattern")));
+    }
+
+    #[test]
+    fn a_topics_matches_are_right_however_patterns_come_and_go_and_topics_are_forgotten() {
+        let patterns = patterns();
+        let first = patterns.compile("/a/:x").expect("a pattern");
+        let matching = |name: &str| patterns.matching(&topic(name), <[Serial]>::to_vec);
+        assert_eq!(matching("/a/1"), [first.serial()]);
+        let second = patterns.compile("/:x/1").expect("a pattern");
+        assert_eq!(matching("/a/1"), [first.serial(), second.serial()]);
+        assert_eq!(matching("/b/1"), [second.serial()]);
+        for n in 0..3 * KNOWN_TOPICS {
+            assert_eq!(matching(&format!("/a/{n}")).first(), Some(&first.serial()));
+        }
+        assert!(patterns.matches(&topic("/b/1"), &second) && !patterns.matches(&topic("/b/1"), &first));
+        drop(first);
+        let third = patterns.compile("/a/:x").expect("a pattern");
+        assert!(matching("/a/1").contains(&third.serial()));
+    }
+}
