@@ -6,19 +6,21 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
+    // What a token grants is read with the hub's matchers.
+    ("server/auth", &["wire", "server/log", "server/hub"]),
     // A message is an update, so the demo speaks of the log's types too.
     ("server/demo", &["wire", "server/hub", "server/log"]),
     ("ui", &["wire"]),
     // The types of the options.
-    ("server/settings", &["wire", "server/log", "server/hub", "server/demo"]),
+    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
     ("server/telemetry", &["server/settings"]),
-    ("server/http", &["wire", "server/log", "server/hub", "server/demo", "server/settings", "ui"]),
+    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "ui"]),
     // Puts the rooms together.
-    ("server", &["wire", "server/log", "server/hub", "server/demo", "server/settings", "server/http"]),
+    ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
 
 /// A name and the only files and folders of `src` that may have it.

@@ -1,5 +1,6 @@
 //! The server: native only.
 
+pub mod auth;
 pub mod demo;
 mod http;
 pub mod hub;

@@ -21,6 +21,17 @@ pub const COUNTER: &str = "/counter";
 /// The stand-alone client page.
 pub const CLIENT: &str = "/client/index.html";
 
+/// The hub: `POST` publishes, `GET` and `QUERY` subscribe (the Mercure protocol).
+pub const HUB: &str = "/.well-known/mercure";
+/// Which subscriptions of the hub are open; below it those of one matcher, and one alone.
+pub const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
+/// `POST` turns a token into a ticket for a client that can't send one.
+pub const TICKETS: &str = "/.well-known/mercure/tickets";
+/// `POST` revokes tokens and ends streams.
+pub const REVOCATIONS: &str = "/.well-known/mercure/revocations";
+/// What the hub expects of tokens (RFC 9728).
+pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
+
 /// The query parameter that stands for the `Last-Event-ID` header, which a new `EventSource` can't set.
 pub const LAST_EVENT_ID: &str = "last_event_id";
 /// As the last event id: everything that is kept, from the oldest on.

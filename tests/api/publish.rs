@@ -55,7 +55,7 @@ async fn what_is_no_message_is_refused_with_a_problem() {
     app.post(PUBLISH, TEXT, b"\xff".to_vec()).await.problem(400);
     app.post(PUBLISH, FORM, "text=no+field").await.problem(422);
     app.post(PUBLISH, JSON, "{").await.problem(400);
-    app.post(PUBLISH, TEXT, " ".repeat(64 * 1024 + 1)).await.problem(413);
+    app.post(PUBLISH, TEXT, " ".repeat(1024 * 1024 + 1)).await.problem(413);
     let detail = app.post(PUBLISH, "multipart/form-data; boundary=x", "--x--").await.problem(415);
     assert!(detail.contains(TEXT) && detail.contains(FORM) && detail.contains(JSON), "{detail}");
 }

@@ -91,16 +91,16 @@ async fn a_message_may_have_4_kib_counted_in_bytes_of_utf_8() {
 }
 
 #[tokio::test]
-async fn bodies_above_64_kib_are_too_large() {
+async fn bodies_above_1_mib_are_too_large() {
     let app = App::start().await;
     let padded = |bytes: usize| {
         let body = json!({ "message": "Hello" }).to_string();
         " ".repeat(bytes - body.len()) + &body
     };
-    assert_eq!(app.post(MESSAGES, JSON, padded(64 * 1024)).await.created().message, "Hello");
-    for bytes in [64 * 1024 + 1, 1 << 20, 8 << 20] {
+    assert_eq!(app.post(MESSAGES, JSON, padded(1 << 20)).await.created().message, "Hello");
+    for bytes in [(1 << 20) + 1, 2 << 20, 8 << 20] {
         let detail = app.post(MESSAGES, JSON, padded(bytes)).await.problem(413);
-        assert!(detail.contains("65536"), "{detail}");
+        assert!(detail.contains("1048576"), "{detail}");
     }
 }
 

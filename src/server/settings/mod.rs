@@ -2,6 +2,7 @@
 //!
 //! A flag outweighs its environment variable, which outweighs the file, which outweighs the default.
 
+mod mercure;
 mod options;
 mod values;
 
@@ -14,7 +15,8 @@ use std::{fmt, io};
 use bytesize::ByteSize;
 use thiserror::Error;
 
-pub use options::{KeepTopic, Options};
+pub use mercure::MercureSettings;
+pub use options::{Issuer, Issuers, KeepTopic, Options};
 pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
 
 use super::demo::BurstOptions;
@@ -31,8 +33,8 @@ const DEFAULT_BURST: BurstOptions = BurstOptions { repeat: 3, interval: Duration
 const MAX_BURST_REPEAT: u32 = 1000;
 /// Messages a second from one address.
 const DEFAULT_RATE_LIMIT: u32 = 50;
-/// A body with the longest message, every byte of it escaped, and room for the JSON around it.
-const DEFAULT_MAX_BODY: usize = 64 * 1024;
+/// Room for an update of any reasonable size; what is larger belongs behind a link.
+const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
 
 /// Everything the server needs to know, checked.
@@ -44,6 +46,8 @@ pub struct Settings {
     pub data: PathBuf,
     /// How the log is kept.
     pub log: LogOptions,
+    /// The hub: its URL, its tokens, what it allows without one.
+    pub mercure: MercureSettings,
     /// Whose pages may read.
     pub cors_origins: CorsOrigins,
     /// The silence after which a stream gets a comment.
@@ -122,7 +126,7 @@ impl Options {
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
         Ok(Settings {
-            listen: addresses,
+            mercure: MercureSettings::resolve(&options, &addresses)?,
             log: log_options(&options, &data),
             data,
             heartbeat: at_least_100ms("heartbeat", options.heartbeat, DEFAULT_HEARTBEAT)?,
@@ -132,6 +136,7 @@ impl Options {
             rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
             max_message: within("max-message", options.max_message, DEFAULT_MAX_BYTES, 1, max_body)?,
             max_body,
+            listen: addresses,
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
             cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
             log_level,
@@ -237,7 +242,7 @@ mod tests {
             ("log-level = 'tidings=loud'", "--log-level tidings=loud"),
             ("keep-bytes = 'much'", "keep-bytes"),
             ("storage = 'tape'", "storage"),
-            ("max-message = 100000", "--max-message 100000"),
+            ("max-message = 2000000", "--max-message 2000000"),
             ("hartbeat = '15s'", "hartbeat"),
         ] {
             let error = error(toml);

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use clap::Args;
 use serde::Deserialize;
+use url::Url;
 
 use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, SettingsError, Span, StorageKind};
 
@@ -50,6 +51,53 @@ pub struct Options {
     #[arg(skip)]
     pub keep: Vec<KeepTopic>,
 
+    /// The hub's public URL: what tokens name as their audience, and what relative topics are seen from
+    /// [default: the address it listens on]
+    #[arg(long, env = "TIDINGS_RESOURCE", value_name = "URL", help_heading = "Tokens")]
+    pub resource: Option<String>,
+
+    /// Whose tokens are trusted: their `iss` [default: the hub's public URL]
+    #[arg(long, env = "TIDINGS_ISSUER", value_name = "ISSUER", help_heading = "Tokens")]
+    #[serde(skip)]
+    pub issuer: Option<String>,
+
+    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a raw secret [default: a key made in the data folder]
+    #[arg(long, env = "TIDINGS_PUBLISHER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
+    pub publisher_key_file: Option<PathBuf>,
+
+    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a raw secret [default: a key made in the data folder]
+    #[arg(long, env = "TIDINGS_SUBSCRIBER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
+    pub subscriber_key_file: Option<PathBuf>,
+
+    /// What the file says of issuers
+    #[arg(skip)]
+    #[serde(rename = "issuer")]
+    pub issuers: Issuers,
+
+    /// Whether who has no token may subscribe to public updates [default: true if only this machine can connect]
+    #[arg(long, env = "TIDINGS_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
+    pub anonymous: Option<bool>,
+
+    /// Let everybody who can connect publish to every topic, without a token [default: false]
+    #[arg(long, env = "TIDINGS_PUBLISH_WITHOUT_TOKEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
+    pub publish_without_token: Option<bool>,
+
+    /// Origins whose pages may publish with a cookie, comma-separated; * for all [default: the hub's own]
+    #[arg(long, env = "TIDINGS_PUBLISH_ORIGINS", value_name = "ORIGINS", help_heading = "Tokens")]
+    pub publish_origins: Option<CorsOrigins>,
+
+    /// Also speak the older protocol, Mercure 0.x: topics as URI templates, its tokens and its cookie [default: false]
+    #[arg(long, env = "TIDINGS_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
+    pub legacy: Option<bool>,
+
+    /// Whether presence is told: an event for each subscription that begins or ends [default: true]
+    #[arg(long, env = "TIDINGS_PRESENCE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Streams")]
+    pub presence: Option<bool>,
+
+    /// End a stream after this time at the latest, so that its client comes back; 0s for never [default: 1day]
+    #[arg(long, env = "TIDINGS_STREAM_LIFETIME", value_name = "DURATION", help_heading = "Streams")]
+    pub stream_lifetime: Option<Span>,
+
     /// Origins whose pages may read from this server, comma-separated; * for all [default: *]
     #[arg(long, env = "TIDINGS_CORS_ORIGINS", value_name = "ORIGINS", help_heading = "Streams")]
     pub cors_origins: Option<CorsOrigins>,
@@ -82,13 +130,18 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_MAX_MESSAGE", value_name = "BYTES", help_heading = "Limits")]
     pub max_message: Option<usize>,
 
-    /// Longest request body, in bytes [default: 65536]
+    /// Longest request body, in bytes [default: 1048576]
     #[arg(long, env = "TIDINGS_MAX_BODY", value_name = "BYTES", help_heading = "Limits")]
     pub max_body: Option<usize>,
 
     /// Most connections at once; further ones are answered 503 [default: 50000]
     #[arg(long, env = "TIDINGS_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
     pub max_connections: Option<usize>,
+
+    /// Most streams of the hub that one client may have open: one token's subject, or one address; 0 for no limit
+    /// [default: 10000]
+    #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
+    pub max_streams: Option<usize>,
 
     /// What to log: error, warn, info, debug, trace, or a filter like tidings=debug,info [default: info]
     #[arg(long, env = "TIDINGS_LOG_LEVEL", value_name = "LEVEL")]
@@ -111,6 +164,39 @@ pub struct KeepTopic {
     pub count: Option<u64>,
     /// How many bytes.
     pub bytes: Option<ByteSize>,
+}
+
+/// The issuers in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Issuers {
+    /// `issuer = "…"`: the flag's value.
+    Name(String),
+    /// `[[issuer]]`: trusted beside the flag's, each with its own keys.
+    Tables(Vec<Issuer>),
+}
+
+impl Default for Issuers {
+    fn default() -> Self {
+        Self::Tables(Vec::new())
+    }
+}
+
+/// A further trusted issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Issuer {
+    /// What stands in its tokens' `iss`.
+    pub issuer: String,
+    /// File with the key of its publishers' tokens.
+    pub publisher_key_file: Option<PathBuf>,
+    /// File with the key of its subscribers' tokens.
+    pub subscriber_key_file: Option<PathBuf>,
+    /// Where its keys are published as a JWKS document, for both.
+    pub jwks_url: Option<Url>,
+    /// Whether that address may be an internal one.
+    #[serde(default)]
+    pub jwks_internal: bool,
 }
 
 impl Options {
@@ -142,6 +228,17 @@ impl Options {
             keep_count: self.keep_count.or(file.keep_count),
             keep_bytes: self.keep_bytes.or(file.keep_bytes),
             keep: if self.keep.is_empty() { file.keep } else { self.keep },
+            resource: self.resource.or(file.resource),
+            issuer: self.issuer.or(file.issuer),
+            publisher_key_file: self.publisher_key_file.or(file.publisher_key_file),
+            subscriber_key_file: self.subscriber_key_file.or(file.subscriber_key_file),
+            issuers: if self.issuers == Issuers::default() { file.issuers } else { self.issuers },
+            anonymous: self.anonymous.or(file.anonymous),
+            publish_without_token: self.publish_without_token.or(file.publish_without_token),
+            publish_origins: self.publish_origins.or(file.publish_origins),
+            legacy: self.legacy.or(file.legacy),
+            presence: self.presence.or(file.presence),
+            stream_lifetime: self.stream_lifetime.or(file.stream_lifetime),
             cors_origins: self.cors_origins.or(file.cors_origins),
             heartbeat: self.heartbeat.or(file.heartbeat),
             stall_timeout: self.stall_timeout.or(file.stall_timeout),
@@ -152,6 +249,7 @@ impl Options {
             max_message: self.max_message.or(file.max_message),
             max_body: self.max_body.or(file.max_body),
             max_connections: self.max_connections.or(file.max_connections),
+            max_streams: self.max_streams.or(file.max_streams),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),
         }
