@@ -7,6 +7,7 @@
 
 mod matcher;
 mod pattern;
+pub mod presence;
 mod recent;
 mod registry;
 mod rights;
@@ -21,6 +22,7 @@ use url::Url;
 
 pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
 pub use pattern::{Pattern, PatternError, Patterns, TopicUrl};
+use presence::Presence;
 pub use rights::{Grant, Rights};
 pub use subscription::{Delivery, Start, Subscription};
 
@@ -64,6 +66,7 @@ struct Shared {
     recent: Recent,
     registry: Registry,
     patterns: Arc<Patterns>,
+    presence: Presence,
     options: HubOptions,
 }
 
@@ -74,7 +77,8 @@ impl Hub {
     pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
         let recent = Recent::after(log.bounds().newest);
         let patterns = Arc::new(Patterns::new(options.url.clone()));
-        let shared = Arc::new(Shared { log, recent, registry: Registry::default(), patterns, options });
+        let presence = Presence::new(&log, options.url.path());
+        let shared = Arc::new(Shared { log, recent, registry: Registry::default(), patterns, presence, options });
         tokio::spawn(fan_out(Arc::downgrade(&shared), tail));
         Self { shared }
     }
@@ -82,6 +86,16 @@ impl Hub {
     /// The URL patterns in use: matchers are read with them.
     pub fn patterns(&self) -> &Arc<Patterns> {
         &self.shared.patterns
+    }
+
+    /// Which subscriptions are open, of those that are told of.
+    pub fn presence(&self) -> &Presence {
+        &self.shared.presence
+    }
+
+    /// Publishes updates one after the other, all or none: answers when they are durable.
+    pub async fn publish_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        self.shared.log.append_all(updates).await
     }
 
     /// The hub's public URL.
