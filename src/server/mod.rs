@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 
+use auth::Auth;
 use demo::{Bursts, Messages, Ticker};
 use hub::{Hub, HubOptions};
 use settings::Settings;
@@ -29,6 +30,12 @@ pub enum StartError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] log::OpenError),
+    /// The keys of tokens can't be used.
+    #[error(transparent)]
+    Auth(#[from] auth::AuthError),
+    /// The listener doesn't say where it listens.
+    #[error("the address could not be told: {0}")]
+    Address(#[from] std::io::Error),
     /// A topic's name is not one.
     #[error("the messages' topic is invalid: {0}")]
     Topic(#[from] log::FieldError),
@@ -41,15 +48,20 @@ pub async fn run(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, StartError> {
+    let address = listener.local_addr()?;
     let (log, tail) = log::open(settings.log.clone())?;
-    let hub = Hub::open(log, tail, HubOptions { reader_buffer: settings.reader_buffer, ..HubOptions::default() });
-    let messages = Messages::new(hub)?;
+    let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
+    let hub = Hub::open(log, tail, options);
+    let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
+    let messages = Messages::new(hub.clone())?;
     let producers = http::Producers {
         bursts: Bursts::new(messages.clone(), settings.burst),
         ticker: Ticker::start(demo::local_time()),
         messages,
     };
-    let cut = http::serve(listener, &settings, producers, shutdown).await;
+    let cut = http::serve(listener, &settings, producers, hub.clone(), auth, shutdown).await;
+    // The streams that have ended with the server are told of too, for whoever comes back before it does.
+    hub.presence().settle().await;
     info!(cut, "the server has stopped");
     Ok(Ended { cut })
 }

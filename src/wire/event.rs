@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::frame::Frame;
+
 /// The name of the event that ends a finite stream.
 ///
 /// It always carries data: a browser never dispatches an event without a `data` line.
@@ -40,6 +42,14 @@ pub struct Gap {
     pub oldest: Option<String>,
     /// Always true: what lay between the two is gone, or the id that was asked for is unknown.
     pub lost: bool,
+}
+
+impl Gap {
+    /// The event. It has no id: the client's last one stays what it was.
+    pub fn frame(&self) -> String {
+        let data = serde_json::to_string(self).unwrap_or_default();
+        Frame { event: Some(GAP), data: &data, ..Frame::default() }.to_string()
+    }
 }
 
 /// Why a stream ends.

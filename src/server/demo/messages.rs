@@ -11,8 +11,7 @@ use uuid::Uuid;
 
 use crate::server::hub::{Delivery, Hub, Matchers, Start, Subscription};
 use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
-use crate::wire::event::{self, Gap};
-use crate::wire::frame::Frame;
+use crate::wire::event::Gap;
 use crate::wire::message::{Message, Text};
 use crate::wire::paths;
 
@@ -97,7 +96,7 @@ impl Messages {
             },
         };
         let entries = self.hub.log().read_before(before, &*self.matchers, limit).await?;
-        Ok(Some(entries.iter().filter_map(|entry| decode(entry)).collect()))
+        Ok(Some(entries.iter().filter(|entry| !entry.private).filter_map(|entry| decode(entry)).collect()))
     }
 
     /// The messages as they come, each as one event. After the message with the id `last_event_id`, if it is
@@ -118,14 +117,16 @@ impl Messages {
                 asked = None;
                 entry.frame.clone()
             }
-            Delivery::Gap { oldest } => gap_frame(asked.take(), oldest),
+            Delivery::Gap { oldest } => {
+                Bytes::from(Gap { asked: asked.take(), oldest: oldest.map(String::from), lost: true }.frame())
+            }
         }))
     }
 
     /// The message with this id and its place in the log.
     pub(super) async fn find(&self, id: &str) -> Result<Option<(Cursor, Message)>, ReadError> {
         let entry = self.hub.log().find(id).await?;
-        Ok(entry.filter(|e| e.topics.contains(&self.topic)).and_then(|e| Some((e.cursor, decode(&e)?))))
+        Ok(entry.filter(|e| !e.private && e.topics.contains(&self.topic)).and_then(|e| Some((e.cursor, decode(&e)?))))
     }
 
     pub(super) fn subscribe(&self, start: Start) -> Subscription {
@@ -137,10 +138,4 @@ pub(super) fn decode(entry: &Entry) -> Option<Message> {
     serde_json::from_str(&entry.data())
         .inspect_err(|error| warn!(%error, id = %entry.id, "an update on the topic `messages` is not a message"))
         .ok()
-}
-
-fn gap_frame(asked: Option<String>, oldest: Option<Box<str>>) -> Bytes {
-    let gap = Gap { asked, oldest: oldest.map(String::from), lost: true };
-    let data = serde_json::to_string(&gap).unwrap_or_default();
-    Bytes::from(Frame { event: Some(event::GAP), data: &data, ..Frame::default() }.to_string())
 }

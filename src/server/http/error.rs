@@ -12,12 +12,24 @@ use crate::server::log::{AppendError, ReadError};
 use crate::wire::message::TextError;
 use crate::wire::problem::{MEDIA_TYPE, Problem};
 
+/// Seconds after which a client that has too many streams may try again.
+const STREAMS_RETRY_AFTER: u64 = 10;
+
 /// Why a request is refused. The detail is for the one who asked; what only the operator may know is
 /// logged where the error is made.
 #[derive(Debug)]
 pub(super) enum ApiError {
     /// 400: it can't be read.
     Malformed(String),
+    /// 400, 401 or 403 for the sake of a token: with the challenge that says what is needed (RFC 6750, 3).
+    Token {
+        /// The status.
+        status: StatusCode,
+        /// What was wrong and what to do.
+        detail: String,
+        /// The header `WWW-Authenticate`.
+        challenge: String,
+    },
     /// 404
     NotFound(String),
     /// 405
@@ -26,12 +38,18 @@ pub(super) enum ApiError {
     TooSlow(Duration),
     /// 413: the body has more than these bytes.
     TooLarge(usize),
+    /// 413: a part of the body is longer, or there are more of them, than is taken here.
+    TooMuch(String),
     /// 415: these are the types that are read here.
     MediaType(&'static str),
+    /// 421: it is meant for another server.
+    Misdirected(String),
     /// 422: it can be read, and says what is not allowed.
     Invalid(String),
     /// 429: one may try again after this time.
     RateLimited(Duration),
+    /// 429: the client has as many streams as it may.
+    TooManyStreams(usize),
     /// 500: the cause is in the log.
     Internal,
     /// 507: the disk is full.
@@ -42,6 +60,15 @@ impl ApiError {
     pub(super) fn problem(&self) -> Problem {
         let (status, title, detail) = match self {
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "Malformed request", detail.clone()),
+            Self::Token { status, detail, .. } => (
+                *status,
+                match *status {
+                    StatusCode::UNAUTHORIZED => "Token needed",
+                    StatusCode::FORBIDDEN => "Not allowed",
+                    _ => "Malformed request",
+                },
+                detail.clone(),
+            ),
             Self::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail.clone()),
             Self::Method(detail) => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail.clone()),
             Self::TooSlow(limit) => (
@@ -54,10 +81,19 @@ impl ApiError {
                 "Body too large",
                 format!("The body has more than the {max} bytes that are taken here. Send less."),
             ),
+            Self::TooMuch(detail) => (StatusCode::PAYLOAD_TOO_LARGE, "Body too large", detail.clone()),
             Self::MediaType(known) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", format!("Send the body as {known}."))
             }
             Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content", detail.clone()),
+            Self::Misdirected(detail) => (StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail.clone()),
+            Self::TooManyStreams(limit) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many streams",
+                format!(
+                    "You have {limit} streams open, which is all you may. Close some: one stream hears many topics."
+                ),
+            ),
             Self::RateLimited(after) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many messages",
@@ -94,8 +130,15 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Self::RateLimited(after) = self {
-            headers.insert(header::RETRY_AFTER, seconds(after).into());
+        match self {
+            Self::RateLimited(after) => _ = headers.insert(header::RETRY_AFTER, seconds(after).into()),
+            Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),
+            Self::Token { challenge, .. } => {
+                if let Ok(challenge) = HeaderValue::from_str(&challenge) {
+                    headers.insert(header::WWW_AUTHENTICATE, challenge);
+                }
+            }
+            _ => {}
         }
         response
     }
@@ -110,10 +153,22 @@ impl From<TextError> for ApiError {
 impl From<PublishError> for ApiError {
     fn from(error: PublishError) -> Self {
         match error {
-            // The log tells the operator once that it is full, not again with every publish.
-            PublishError::Append(AppendError::Full(_)) => Self::Full,
+            PublishError::Append(error) => error.into(),
             _ => {
                 error!(%error, "a message was not published");
+                Self::Internal
+            }
+        }
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            // The log tells the operator once that it is full, not again with every publish.
+            AppendError::Full(_) => Self::Full,
+            AppendError::Failed(_) => {
+                error!(%error, "an update was not published");
                 Self::Internal
             }
         }

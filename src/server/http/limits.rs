@@ -41,7 +41,7 @@ impl PublishLimit {
 }
 
 /// A site has a whole /64 of IPv6 addresses to choose from: it counts as one.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
         v4 => v4,

@@ -5,8 +5,10 @@ mod compress;
 mod connection;
 mod drain;
 mod error;
+mod host;
 mod limits;
 mod listener;
+mod mercure;
 mod messages;
 mod outlet;
 mod pages;
@@ -33,13 +35,16 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
+use super::auth::Auth;
 use super::demo::{Bursts, Messages, Ticker};
+use super::hub::Hub;
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
 use drain::Drain;
 use error::ApiError;
 use limits::PublishLimit;
 use listener::ConnectionLimits;
+use mercure::Mercure;
 
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -54,6 +59,9 @@ pub(super) struct Producers {
 /// What the handlers need.
 struct App {
     producers: Producers,
+    mercure: Mercure,
+    /// The host that requests must be meant for, once the operator has said what it is.
+    public_host: Option<String>,
     drain: Arc<Drain>,
     limit: PublishLimit,
     heartbeat: Duration,
@@ -74,11 +82,16 @@ pub(super) async fn serve(
     listener: TcpListener,
     settings: &Settings,
     producers: Producers,
+    hub: Hub,
+    auth: Arc<Auth>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
     let drain = Drain::new();
+    let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
     let app = App {
         producers,
+        mercure: Mercure::new(hub, auth, settings.mercure.clone()),
+        public_host,
         drain: drain.clone(),
         limit: PublishLimit::new(settings.rate_limit),
         heartbeat: settings.heartbeat,
@@ -105,10 +118,13 @@ fn router(app: Arc<App>, cors_origins: &CorsOrigins) -> Router {
         .merge(ping::router())
         .merge(messages::router())
         .merge(publish::router())
+        .merge(mercure::documents())
         .layer(middleware::from_fn(compress::documents))
         .merge(streams::router())
+        .merge(mercure::router())
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(app.clone(), host::check))
         .layer(cors(cors_origins))
         .layer(middleware::from_fn(trace::request))
         .with_state(app)
@@ -138,15 +154,33 @@ async fn method_not_allowed(request: Request) -> ApiError {
 
 fn cors(origins: &CorsOrigins) -> CorsLayer {
     // What everybody may read is the same for everybody: caches need no `Vary` for it.
-    let (origins, vary) = match origins {
-        CorsOrigins::Any => (AllowOrigin::from(Any), Vary::list([])),
-        CorsOrigins::List(origins) => (AllowOrigin::list(origins.iter().cloned()), Vary::default()),
+    // Cookies come only from pages that the operator has named.
+    let (origins, vary, credentials) = match origins {
+        CorsOrigins::Any => (AllowOrigin::from(Any), Vary::list([]), false),
+        CorsOrigins::List(origins) => (AllowOrigin::list(origins.iter().cloned()), Vary::default(), true),
     };
+    let query = Method::from_bytes(b"QUERY").unwrap_or_default();
+    let name = HeaderName::from_static;
     CorsLayer::new()
         .allow_origin(origins)
+        .allow_credentials(credentials)
         .vary(vary)
-        .allow_methods([Method::GET, Method::HEAD, Method::POST])
-        .allow_headers([header::CONTENT_TYPE, header::CACHE_CONTROL, HeaderName::from_static("last-event-id")])
-        .expose_headers([header::LOCATION, header::RETRY_AFTER])
+        .allow_methods([Method::GET, Method::HEAD, Method::POST, query])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CACHE_CONTROL,
+            header::CONTENT_TYPE,
+            header::IF_NONE_MATCH,
+            name("idempotency-key"),
+            name("last-event-id"),
+        ])
+        .expose_headers([
+            header::ETAG,
+            header::LINK,
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            name("mercure-last-event-id"),
+        ])
         .max_age(PREFLIGHT_MAX_AGE)
 }

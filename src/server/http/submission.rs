@@ -26,17 +26,18 @@ pub(super) enum Kinds {
 /// A body that is not there by then is given up: who sends a byte now and then would keep its connection for ever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+pub(super) const JSON: &str = "application/json";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
 const FIELD: &str = "message";
 
 /// Reads the text of a submission of at most `max_body` bytes.
 pub(super) async fn read(headers: &HeaderMap, body: Body, kinds: Kinds, max_body: usize) -> Result<String, ApiError> {
-    let media_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    let essence = media_type.map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     // The declared type is checked before the body is read: an upload of the wrong kind is refused at once.
-    let parse = match (essence.as_deref(), kinds) {
-        (Some("application/json"), _) => json,
-        (Some("application/x-www-form-urlencoded"), Kinds::Api) => form,
-        (Some("application/x-www-form-urlencoded"), Kinds::Helper) => form_or_text,
+    let parse = match (media_type(headers).as_deref(), kinds) {
+        (Some(JSON), _) => json,
+        (Some(FORM), Kinds::Api) => form,
+        (Some(FORM), Kinds::Helper) => form_or_text,
         (Some("text/plain") | None, Kinds::Helper) => text,
         (_, Kinds::Api) => {
             return Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"));
@@ -45,8 +46,19 @@ pub(super) async fn read(headers: &HeaderMap, body: Body, kinds: Kinds, max_body
             return Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"));
         }
     };
+    parse(&whole(body, max_body).await?)
+}
+
+/// The media type that a body is declared to have, without its parameters, in lower case.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let declared = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
+    Some(declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// The whole body, of at most `max_body` bytes.
+pub(super) async fn whole(body: Body, max_body: usize) -> Result<Bytes, ApiError> {
     let read = timeout(BODY_TIMEOUT, to_bytes(body, max_body)).await.map_err(|_| ApiError::TooSlow(BODY_TIMEOUT))?;
-    parse(&read.map_err(|error| unread(&error, max_body))?)
+    read.map_err(|error| unread(&error, max_body))
 }
 
 fn unread(error: &axum::Error, max_body: usize) -> ApiError {
@@ -85,7 +97,7 @@ fn text(body: &Bytes) -> Result<String, ApiError> {
     String::from_utf8(body.to_vec()).map_err(|_| not_utf8())
 }
 
-fn not_utf8() -> ApiError {
+pub(super) fn not_utf8() -> ApiError {
     ApiError::Malformed("The body is not UTF-8. Encode it as UTF-8.".into())
 }
 

@@ -26,7 +26,7 @@ use presence::Presence;
 pub use rights::{Grant, Rights};
 pub use subscription::{Delivery, Start, Subscription};
 
-use super::log::{AppendError, Entry, Log, Tail, Update};
+use super::log::{AppendError, Entry, Log, ReadError, Tail, Topic, TopicFilter, Update};
 use recent::Recent;
 use registry::Registry;
 
@@ -116,9 +116,27 @@ impl Hub {
         Subscription::open(self.shared.clone(), matchers.into(), start)
     }
 
+    /// The newest update that is kept, whoever may read it.
+    pub async fn newest(&self) -> Result<Option<Arc<Entry>>, ReadError> {
+        Ok(self.log().read_before(None, &Everything, 1).await?.pop())
+    }
+
     /// The log, to read from.
     pub fn log(&self) -> &dyn Log {
         &*self.shared.log
+    }
+}
+
+/// Wants every topic.
+struct Everything;
+
+impl TopicFilter for Everything {
+    fn wants(&self, _: &str) -> bool {
+        true
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        None
     }
 }
 

@@ -1,0 +1,55 @@
+//! Which names this server answers to. A page of another site can reach it under that site's own name, if that name
+//! is made to lead here (DNS rebinding); the browser then takes it for a part of that site.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::error::ApiError;
+use crate::wire::paths;
+
+/// Refuses requests for other hosts with 421, once the operator has said what this server's public URL is. Health checks
+/// are answered under any name, and so is whoever asks for an address or for localhost: nobody can make those lead here.
+pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(public) = &app.public_host else { return next.run(request).await };
+    let named = request.uri().host().or_else(|| {
+        let host = request.headers().get("host")?.to_str().ok()?;
+        Some(without_port(host))
+    });
+    let known = |host: &str| host.eq_ignore_ascii_case(public) || is_local(host);
+    if request.uri().path() == paths::PING || named.is_some_and(known) {
+        return next.run(request).await;
+    }
+    let detail = format!("This server is {public}. Ask it under that name; the operator sets it with --resource.");
+    ApiError::Misdirected(detail).into_response()
+}
+
+/// Whether a host, perhaps with a port, is an address or this machine's own name.
+pub(super) fn is_local(host: &str) -> bool {
+    let host = without_port(host).trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+}
+
+fn without_port(host: &str) -> &str {
+    let (name, port) = host.rsplit_once(':').unwrap_or((host, ""));
+    if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.is_empty() { name } else { host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_localhost_are_local_with_or_without_a_port() {
+        for host in ["localhost", "LOCALHOST:3000", "127.0.0.1", "10.0.0.1:80", "[::1]", "[::1]:3000"] {
+            assert!(is_local(host), "{host}");
+        }
+        for host in ["example.com", "localhost.example.com:3000", "127.0.0.1.nip.io", "", ":80", "1.2.3"] {
+            assert!(!is_local(host), "{host}");
+        }
+    }
+}

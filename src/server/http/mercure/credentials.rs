@@ -1,0 +1,131 @@
+//! Which token a request brings, and whether a cookie's may be meant (Mercure, "Authorization").
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode, header};
+use url::Url;
+
+use super::Mercure;
+use crate::server::auth::{Role, Token};
+use crate::server::http::error::ApiError;
+use crate::server::settings::CorsOrigins;
+
+/// The cookie that holds a token.
+pub(in crate::server::http) const COOKIE: &str = "__Secure-mercure_access_token";
+/// The older protocol's.
+const LEGACY_COOKIE: &str = "mercureAuthorization";
+
+/// A token as a request presents it.
+enum Presented<'a> {
+    Header(&'a str),
+    Cookie(&'a str),
+}
+
+impl Mercure {
+    /// Who subscribes: by the header, by a ticket, by the cookie, in this order of weight.
+    pub(super) async fn subscriber(
+        &self,
+        headers: &HeaderMap,
+        ticket: Option<&str>,
+    ) -> Result<Option<Arc<Token>>, ApiError> {
+        let presented = self.presented(headers)?;
+        if let (Some(ticket), false) = (ticket, matches!(presented, Some(Presented::Header(_)))) {
+            return match self.auth.redeem_ticket(ticket) {
+                Some(token) => Ok(Some(token)),
+                None => {
+                    let detail = "The ticket is unknown, too old or was used before. It is good for one stream, opened \
+                                  within 30 s: ask for a new one.";
+                    Err(self.refused(StatusCode::UNAUTHORIZED, "invalid_token", detail.into()))
+                }
+            };
+        }
+        match presented {
+            Some(Presented::Header(token) | Presented::Cookie(token)) => self.verified(token, Role::Subscriber).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Who publishes. A cookie counts only where the request comes from a page that may publish: a browser
+    /// sends it along with requests of any page (cross-site request forgery).
+    pub(super) async fn publisher(&self, headers: &HeaderMap) -> Result<Option<Arc<Token>>, ApiError> {
+        match self.presented(headers)? {
+            Some(Presented::Header(token)) => self.verified(token, Role::Publisher).await,
+            Some(Presented::Cookie(token)) => {
+                let origin = origin_of(headers);
+                let origin = origin.ok_or_else(|| not_from_here("names no page that it comes from"))?;
+                self.check_origin(&origin, headers)?;
+                self.verified(token, Role::Publisher).await
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// Refuses what another site's page sends. What comes from no page, as from a script, passes.
+    pub(super) fn check_forgery(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        origin_of(headers).map_or(Ok(()), |origin| self.check_origin(&origin, headers))
+    }
+
+    async fn verified(&self, token: &str, role: Role) -> Result<Option<Arc<Token>>, ApiError> {
+        self.auth.verify(token, role).await.map(Some).map_err(|reason| self.token_refused(&reason))
+    }
+
+    fn presented<'a>(&self, headers: &'a HeaderMap) -> Result<Option<Presented<'a>>, ApiError> {
+        let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
+        if let Some(value) = authorization.next() {
+            if authorization.next().is_some() {
+                return Err(self.presented_wrongly("There is more than one Authorization header. Send one."));
+            }
+            let token = value.to_str().ok().and_then(bearer);
+            let wrong = || self.presented_wrongly("The Authorization header is not `Bearer` and a token. Send that.");
+            return token.map(Presented::Header).map(Some).ok_or_else(wrong);
+        }
+        let legacy = self.settings.legacy.then(|| cookie(headers, LEGACY_COOKIE)).flatten();
+        Ok(cookie(headers, COOKIE).or(legacy).map(Presented::Cookie))
+    }
+
+    fn check_origin(&self, origin: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+        let allowed = match &self.settings.publish_origins {
+            CorsOrigins::Any => true,
+            CorsOrigins::List(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
+        };
+        if allowed || self.is_own(origin, headers) {
+            return Ok(());
+        }
+        Err(not_from_here(&format!("comes from a page of {origin}")))
+    }
+
+    fn is_own(&self, origin: &str, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let reached = host.filter(|host| super::super::host::is_local(host)).map(|host| format!("http://{host}"));
+        self.hub.url().origin().ascii_serialization() == origin || reached.as_deref() == Some(origin)
+    }
+}
+
+/// 403: another site may have made a visitor's browser send this.
+fn not_from_here(what: &str) -> ApiError {
+    let detail = format!(
+        "The request {what}, which may not publish here. The operator allows origins with --publish-origins; a token \
+         in the Authorization header needs no permission."
+    );
+    ApiError::Token { status: StatusCode::FORBIDDEN, detail, challenge: "Bearer".into() }
+}
+
+/// The token of `Bearer <token>`; the scheme's case doesn't matter (RFC 9110, 11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(n, _)| *n == name).map(|(_, value)| value.trim_matches('"')).find(|value| !value.is_empty())
+}
+
+/// The origin of the page that sent the request, as far as the browser says.
+fn origin_of(headers: &HeaderMap) -> Option<String> {
+    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or("null"));
+    let referer = || Some(Url::parse(text(header::REFERER)?).ok()?.origin().ascii_serialization());
+    text(header::ORIGIN).map(str::to_owned).or_else(referer)
+}

@@ -1,0 +1,42 @@
+//! What a client needs to know before it asks for a token: the protected resource's metadata (RFC 9728).
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use super::credentials::COOKIE;
+use crate::server::http::{App, AppState};
+use crate::server::hub::MatchType;
+use crate::wire::paths;
+
+/// The type of the authorization details that grant rights here.
+const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route(paths::RESOURCE_METADATA, get(metadata))
+}
+
+async fn metadata(State(app): AppState) -> Json<Value> {
+    let hub = &app.mercure;
+    let resource = hub.settings.resource.clone().unwrap_or_else(|| hub.hub.url().to_string());
+    let mut metadata = json!({
+        "resource": resource,
+        "authorization_details_types_supported": [DETAIL_TYPE],
+        "bearer_methods_supported": ["header"],
+        "mercure_cookie": COOKIE,
+        "mercure_matcher_types_supported": MatchType::ALL.map(MatchType::name),
+    });
+    // An issuer is an authorization server where it is a URL; the hub itself is none.
+    let servers: Vec<_> =
+        hub.auth.issuers().filter(|issuer| issuer.starts_with("https://") && **issuer != resource).collect();
+    if !servers.is_empty() {
+        metadata["authorization_servers"] = json!(servers);
+    }
+    if hub.settings.presence {
+        metadata["mercure_subscriptions"] = json!(true);
+    }
+    Json(metadata)
+}

@@ -1,0 +1,95 @@
+//! The hub's addresses: the Mercure protocol, and what we add to it.
+
+mod credentials;
+mod discovery;
+mod idempotency;
+mod matchers;
+mod open;
+mod publish;
+mod revocations;
+mod stream;
+mod subscribe;
+mod subscriptions;
+mod tickets;
+mod update;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use url::Url;
+
+use super::App;
+use super::error::ApiError;
+use crate::server::auth::{Auth, TokenError};
+use crate::server::hub::Hub;
+use crate::server::settings::MercureSettings;
+use crate::wire::paths;
+use idempotency::Repeats;
+use open::OpenStreams;
+
+/// What the hub's addresses need.
+pub(super) struct Mercure {
+    hub: Hub,
+    auth: Arc<Auth>,
+    settings: MercureSettings,
+    open: Arc<OpenStreams>,
+    repeats: Repeats,
+    /// Where it is told what a token must be (RFC 9728).
+    metadata: Url,
+}
+
+/// Who answers in one piece: compressed where that is worth it.
+pub(super) fn documents() -> Router<Arc<App>> {
+    Router::new()
+        .merge(discovery::router())
+        .merge(subscriptions::router())
+        .merge(tickets::router())
+        .merge(revocations::router())
+}
+
+/// The hub itself.
+pub(super) fn router() -> Router<Arc<App>> {
+    subscribe::router()
+}
+
+impl Mercure {
+    pub(super) fn new(hub: Hub, auth: Arc<Auth>, settings: MercureSettings) -> Self {
+        let mut metadata = hub.url().clone();
+        metadata.set_path(paths::RESOURCE_METADATA);
+        metadata.set_query(None);
+        let open = OpenStreams::new(settings.max_streams);
+        Self { hub, auth, settings, open, repeats: Repeats::default(), metadata }
+    }
+
+    /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).
+    fn token_needed(&self, detail: &str) -> ApiError {
+        let challenge = format!("Bearer resource_metadata=\"{}\"", self.metadata);
+        ApiError::Token { status: StatusCode::UNAUTHORIZED, detail: detail.into(), challenge }
+    }
+
+    /// 401: the token is not accepted.
+    fn token_refused(&self, reason: &TokenError) -> ApiError {
+        self.refused(StatusCode::UNAUTHORIZED, "invalid_token", format!("The token is not accepted: {reason}."))
+    }
+
+    /// 403: the token is accepted, and does not grant this.
+    fn not_granted(&self, detail: String) -> ApiError {
+        self.refused(StatusCode::FORBIDDEN, "insufficient_scope", detail)
+    }
+
+    /// 400: the token is not presented as it should be.
+    fn presented_wrongly(&self, detail: &str) -> ApiError {
+        self.refused(StatusCode::BAD_REQUEST, "invalid_request", detail.into())
+    }
+
+    fn refused(&self, status: StatusCode, error: &str, detail: String) -> ApiError {
+        // What a quoted string of the challenge can't hold is left out (RFC 6750, 3).
+        let description: String =
+            detail.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
+        let metadata = &self.metadata;
+        let challenge =
+            format!("Bearer error=\"{error}\", error_description=\"{description}\", resource_metadata=\"{metadata}\"");
+        ApiError::Token { status, detail, challenge }
+    }
+}

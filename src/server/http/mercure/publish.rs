@@ -1,0 +1,82 @@
+//! `POST` on the hub's URL: publishes an update, or several at once.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+
+use super::update::{self, Shape};
+use super::{Mercure, idempotency};
+use crate::server::http::accept::{self, negotiate};
+use crate::server::http::error::ApiError;
+use crate::server::http::params::Params;
+use crate::server::http::{AppState, Peer, submission};
+use crate::server::log::Update;
+
+/// Plain text, which `negotiate` weighs against JSON.
+const TEXT: &str = "text/plain";
+
+pub(super) async fn publish(
+    State(app): AppState,
+    ConnectInfo(peer): Peer,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let hub = &app.mercure;
+    // Who may not publish must not make the server read what they send.
+    let token = hub.publisher(&headers).await?;
+    if token.is_none() {
+        if !hub.settings.publish_without_token {
+            return Err(hub.token_needed("Publishing needs a token. `tidings token --publish TOPIC` makes one."));
+        }
+        hub.check_forgery(&headers)?;
+        app.limit.check(peer.ip())?;
+    }
+    let url = hub.hub.url();
+    let (mut updates, shape) = match submission::media_type(&headers).as_deref() {
+        Some(submission::FORM) => {
+            let body = submission::whole(body, app.max_body).await?;
+            let params = Params::parse(&body).map_err(|_| submission::not_utf8())?;
+            (vec![update::from_form(&params, url)?], Shape::One)
+        }
+        Some(submission::JSON) => update::from_json(&submission::whole(body, app.max_body).await?, url)?,
+        _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),
+    };
+    if let Some(token) = &token {
+        let denied = updates.iter().flat_map(|update| &update.topics);
+        let denied = denied.filter(|topic| !token.rights.may_publish(std::slice::from_ref(topic)));
+        if let Some(topic) = denied.into_iter().next() {
+            let topic = super::matchers::excerpt(topic.as_str());
+            return Err(hub.not_granted(format!("The token does not grant publishing on `{topic}`.")));
+        }
+    }
+    let ids = match idempotency::key(&headers, token.as_deref())? {
+        Some(key) => {
+            let _turn = hub.repeats.turn(key).await;
+            match idempotency::repeated(&hub.hub, key, &mut updates).await? {
+                Some(ids) => ids,
+                None => hub.append(updates).await?,
+            }
+        }
+        None => hub.append(updates).await?,
+    };
+    Ok(match (shape, &ids[..]) {
+        (Shape::One, [id]) if negotiate(&headers, &[TEXT, accept::JSON]) == TEXT => id.to_string().into_response(),
+        _ => Json(ids).into_response(),
+    })
+}
+
+impl Mercure {
+    async fn append(&self, mut updates: Vec<Update>) -> Result<Vec<Box<str>>, ApiError> {
+        let entries = match updates.pop() {
+            Some(update) if updates.is_empty() => vec![self.hub.publish(update).await?],
+            Some(last) => {
+                updates.push(last);
+                self.hub.publish_all(updates).await?
+            }
+            None => Vec::new(),
+        };
+        Ok(entries.iter().map(|entry| entry.id.clone()).collect())
+    }
+}

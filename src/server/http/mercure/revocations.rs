@@ -1,0 +1,70 @@
+//! What an administrator does: revoke a token, end the streams of a token, of a subject or of a topic.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::open::Whose;
+use crate::server::http::error::ApiError;
+use crate::server::http::{App, AppState, submission};
+use crate::wire::paths;
+
+/// What is revoked: one of the three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Revocation {
+    /// The issuer of the token or the subject; the first one if it is left out.
+    iss: Option<String>,
+    /// A token's id: it is refused from now on, and its streams end.
+    jti: Option<String>,
+    /// A subject: its streams end.
+    sub: Option<String>,
+    /// A topic: the streams that hear it end.
+    topic: Option<String>,
+}
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route(paths::REVOCATIONS, post(revoke))
+}
+
+async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<Json<Value>, ApiError> {
+    let hub = &app.mercure;
+    let token = hub.publisher(&headers).await?;
+    let token = token.ok_or_else(|| hub.token_needed("Revoking needs a token. `tidings token --revoke` makes one."))?;
+    if !token.rights.may_revoke() {
+        return Err(hub.not_granted("The token does not grant `revoke` on every topic (`*`).".into()));
+    }
+    if submission::media_type(&headers).as_deref() != Some(submission::JSON) {
+        return Err(ApiError::MediaType(submission::JSON));
+    }
+    let body = submission::whole(body, app.max_body).await?;
+    let wanted: Revocation = serde_json::from_slice(&body).map_err(|error| {
+        ApiError::Malformed(format!(
+            "The body is no revocation: {error}. Send {{\"jti\": …}}, {{\"sub\": …}} or {{\"topic\": …}}."
+        ))
+    })?;
+    let issuer = wanted.iss.as_deref().or_else(|| hub.auth.issuers().next()).unwrap_or_default();
+    let whose = match (&wanted.jti, &wanted.sub, &wanted.topic) {
+        (Some(id), None, None) => {
+            // First, or its client would be back before it is refused.
+            hub.auth.revoke(issuer, id, None).await.map_err(|error| {
+                tracing::error!(%error, "a token was not revoked");
+                ApiError::Internal
+            })?;
+            Whose::Token { issuer, id }
+        }
+        (None, Some(subject), None) => Whose::Subject { issuer, subject },
+        (None, None, Some(topic)) => Whose::Topic(topic),
+        _ => return Err(ApiError::Malformed("Send exactly one of `jti`, `sub` and `topic`.".into())),
+    };
+    let ended = hub.open.end(whose);
+    info!(?whose, ended, by = %token.subject, "revoked");
+    Ok(Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() })))
+}

@@ -1,0 +1,152 @@
+//! `GET` and `QUERY` on the hub's URL: a stream of what the matchers match. `POST` there is in `publish`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use axum::{Router, handler::Handler};
+use futures_util::stream::Abortable;
+
+use super::stream::{Frames, deadline};
+use super::{Mercure, publish};
+use crate::server::http::error::ApiError;
+use crate::server::http::params::Params;
+use crate::server::http::streams::last_event_id;
+use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet, submission};
+use crate::server::hub::{Matcher, Matchers, Start};
+use crate::server::log::{Cursor, ReadError};
+use crate::wire::paths;
+
+/// The event that precedes the first one of a stream that was asked to go on from somewhere.
+const PRECEDING: HeaderName = HeaderName::from_static("mercure-last-event-id");
+
+/// `GET` with a body, for what doesn't fit into a URL (RFC 10008).
+const QUERY: &str = "QUERY";
+
+pub(super) fn router() -> Router<Arc<App>> {
+    // axum's filters have no QUERY: what no route takes goes there.
+    let query_or_none = any(async |state: AppState, request: Request| match request.method().as_str() {
+        QUERY => query.call(request, state.0).await,
+        _ => not_taken(request).await,
+    });
+    Router::new().route(paths::HUB, query_or_none.merge(get(subscribe).post(publish::publish)))
+}
+
+async fn not_taken(request: Request) -> Response {
+    let mut response = method_not_allowed(request).await.into_response();
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET,HEAD,POST,QUERY"));
+    response
+}
+
+async fn subscribe(
+    State(app): AppState,
+    ConnectInfo(peer): Peer,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    app.subscribe(peer, &method, &headers, &params).await
+}
+
+async fn query(
+    State(app): AppState,
+    ConnectInfo(peer): Peer,
+    headers: HeaderMap,
+    params: Params,
+    body: Body,
+) -> Result<Response, ApiError> {
+    if submission::media_type(&headers).as_deref() != Some(submission::FORM) {
+        return Err(ApiError::MediaType(submission::FORM));
+    }
+    let body = submission::whole(body, app.max_body).await?;
+    // The query's values come first: of a value that may stand once, they win.
+    let params = params.and(Params::parse(&body).map_err(|_| submission::not_utf8())?);
+    app.subscribe(peer, &Method::GET, &headers, &params).await
+}
+
+/// Where a stream begins, and what precedes it.
+struct Place {
+    start: Start,
+    preceding: Option<HeaderValue>,
+}
+
+impl App {
+    async fn subscribe(
+        &self,
+        peer: std::net::SocketAddr,
+        method: &Method,
+        headers: &HeaderMap,
+        params: &Params,
+    ) -> Result<Response, ApiError> {
+        let hub = &self.mercure;
+        let matchers: Arc<[Matcher]> = hub.matchers(params)?.into();
+        let token = hub.subscriber(headers, params.get("ticket")).await?;
+        if token.is_none() && !hub.settings.anonymous {
+            let hint = match params.get("access_token") {
+                Some(_) => " One in the query is not taken: it would end up in logs. Ask for a ticket instead.",
+                None => "",
+            };
+            return Err(hub.token_needed(&format!("Subscribing here needs a token.{hint}")));
+        }
+        let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
+        let wanted = Arc::new(Matchers::new(&matchers, rights.clone()));
+        let asked = last_event_id(headers, params);
+        let place = hub.place(asked.as_deref(), &wanted).await?;
+        let expires = token.as_ref().and_then(|token| token.expires);
+
+        let mut response = if method == Method::HEAD {
+            outlet::respond(method, paths::HUB, futures_util::stream::empty(), self.heartbeat, &self.drain)
+        } else {
+            let client = limits::network(peer.ip());
+            let entered = hub.open.enter(token, client, matchers.clone());
+            let full = || ApiError::TooManyStreams(hub.settings.max_streams.unwrap_or_default());
+            let (open, end) = entered.ok_or_else(full)?;
+            let subscription = hub.hub.subscribe(wanted, place.start);
+            let frames = Frames {
+                subscription: Abortable::new(subscription, end),
+                deadline: deadline(expires, hub.settings.stream_lifetime),
+                gaps: params.get("gap") == Some("1"),
+                asked: asked.map(String::into_boxed_str),
+                _open: open,
+                _present: hub.settings.presence.then(|| hub.hub.presence().enter(&matchers, &rights)),
+            };
+            self.stream(method, paths::HUB, frames)
+        };
+        if let Some(preceding) = place.preceding {
+            response.headers_mut().insert(PRECEDING, preceding);
+        }
+        Ok(response)
+    }
+}
+
+impl Mercure {
+    /// Where a client that has come up to the event `asked` goes on.
+    async fn place(&self, asked: Option<&str>, wanted: &Matchers) -> Result<Place, ReadError> {
+        let earliest = HeaderValue::from_static(paths::EARLIEST);
+        let log = self.hub.log();
+        let Some(asked) = asked else { return Ok(Place { start: Start::Now, preceding: None }) };
+        if asked == paths::EARLIEST {
+            let start = Start::After(log.bounds().oldest.previous());
+            return Ok(Place { start, preceding: Some(earliest) });
+        }
+        Ok(match log.locate(asked).await? {
+            Some(cursor) => {
+                let preceding = if self.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
+                Place { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
+            }
+            None => Place { start: Start::Lost, preceding: Some(earliest) },
+        })
+    }
+
+    /// Whether retention has removed what follows.
+    async fn has_lost(&self, cursor: Cursor, wanted: &Matchers) -> Result<bool, ReadError> {
+        Ok(self.hub.log().read_after(cursor, wanted, 1).await?.gap)
+    }
+}
+
+fn header_of(id: &str) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(id.as_bytes()).ok()
+}

@@ -1,0 +1,162 @@
+//! Which subscriptions are open: all of them, those of one matcher, and each alone (Mercure, "Subscription API").
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use serde_json::{Value, json};
+
+use super::Mercure;
+use crate::server::auth::Token;
+use crate::server::http::error::ApiError;
+use crate::server::http::params::Params;
+use crate::server::http::{App, AppState};
+use crate::server::hub::presence::Active;
+use crate::server::log::ReadError;
+use crate::wire::paths;
+
+/// How many subscriptions a page has, if nothing else is asked for, and at most.
+const DEFAULT_LIMIT: usize = 1000;
+const MAX_LIMIT: usize = 10_000;
+
+pub(super) fn router() -> Router<Arc<App>> {
+    let below = |rest| format!("{}/{rest}", paths::SUBSCRIPTIONS);
+    Router::new()
+        .route(paths::SUBSCRIPTIONS, get(all))
+        .route(&below("{match_type}/{match}"), get(of_matcher))
+        .route(&below("{match_type}/{match}/{subscriber}"), get(one))
+}
+
+async fn all(State(app): AppState, uri: Uri, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
+    app.mercure.list(&[], &uri, &headers, &params).await
+}
+
+async fn of_matcher(
+    State(app): AppState,
+    uri: Uri,
+    headers: HeaderMap,
+    params: Params,
+    parts: Result<Path<(String, String)>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let Path((match_type, text)) = parts.map_err(|_| unknown())?;
+    app.mercure.list(&[&match_type, &text], &uri, &headers, &params).await
+}
+
+async fn one(
+    State(app): AppState,
+    uri: Uri,
+    headers: HeaderMap,
+    parts: Result<Path<(String, String, String)>, PathRejection>,
+) -> Result<Response, ApiError> {
+    let hub = &app.mercure;
+    hub.reader(&uri, &headers).await?;
+    let Path((match_type, text, subscriber)) = parts.map_err(|_| unknown())?;
+    let newest = hub.newest_id().await?;
+    let presence = hub.hub.presence();
+    let (active, last_event) = presence.get(&presence.topic(&[&match_type, &text, &subscriber]));
+    let active = active.ok_or_else(unknown)?;
+    Ok(hub.answer(&headers, last_event.or(newest), active.document(), None))
+}
+
+fn unknown() -> ApiError {
+    ApiError::NotFound("No such subscription is open. It may have ended.".into())
+}
+
+impl Mercure {
+    async fn list(
+        &self,
+        parts: &[&str],
+        uri: &Uri,
+        headers: &HeaderMap,
+        params: &Params,
+    ) -> Result<Response, ApiError> {
+        self.reader(uri, headers).await?;
+        let limit = limit(params)?;
+        // Before the list: what is newer than this id must come as an event.
+        let newest = self.newest_id().await?;
+        let presence = self.hub.presence();
+        let listing = presence.list(&presence.topic(parts), params.get("after"), limit);
+        let subscriptions: Vec<_> = listing.subscriptions.iter().map(|active| active.document()).collect();
+        let document = json!({
+            "id": uri.path(),
+            "type": "subscriptions",
+            "subscriptions": subscriptions,
+            "total": listing.total,
+        });
+        let next = listing.subscriptions.last().filter(|_| listing.more).map(|last| next_page(uri, limit, last));
+        Ok(self.answer(headers, listing.last_event.or(newest), document, next))
+    }
+
+    /// Checks that the request's token grants subscribing to the request's own path.
+    async fn reader(&self, uri: &Uri, headers: &HeaderMap) -> Result<Arc<Token>, ApiError> {
+        if !self.settings.presence {
+            return Err(ApiError::NotFound(
+                "This hub doesn't tell presence. The operator turns it on with --presence.".into(),
+            ));
+        }
+        let token = self.subscriber(headers, None).await?;
+        let token = token.ok_or_else(|| self.token_needed("Reading who subscribes needs a token."))?;
+        match token.rights.may_subscribe(uri.path()) {
+            true => Ok(token),
+            false => Err(self.not_granted(format!("The token does not grant subscribing to `{}`.", uri.path()))),
+        }
+    }
+
+    /// The id of the newest update, from which on presence events can be read; `None` where nothing is kept.
+    async fn newest_id(&self) -> Result<Option<Box<str>>, ReadError> {
+        Ok(self.hub.newest().await?.map(|entry| entry.id.clone()))
+    }
+
+    fn answer(
+        &self,
+        request: &HeaderMap,
+        last_event: Option<Box<str>>,
+        document: Value,
+        next: Option<String>,
+    ) -> Response {
+        let last = last_event.as_deref().unwrap_or(paths::EARLIEST);
+        let quoted = format!("\"{}\"", last.replace('\\', "\\\\").replace('"', "\\\""));
+        let link = format!(
+            "<{}>; rel=\"mercure\"; last-event-id={quoted}; type=\"mercure\"; content-type=\"application/json\"",
+            self.hub.url().path()
+        );
+        let etag = HeaderValue::from_bytes(format!("\"{}\"", last.replace('"', "'")).as_bytes()).ok();
+        let is_known = etag.as_ref().is_some_and(|etag| matches_any(request, etag));
+        let mut response = match is_known {
+            true => StatusCode::NOT_MODIFIED.into_response(),
+            false => axum::Json(document).into_response(),
+        };
+        let headers = response.headers_mut();
+        headers.extend(etag.map(|etag| (header::ETAG, etag)));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, must-revalidate"));
+        headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
+        let links = [Some(link), next.map(|next| format!("<{next}>; rel=\"next\""))];
+        for link in links.into_iter().flatten().filter_map(|link| HeaderValue::from_bytes(link.as_bytes()).ok()) {
+            headers.append(header::LINK, link);
+        }
+        response
+    }
+}
+
+fn next_page(uri: &Uri, limit: usize, last: &Active) -> String {
+    let after: String = url::form_urlencoded::byte_serialize(last.id.as_bytes()).collect();
+    format!("{}?limit={limit}&after={after}", uri.path())
+}
+
+fn matches_any(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let values = request.get_all(header::IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    values.map(<[u8]>::trim_ascii).any(|value| {
+        let value = value.strip_prefix(b"W/").unwrap_or(value);
+        value == b"*" || value == etag.as_bytes()
+    })
+}
+
+fn limit(params: &Params) -> Result<usize, ApiError> {
+    let Some(text) = params.get("limit") else { return Ok(DEFAULT_LIMIT) };
+    let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+    limit.ok_or_else(|| ApiError::Malformed(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
+}

@@ -1,0 +1,265 @@
+//! What is published: the fields of a form or of JSON, each checked (Mercure, "Publication").
+
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::matchers::excerpt;
+use crate::server::http::error::ApiError;
+use crate::server::http::params::Params;
+use crate::server::hub::{EVERYTHING, presence};
+use crate::server::log::{Field, FieldError, Topic, Update};
+use crate::wire::paths;
+
+/// Most topics of one update.
+const MAX_TOPICS: usize = 1000;
+/// Longest topic, id and type, in bytes.
+const MAX_LENGTH: usize = 4096;
+/// Most updates in one JSON array.
+const MAX_UPDATES: usize = 1000;
+
+/// The fields of an update as they were sent.
+#[derive(Default)]
+struct Fields {
+    topics: Vec<String>,
+    data: String,
+    id: String,
+    kind: String,
+    retry: Option<String>,
+    ttl: Option<String>,
+    private: bool,
+}
+
+/// Reads a form. Fields that nobody knows are ignored.
+pub(super) fn from_form(params: &Params, hub: &Url) -> Result<Update, ApiError> {
+    let mut fields = Fields::default();
+    for (name, value) in params.iter() {
+        match name {
+            "topic" => fields.topics.push(value.to_owned()),
+            // That it is there says it, whatever its value.
+            "private" => fields.private = true,
+            _ => {}
+        }
+    }
+    let text = |name| params.get(name).map(str::to_owned);
+    fields.data = text("data").unwrap_or_default();
+    fields.id = text("id").unwrap_or_default();
+    fields.kind = text("type").unwrap_or_default();
+    fields.retry = text("retry");
+    fields.ttl = text("ttl");
+    fields.checked(hub)
+}
+
+/// Reads one update or an array of them.
+pub(super) fn from_json(body: &[u8], hub: &Url) -> Result<(Vec<Update>, Shape), ApiError> {
+    let body: Value = serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        malformed(format!("The body is not valid JSON, at line {line}, column {column}."))
+    })?;
+    match body {
+        Value::Array(items) if items.len() > MAX_UPDATES => {
+            Err(ApiError::TooMuch(format!("The array has more than {MAX_UPDATES} updates. Send it in parts.")))
+        }
+        Value::Array(items) => {
+            let read = |(n, item)| one(item, hub).map_err(|error| of_item(n, error));
+            let updates = items.into_iter().enumerate().map(read).collect::<Result<_, _>>()?;
+            Ok((updates, Shape::Many))
+        }
+        item => Ok((vec![one(item, hub)?], Shape::One)),
+    }
+}
+
+/// Whether one update was sent, or an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// One: its id is the answer.
+    One,
+    /// An array: the answer is the array of the ids.
+    Many,
+}
+
+fn one(item: Value, hub: &Url) -> Result<Update, ApiError> {
+    let Value::Object(mut item) = item else {
+        return Err(malformed("An update is a JSON object like {\"topic\": \"news\", \"data\": \"Hello\"}.".into()));
+    };
+    let topics = match item.remove("topic") {
+        Some(Value::Array(topics)) => {
+            topics.into_iter().map(|topic| string("topic", topic)).collect::<Result<_, _>>()?
+        }
+        Some(topic) => vec![string("topic", topic)?],
+        None => Vec::new(),
+    };
+    let data = match item.remove("data") {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text,
+        // What is no text is published as the JSON it is.
+        Some(data) => data.to_string(),
+    };
+    let private = match item.remove("private") {
+        None | Some(Value::Null) => false,
+        Some(Value::Bool(private)) => private,
+        Some(_) => return Err(malformed("`private` must be true or false.".into())),
+    };
+    let id = text(&mut item, "id")?.unwrap_or_default();
+    let kind = text(&mut item, "type")?.unwrap_or_default();
+    let (retry, ttl) = (text(&mut item, "retry")?, text(&mut item, "ttl")?);
+    Fields { topics, data, id, kind, retry, ttl, private }.checked(hub)
+}
+
+fn text(item: &mut Map<String, Value>, name: &str) -> Result<Option<String>, ApiError> {
+    match item.remove(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => Ok(Some(number.to_string())),
+        Some(value) => string(name, value).map(Some),
+    }
+}
+
+fn string(name: &str, value: Value) -> Result<String, ApiError> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(malformed(format!("`{name}` must be a string."))),
+    }
+}
+
+impl Fields {
+    fn checked(self, hub: &Url) -> Result<Update, ApiError> {
+        if self.topics.is_empty() {
+            return Err(malformed("There is no `topic`. Say what the update is about.".into()));
+        }
+        if self.topics.len() > MAX_TOPICS {
+            return Err(ApiError::TooMuch(format!("The update has more than {MAX_TOPICS} topics. Send fewer.")));
+        }
+        let topics = self.topics.iter().map(|topic| checked_topic(topic, hub)).collect::<Result<_, _>>()?;
+        if self.id.starts_with('#') || self.id == paths::EARLIEST {
+            return Err(malformed("`id` must not begin with # and must not be `earliest`.".into()));
+        }
+        if self.kind == presence::EVENT {
+            return Err(malformed("The type `mercure` is the hub's own. Use another one.".into()));
+        }
+        Ok(Update {
+            topics,
+            data: self.data,
+            id: field("id", &self.id)?,
+            event: field("type", &self.kind)?,
+            retry: self.retry.as_deref().map(|retry| digits("retry", "milliseconds", retry)).transpose()?,
+            private: self.private,
+            ttl: self.ttl.as_deref().map(|ttl| digits("ttl", "seconds", ttl).map(Duration::from_secs)).transpose()?,
+        })
+    }
+}
+
+fn checked_topic(text: &str, hub: &Url) -> Result<Topic, ApiError> {
+    too_long("topic", text)?;
+    if text == EVERYTHING {
+        return Err(malformed("The topic `*` stands for every topic, so nothing is published on it alone.".into()));
+    }
+    if is_reserved(text, hub) {
+        let detail =
+            "lies below the hub's own URL, which is reserved for what the hub itself tells. Use another topic.";
+        return Err(malformed(format!("The topic `{}` {detail}", excerpt(text))));
+    }
+    Topic::parse(text).map_err(|error| unusable("topic", text, error))
+}
+
+/// Whether a topic leads to the hub or below it, on whatever host (Mercure, "Publication").
+pub(super) fn is_reserved(topic: &str, hub: &Url) -> bool {
+    let Ok(url) = hub.join(topic) else { return false };
+    let (path, own) = (unreserved_decoded(url.path()), hub.path());
+    path == own || path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The path with the percent-encoded unreserved characters decoded (RFC 3986, 6.2.2.2), and the dot-segments that this
+/// brings to light removed.
+fn unreserved_decoded(path: &str) -> String {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        decoded.push_str(&rest[..at]);
+        let escape = rest.get(at..at + 3).unwrap_or(&rest[at..at + 1]);
+        let mut byte = percent_decode_str(escape);
+        match (byte.next(), byte.next()) {
+            (Some(byte), None) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => decoded.push(byte.into()),
+            _ => decoded.push_str(escape),
+        }
+        rest = &rest[at + escape.len()..];
+    }
+    decoded.push_str(rest);
+    decoded
+}
+
+fn field(name: &'static str, value: &str) -> Result<Option<Field>, ApiError> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    too_long(name, value)?;
+    Field::parse(value).map(Some).map_err(|error| unusable(name, value, error))
+}
+
+fn too_long(name: &str, value: &str) -> Result<(), ApiError> {
+    match value.len() > MAX_LENGTH {
+        true => Err(ApiError::TooMuch(format!("`{name}` has more than {MAX_LENGTH} bytes. Use a shorter one."))),
+        false => Ok(()),
+    }
+}
+
+fn unusable(name: &str, value: &str, error: FieldError) -> ApiError {
+    malformed(format!("`{name}={}` can't be used: {error}.", excerpt(value)))
+}
+
+fn digits(name: &str, unit: &str, text: &str) -> Result<u64, ApiError> {
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    number.ok_or_else(|| malformed(format!("`{name}` must be a whole number of {unit}, in digits alone.")))
+}
+
+fn of_item(n: usize, error: ApiError) -> ApiError {
+    match error {
+        ApiError::Malformed(detail) => malformed(format!("Update {} of the array: {detail}", n + 1)),
+        ApiError::TooMuch(detail) => ApiError::TooMuch(format!("Update {} of the array: {detail}", n + 1)),
+        error => error,
+    }
+}
+
+fn malformed(detail: String) -> ApiError {
+    ApiError::Malformed(detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_to_the_hub_or_below_it_is_reserved_however_it_is_written() {
+        let hub = Url::parse("https://hub.example/.well-known/mercure").expect("a URL");
+        for topic in [
+            "/.well-known/mercure",
+            "/.well-known/mercure/subscriptions/exact/a/b",
+            "https://other.example/.well-known/mercure/x",
+            "ftp://other.example/.well-known/mercure",
+            "mercure",
+            "mercure/x",
+            "./mercure",
+            "/a/../.well-known/mercure",
+            "/.well-known/%6dercure/x",
+            "/%2ewell-known/mercure",
+            "/a/%2e%2e/.well-known/mercure",
+            "/.well-known\\mercure",
+            "?x",
+            "//other.example/.well-known/mercure#x",
+            "custom://x/.well-known/mercure/",
+        ] {
+            assert!(is_reserved(topic, &hub), "{topic}");
+        }
+        for topic in [
+            "/.well-known/mercurex",
+            "messages",
+            "https://example.com/mercure",
+            "http://[",
+            "/x/.well-known/mercure",
+            "/.well-known/mercure%2Fx",
+        ] {
+            assert!(!is_reserved(topic, &hub), "{topic}");
+        }
+    }
+}
