@@ -1,0 +1,29 @@
+//! The Mercure protocol, line by line: each test is named after a line of the specification's checklist, and
+//! `docs/mercure.md` says which line each one holds.
+//!
+//! `hub` starts a server that trusts the keys of `token`; the other modules are the sections of the specification.
+
+#[path = "../api/answer.rs"]
+mod answer;
+#[path = "../api/app.rs"]
+mod app;
+#[path = "../api/listener.rs"]
+mod listener;
+
+mod hub;
+mod token;
+
+mod authorization;
+mod better;
+mod details;
+mod discovery;
+mod json;
+mod matchers;
+mod publication;
+mod reconnection;
+mod revocation;
+mod subscription;
+mod subscriptions;
+mod tickets;
+mod topics;
+mod validation;
