@@ -19,10 +19,12 @@ pub enum MatchType {
     Exact,
     /// As a WHATWG URL Pattern.
     UrlPattern,
+    /// As a URI template (RFC 6570): only of the older protocol, so nobody can ask for it by its name.
+    UriTemplate,
 }
 
 impl MatchType {
-    /// Every type there is.
+    /// Every type that has a name.
     pub const ALL: [Self; 2] = [Self::Exact, Self::UrlPattern];
 
     /// Its name in parameters and tokens.
@@ -30,10 +32,11 @@ impl MatchType {
         match self {
             Self::Exact => "exact",
             Self::UrlPattern => "urlpattern",
+            Self::UriTemplate => "uritemplate",
         }
     }
 
-    /// The type of this name. Case counts.
+    /// The type of this name, among those that may be asked for. Case counts.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -60,7 +63,7 @@ pub enum MatcherError {
     /// Its text could be no topic's.
     #[error(transparent)]
     Text(#[from] FieldError),
-    /// Its text is no URL pattern.
+    /// Its text is no pattern.
     #[error(transparent)]
     Pattern(#[from] PatternError),
 }
@@ -73,6 +76,7 @@ impl Matcher {
             _ if text == EVERYTHING => Test::Everything,
             MatchType::Exact => Test::Exact,
             MatchType::UrlPattern => Test::Pattern(patterns.compile(text)?),
+            MatchType::UriTemplate => Test::Pattern(patterns.compile_template(text)?),
         };
         Ok(Self { match_type, text: topic, test })
     }
@@ -102,7 +106,7 @@ impl Matcher {
         match &self.test {
             Test::Everything => true,
             Test::Exact => self.text.as_str() == topic,
-            Test::Pattern(pattern) => pattern.matches(&pattern.url(topic)),
+            Test::Pattern(pattern) => pattern.matches(&pattern.candidate(topic)),
         }
     }
 }
@@ -192,13 +196,24 @@ impl TopicFilter for Matchers {
     fn wants(&self, topic: &str) -> bool {
         let by_pattern = || {
             let Some(first) = self.patterns.first() else { return false };
-            let url = first.url(topic);
-            self.patterns.iter().any(|pattern| pattern.matches(&url))
+            let candidate = first.candidate(topic);
+            self.patterns.iter().any(|pattern| pattern.matches(&candidate))
         };
         self.everything || self.topics.binary_search_by(|wanted| wanted.as_str().cmp(topic)).is_ok() || by_pattern()
     }
 
     fn exact(&self) -> Option<&[Topic]> {
         (!self.everything && self.patterns.is_empty()).then_some(&self.topics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_protocols_templates_cant_be_asked_for_by_name() {
+        assert_eq!(MatchType::named(MatchType::UriTemplate.name()), None);
+        assert!(MatchType::ALL.iter().all(|kind| MatchType::named(kind.name()) == Some(*kind)));
     }
 }

@@ -14,6 +14,7 @@ mod rights;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod uri_template;
 
 use std::sync::{Arc, Weak};
 
@@ -21,7 +22,7 @@ use tracing::debug;
 use url::Url;
 
 pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
-pub use pattern::{Pattern, PatternError, Patterns, TopicUrl};
+pub use pattern::{Candidate, Pattern, PatternError, Patterns};
 use presence::Presence;
 pub use rights::{Grant, Rights};
 pub use subscription::{Delivery, Start, Subscription};

@@ -1,5 +1,7 @@
-//! URL patterns (WHATWG URL Pattern), each compiled once, and which of them a topic matches, found once.
+//! Patterns, each compiled once, and which of them a topic matches, found once: URL patterns (WHATWG URL Pattern), and
+//! the older protocol's URI templates.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
@@ -11,6 +13,7 @@ use urlpattern::quirks::{MatchInput, parse_match_input};
 use urlpattern::regexp::RegExp;
 use urlpattern::{UrlPattern, UrlPatternInit, UrlPatternMatchInput, UrlPatternOptions};
 
+use super::uri_template::UriTemplate;
 use crate::server::log::Topic;
 
 /// Bytes a compiled regular expression may take: `((a{99}){99}){99}` is short to write and long to hold.
@@ -20,24 +23,48 @@ const KNOWN_TOPICS: usize = if cfg!(test) { 4 } else { 50_000 };
 /// Patterns that nobody holds any more are forgotten when there are this many, and twice as many as were left.
 const FORGET_ABOVE: usize = 1024;
 
-/// A compiled URL pattern. A topic is matched as the URL that it is, seen from the hub's own.
+/// A compiled pattern.
 #[derive(Debug)]
 pub struct Pattern {
     serial: Serial,
     base: Arc<Url>,
-    pattern: UrlPattern<LinearRegex>,
+    test: Test,
+}
+
+/// How a pattern is written.
+#[derive(Clone, Copy)]
+enum Syntax {
+    Url,
+    Template,
+}
+
+/// How topics are compared with it.
+#[derive(Debug)]
+enum Test {
+    /// As the URL that it is, seen from the hub's own.
+    Url(Box<UrlPattern<LinearRegex>>),
+    /// As the text that it is. The template's own text matches too.
+    Template { text: Box<str>, template: UriTemplate },
 }
 
 /// Patterns are numbered as they are compiled; a number is never used again.
 pub(super) type Serial = u64;
 
-/// Why a text is no URL pattern.
+/// Why a text is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("it is no URL pattern: {0}")]
-pub struct PatternError(String);
+#[error("it is no {kind}: {reason}")]
+pub struct PatternError {
+    kind: &'static str,
+    reason: String,
+}
 
-/// A topic as patterns see it; `None` where it is no URL, which no pattern matches.
-pub struct TopicUrl(Option<MatchInput>);
+/// A topic as patterns see it.
+pub struct Candidate<'a> {
+    text: &'a str,
+    base: &'a Url,
+    /// Found when it is first needed; `None` where the topic is no URL, which no URL pattern matches.
+    url: OnceCell<Option<MatchInput>>,
+}
 
 /// The patterns in use, and what they match.
 pub struct Patterns {
@@ -46,7 +73,8 @@ pub struct Patterns {
 }
 
 struct State {
-    by_text: HashMap<Box<str>, Weak<Pattern>>,
+    /// For each syntax.
+    by_text: [HashMap<Box<str>, Weak<Pattern>>; 2],
     by_serial: BTreeMap<Serial, Weak<Pattern>>,
     next_serial: Serial,
     forget_above: usize,
@@ -66,7 +94,7 @@ impl Patterns {
     /// Resolves relative patterns and topics against `base`, the hub's URL.
     pub fn new(base: Url) -> Self {
         let state = State {
-            by_text: HashMap::new(),
+            by_text: [HashMap::new(), HashMap::new()],
             by_serial: BTreeMap::new(),
             next_serial: 0,
             forget_above: FORGET_ABOVE,
@@ -76,24 +104,30 @@ impl Patterns {
         Self { base: Arc::new(base), state: RwLock::new(state) }
     }
 
-    /// The pattern that a text means: the same one for everybody who writes it alike.
+    /// The URL pattern that a text means: the same one for everybody who writes it alike.
     pub fn compile(&self, text: &str) -> Result<Arc<Pattern>, PatternError> {
-        if let Some(pattern) = self.read(|state| state.by_text.get(text).and_then(Weak::upgrade)) {
+        self.intern(Syntax::Url, text)
+    }
+
+    /// The URI template that a text means, as [`Patterns::compile`].
+    pub(super) fn compile_template(&self, text: &str) -> Result<Arc<Pattern>, PatternError> {
+        self.intern(Syntax::Template, text)
+    }
+
+    fn intern(&self, syntax: Syntax, text: &str) -> Result<Arc<Pattern>, PatternError> {
+        if let Some(pattern) = self.read(|state| state.compiled(syntax, text)) {
             return Ok(pattern);
         }
-        let explain = |error: urlpattern::Error| PatternError(error.to_string());
-        let base = Url::clone(&self.base);
-        let init = UrlPatternInit::parse_constructor_string::<LinearRegex>(text, Some(base)).map_err(explain)?;
-        let pattern = UrlPattern::parse(init, UrlPatternOptions::default()).map_err(explain)?;
+        let test = Test::compile(syntax, text, &self.base)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         // Somebody else may have compiled it meanwhile.
-        if let Some(pattern) = state.by_text.get(text).and_then(Weak::upgrade) {
+        if let Some(pattern) = state.compiled(syntax, text) {
             return Ok(pattern);
         }
-        let pattern = Arc::new(Pattern { serial: state.next_serial, base: self.base.clone(), pattern });
+        let pattern = Arc::new(Pattern { serial: state.next_serial, base: self.base.clone(), test });
         state.next_serial += 1;
         state.forget_unused();
-        state.by_text.insert(text.into(), Arc::downgrade(&pattern));
+        state.by_text[syntax as usize].insert(text.into(), Arc::downgrade(&pattern));
         state.by_serial.insert(pattern.serial, Arc::downgrade(&pattern));
         Ok(pattern)
     }
@@ -116,7 +150,7 @@ impl Patterns {
             let known = state.known(topic).filter(|known| pattern.serial < known.tried)?;
             Some(known.matched.binary_search(&pattern.serial).is_ok())
         });
-        remembered.unwrap_or_else(|| pattern.matches(&pattern.url(topic.as_str())))
+        remembered.unwrap_or_else(|| pattern.matches(&pattern.candidate(topic.as_str())))
     }
 
     fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -125,6 +159,10 @@ impl Patterns {
 }
 
 impl State {
+    fn compiled(&self, syntax: Syntax, text: &str) -> Option<Arc<Pattern>> {
+        self.by_text[syntax as usize].get(text).and_then(Weak::upgrade)
+    }
+
     fn known(&self, topic: &Topic) -> Option<&Known> {
         self.young.get(topic).or_else(|| self.old.get(topic))
     }
@@ -134,9 +172,9 @@ impl State {
         let known = self.young.remove(topic).or_else(|| self.old.remove(topic));
         let mut known = known.unwrap_or(Known { matched: Vec::new(), tried: 0 });
         known.matched.retain(|serial| self.by_serial.contains_key(serial));
-        let url = TopicUrl::new(topic.as_str(), base);
+        let candidate = Candidate::new(topic.as_str(), base);
         let newer = self.by_serial.range(known.tried..).filter_map(|(_, pattern)| pattern.upgrade());
-        known.matched.extend(newer.filter(|pattern| pattern.matches(&url)).map(|pattern| pattern.serial));
+        known.matched.extend(newer.filter(|pattern| pattern.matches(&candidate)).map(|pattern| pattern.serial));
         known.tried = self.next_serial;
         if self.young.len() >= KNOWN_TOPICS {
             self.old = std::mem::take(&mut self.young);
@@ -148,35 +186,43 @@ impl State {
         if self.by_serial.len() < self.forget_above {
             return;
         }
-        self.by_text.retain(|_, pattern| pattern.strong_count() > 0);
+        self.by_text.iter_mut().for_each(|texts| texts.retain(|_, pattern| pattern.strong_count() > 0));
         self.by_serial.retain(|_, pattern| pattern.strong_count() > 0);
         self.forget_above = FORGET_ABOVE.max(2 * self.by_serial.len());
     }
 }
 
+impl Test {
+    fn compile(syntax: Syntax, text: &str, base: &Url) -> Result<Self, PatternError> {
+        match syntax {
+            Syntax::Url => {
+                let explain =
+                    |error: urlpattern::Error| PatternError { kind: "URL pattern", reason: error.to_string() };
+                let init = UrlPatternInit::parse_constructor_string::<LinearRegex>(text, Some(base.clone()));
+                let pattern = init.and_then(|init| UrlPattern::parse(init, UrlPatternOptions::default()));
+                pattern.map(|pattern| Self::Url(Box::new(pattern))).map_err(explain)
+            }
+            Syntax::Template => {
+                let template = UriTemplate::parse(text, REGEX_SIZE);
+                let template = template.map_err(|reason| PatternError { kind: "URI template", reason })?;
+                Ok(Self::Template { text: text.into(), template })
+            }
+        }
+    }
+}
+
 impl Pattern {
     /// A topic, to be matched with this pattern and others of the same hub.
-    pub fn url(&self, topic: &str) -> TopicUrl {
-        TopicUrl::new(topic, &self.base)
+    pub fn candidate<'a>(&'a self, topic: &'a str) -> Candidate<'a> {
+        Candidate::new(topic, &self.base)
     }
 
     /// Whether it matches the topic. The whole topic must match, and the case of its letters (except the host's).
-    pub fn matches(&self, topic: &TopicUrl) -> bool {
-        let Some(url) = &topic.0 else { return false };
-        let pattern = &self.pattern;
-        // What differs most between patterns comes first.
-        [
-            (&pattern.pathname, &url.pathname),
-            (&pattern.hostname, &url.hostname),
-            (&pattern.protocol, &url.protocol),
-            (&pattern.search, &url.search),
-            (&pattern.hash, &url.hash),
-            (&pattern.port, &url.port),
-            (&pattern.username, &url.username),
-            (&pattern.password, &url.password),
-        ]
-        .into_iter()
-        .all(|(component, value)| component.matcher.matches(value).is_some())
+    pub fn matches(&self, topic: &Candidate<'_>) -> bool {
+        match &self.test {
+            Test::Url(pattern) => topic.url().is_some_and(|url| matches_url(pattern, url)),
+            Test::Template { text, template } => **text == *topic.text || template.matches(topic.text),
+        }
     }
 
     pub(super) fn serial(&self) -> Serial {
@@ -184,9 +230,30 @@ impl Pattern {
     }
 }
 
-impl TopicUrl {
-    fn new(topic: &str, base: &Url) -> Self {
-        Self(base.join(topic).ok().and_then(|url| parse_match_input(UrlPatternMatchInput::Url(url))))
+fn matches_url(pattern: &UrlPattern<LinearRegex>, url: &MatchInput) -> bool {
+    // What differs most between patterns comes first.
+    [
+        (&pattern.pathname, &url.pathname),
+        (&pattern.hostname, &url.hostname),
+        (&pattern.protocol, &url.protocol),
+        (&pattern.search, &url.search),
+        (&pattern.hash, &url.hash),
+        (&pattern.port, &url.port),
+        (&pattern.username, &url.username),
+        (&pattern.password, &url.password),
+    ]
+    .into_iter()
+    .all(|(component, value)| component.matcher.matches(value).is_some())
+}
+
+impl<'a> Candidate<'a> {
+    fn new(text: &'a str, base: &'a Url) -> Self {
+        Self { text, base, url: OnceCell::new() }
+    }
+
+    fn url(&self) -> Option<&MatchInput> {
+        let parse = |url| parse_match_input(UrlPatternMatchInput::Url(url));
+        self.url.get_or_init(|| self.base.join(self.text).ok().and_then(parse)).as_ref()
     }
 }
 
@@ -229,7 +296,7 @@ mod tests {
     #[track_caller]
     fn check(pattern: &str, topic: &str, expected: bool) {
         let pattern = patterns().compile(pattern).expect(pattern);
-        assert_eq!(pattern.matches(&pattern.url(topic)), expected, "{topic}");
+        assert_eq!(pattern.matches(&pattern.candidate(topic)), expected, "{topic}");
     }
 
     #[test]
@@ -262,6 +329,28 @@ mod tests {
         for text in ["/books/(", "https://[/", "/:id(((((a{99}){99}){99}){99}){99})"] {
             patterns().compile(text).expect_err(text);
         }
+    }
+
+    #[test]
+    fn a_uri_template_is_compared_with_the_topics_text_and_is_its_own_topic_too() {
+        let patterns = patterns();
+        let template = patterns.compile_template("/books/{id}").expect("a template");
+        let matches = |topic: &str| template.matches(&template.candidate(topic));
+        assert!(matches("/books/1") && matches("/books/{id}"));
+        assert!(!matches("https://hub.example/books/1") && !matches("/books/1/2"));
+        let error = patterns.compile_template("/books/{").expect_err("a refusal");
+        assert_eq!(error.to_string(), "it is no URI template: a { without its }");
+    }
+
+    #[test]
+    fn what_is_written_alike_as_a_url_pattern_and_as_a_uri_template_is_two_patterns() {
+        let patterns = patterns();
+        let url = patterns.compile("/books/:id").expect("a pattern");
+        let template = patterns.compile_template("/books/:id").expect("a template");
+        let matching = |name: &str| patterns.matching(&topic(name), <[Serial]>::to_vec);
+        assert_eq!(matching("/books/1"), [url.serial()]);
+        assert_eq!(matching("/books/:id"), [url.serial(), template.serial()]);
+        assert!(patterns.matches(&topic("/books/1"), &url) && !patterns.matches(&topic("/books/1"), &template));
     }
 
     #[test]
