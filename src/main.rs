@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use tidings::server::log::command::{self, LogArgs};
 use tidings::server::log::{Durability, LogOptions, Storage};
 use tidings::server::settings::{Options, Settings};
+use tidings::server::token_command::{self, TokenArgs};
 use tidings::server::{self, telemetry};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Start the server (the default)
     Serve(Box<Options>),
+    /// Make a token for this server, or explain one
+    Token(Box<TokenArgs>),
     /// Look into the log of a stopped server, write it out, read it in
     Log(LogArgs),
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let options = match command {
         Some(Command::Serve(options)) => *options,
+        Some(Command::Token(args)) => return token(*args),
         Some(Command::Log(args)) => {
             return match command::run(args) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +63,17 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(settings)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
+    }
+}
+
+fn token(args: TokenArgs) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("the runtime could not be started: {error}")),
+    };
+    match runtime.block_on(token_command::run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.to_string()),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod hub;
 pub mod log;
 pub mod settings;
 pub mod telemetry;
+pub mod token_command;
 
 use thiserror::Error;
 use tokio::net::TcpListener;

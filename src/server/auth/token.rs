@@ -61,7 +61,7 @@ pub enum TokenError {
     #[error("its header demands an extension (`crit`) that is unknown here")]
     Critical,
     /// Its algorithm is none of those that are allowed.
-    #[error("its algorithm (`alg`) must be one of {}", super::key::ALGORITHM_NAMES.join(", "))]
+    #[error("its algorithm (`alg`) must be one of {}", super::key::algorithm_names())]
     Algorithm,
     /// No key of its issuer is of the type that its algorithm needs.
     #[error("its issuer has no key that fits its algorithm (`alg`)")]

@@ -8,12 +8,10 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 
 use super::credentials::COOKIE;
+use crate::server::auth::DETAIL_TYPE;
 use crate::server::http::{App, AppState};
 use crate::server::hub::MatchType;
 use crate::wire::paths;
-
-/// The type of the authorization details that grant rights here.
-const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route(paths::RESOURCE_METADATA, get(metadata))

@@ -3,7 +3,6 @@
 //! An `EventSource` of another site can neither send a header nor our cookie, and a token in a URL ends up in logs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,12 +11,10 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::json;
 
+use crate::server::auth::TICKET_LIFETIME;
 use crate::server::http::error::ApiError;
 use crate::server::http::{App, AppState};
 use crate::wire::paths;
-
-/// How long a ticket is good for.
-const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route(paths::TICKETS, post(issue))
