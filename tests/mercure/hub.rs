@@ -25,7 +25,9 @@ impl Hub {
             issuer: options.issuer.or(Some(ISSUER.into())),
             resource: options.resource.or(Some(RESOURCE.into())),
             publisher_key_file: options.publisher_key_file.or_else(|| Some(key_file("publisher", PUBLISHER_SECRET))),
-            subscriber_key_file: options.subscriber_key_file.or_else(|| Some(key_file("subscriber", SUBSCRIBER_SECRET))),
+            subscriber_key_file: options
+                .subscriber_key_file
+                .or_else(|| Some(key_file("subscriber", SUBSCRIBER_SECRET))),
             ..options
         };
         Self { app: App::start_with(options).await, publisher: Claims::new().publish(&[exact("*")]).publisher() }

@@ -95,7 +95,8 @@ async fn a_publish_that_is_repeated_with_its_idempotency_key_answers_the_first_o
     let with = |key: &'static str, body: Value| post(&hub, &body).header("idempotency-key", key).answer();
     let first = with("k1", json!({ "topic": "a", "data": "x" })).await.body;
     assert_eq!(with("k1", json!({ "topic": "a", "data": "x" })).await.assert_status(200).body, first);
-    let both: Vec<String> = with("k2", json!([{ "topic": "a", "data": "1" }, { "topic": "a", "data": "2" }])).await.json();
+    let both: Vec<String> =
+        with("k2", json!([{ "topic": "a", "data": "1" }, { "topic": "a", "data": "2" }])).await.json();
     let again = with("k2", json!([{ "topic": "a", "data": "1" }, { "topic": "a", "data": "2" }])).await;
     assert_eq!(again.json::<Vec<String>>(), both);
     assert!(with("k1", json!({ "topic": "a", "data": "another" })).await.problem(422).contains("new key"));
@@ -110,7 +111,8 @@ async fn a_publish_that_is_repeated_with_its_idempotency_key_answers_the_first_o
 #[tokio::test]
 async fn concurrent_repeats_publish_once_and_a_restart_forgets_nothing() {
     let hub = Hub::start().await;
-    let repeat = |hub: &Hub| post(hub, &json!({ "topic": "a", "data": "x" })).header("idempotency-key", "same").answer();
+    let repeat =
+        |hub: &Hub| post(hub, &json!({ "topic": "a", "data": "x" })).header("idempotency-key", "same").answer();
     let answers = futures_util::future::join_all((0..20).map(|_| repeat(&hub))).await;
     let id = answers[0].body.clone();
     assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == id), "{answers:?}");

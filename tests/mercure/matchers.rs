@@ -75,7 +75,7 @@ async fn a_pattern_that_would_be_slow_elsewhere_is_matched_in_linear_time_and_on
     let hub = Hub::start().await;
     let topic = format!("/{}!", "a".repeat(3000));
     let start = std::time::Instant::now();
-    assert!(!hears(&hub, ("match_urlpattern", "/((a+)+)"), &topic).await);
+    assert!(!hears(&hub, ("match_urlpattern", "/((?:a+)+)"), &topic).await);
     // An engine that backtracks would take longer than the world has been there.
     assert!(start.elapsed() < std::time::Duration::from_secs(10));
     hub.stream(&[("match_urlpattern", "/(((((a{99}){99}){99}){99}){99})")]).answer().await.problem(400);

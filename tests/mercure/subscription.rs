@@ -114,7 +114,9 @@ async fn a_name_that_looks_like_a_matchers_and_is_none_is_refused() {
 #[tokio::test]
 async fn a_value_that_its_type_can_t_take_is_refused() {
     let hub = Hub::start().await;
-    for (name, value) in [("match_urlpattern", "/a/("), ("match_urlpattern", "https://[x"), ("match", ""), ("match_exact", "a\u{85}")] {
+    for (name, value) in
+        [("match_urlpattern", "/a/("), ("match_urlpattern", "https://[x"), ("match", ""), ("match_exact", "a\u{85}")]
+    {
         hub.stream(&[(name, value)]).answer().await.problem(400);
     }
 }

@@ -19,8 +19,12 @@ pub(crate) const SUBSCRIBER_SECRET: &str = "the secret that the subscribers' tok
 /// A file with this content, kept until the tests end.
 pub(crate) fn key_file(name: &str, content: &str) -> PathBuf {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
-    let path = FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder")).path().join(name);
-    std::fs::write(&path, content).expect("a key file");
+    let folder = FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder")).path();
+    // Tests run at the same time: none may see a file that another has half written.
+    let draft = tempfile::NamedTempFile::new_in(folder).expect("a file");
+    std::fs::write(draft.path(), content).expect("a key file");
+    let path = folder.join(name);
+    draft.persist(&path).expect("a key file");
     path
 }
 
@@ -41,7 +45,7 @@ impl Claims {
     /// Right in everything, and without rights.
     pub(crate) fn new() -> Self {
         let claims = json!({
-            "iss": ISSUER, "aud": RESOURCE, "sub": "somebody", "client_id": "tests", "jti": uuid::Uuid::new_v4(),
+            "iss": ISSUER, "aud": RESOURCE, "sub": "somebody", "client_id": "tests", "jti": uuid::Uuid::new_v4().to_string(),
             "iat": now(0), "exp": now(600), "authorization_details": [],
         });
         Self { header: json!({ "alg": "HS256", "typ": "at+jwt" }), claims }
