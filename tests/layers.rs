@@ -6,13 +6,15 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
     // A message is an update, so the demo speaks of the log's types too.
     ("server/demo", &["wire", "server/hub", "server/log"]),
     ("ui", &["wire"]),
+    // A client for any hub: it knows nothing of this one.
+    ("server/client", &["wire"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/demo"]),
     ("server/telemetry", &["server/settings"]),

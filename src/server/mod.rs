@@ -1,5 +1,6 @@
 //! The server: native only.
 
+pub mod client;
 pub mod demo;
 mod http;
 pub mod hub;
