@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tidings::server::client::{self, PublishArgs, SubscribeArgs};
 use tidings::server::log::command::{self, LogArgs};
 use tidings::server::log::{Durability, LogOptions, Storage};
 use tidings::server::settings::{Options, Settings};
@@ -36,6 +37,10 @@ enum Command {
     Token(Box<TokenArgs>),
     /// Look into the log of a stopped server, write it out, read it in
     Log(LogArgs),
+    /// Publish an update to a Mercure hub, and print its id
+    Publish(Box<PublishArgs>),
+    /// Follow topics on a Mercure hub, and print each update as it comes
+    Subscribe(Box<SubscribeArgs>),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
                 Err(error) => fail(&error.to_string()),
             };
         }
+        Some(Command::Publish(args)) => return client::publish(*args),
+        Some(Command::Subscribe(args)) => return client::subscribe(*args),
         None => options,
     };
     let settings = match options.resolve() {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -15,6 +15,8 @@ const ROOMS: [(&str, &[&str]); 10] = [
     // A message is an update, so the demo speaks of the log's types too.
     ("server/demo", &["wire", "server/hub", "server/log"]),
     ("ui", &["wire"]),
+    // A client for any hub: it knows nothing of this one.
+    ("server/client", &["wire"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
     ("server/telemetry", &["server/settings"]),

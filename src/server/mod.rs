@@ -1,6 +1,7 @@
 //! The server: native only.
 
 pub mod auth;
+pub mod client;
 pub mod demo;
 mod http;
 pub mod hub;

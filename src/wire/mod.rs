@@ -3,6 +3,7 @@
 //! Nothing here touches a socket, a clock or the DOM, so the server and the browser can't come to
 //! disagree about a name, a limit or a frame.
 
+pub mod decode;
 pub mod event;
 pub mod frame;
 pub mod message;

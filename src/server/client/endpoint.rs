@@ -1,0 +1,178 @@
+//! The hub: its address, the token for it, and a connection to it.
+
+use std::time::Duration;
+
+use clap::Args;
+use reqwest::header::AUTHORIZATION;
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response};
+use url::{Host, Url};
+
+use super::error::{ClientError, cause};
+use super::token::{Token, TokenArgs};
+
+/// Where a hub is unless its URL says otherwise.
+const HUB_PATH: &str = "/.well-known/mercure";
+
+/// The hub that `tidings serve` starts.
+const DEFAULT_HUB: &str = "http://127.0.0.1:3000/.well-known/mercure";
+
+/// Longer than a handshake over a bad line takes, and short enough to wait for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which hub, and with what right.
+#[derive(Args)]
+#[command(next_help_heading = "Hub")]
+pub struct EndpointArgs {
+    /// The hub's URL; /.well-known/mercure is added where it has no path
+    #[arg(long, env = "TIDINGS_HUB", value_name = "URL", default_value = DEFAULT_HUB, value_parser = hub)]
+    hub: Url,
+
+    #[command(flatten)]
+    token: TokenArgs,
+
+    /// Send the token over plain http to another machine too: everybody on the way can read it
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// A hub that can be spoken to. It keeps its connections.
+pub(super) struct Endpoint {
+    http: Client,
+    hub: Url,
+    token: Token,
+}
+
+impl EndpointArgs {
+    /// Refuses what would give the token away.
+    pub(super) fn endpoint(self) -> Result<Endpoint, ClientError> {
+        let token = self.token.token()?;
+        if token.is_there() && self.hub.scheme() == "http" && !is_this_machine(&self.hub) && !self.insecure {
+            return Err(ClientError::Usage(format!(
+                "{} is plain http: everybody on the way could read the token, so it was not sent. Use https, or \
+                 --insecure if you know the way",
+                self.hub
+            )));
+        }
+        // The answer to a redirect would be a request to another place, with the token or without.
+        let http = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
+        let http = http.user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION"))).tcp_keepalive(CONNECT_TIMEOUT);
+        // What is meant for this machine must not go to a proxy.
+        let http = if is_this_machine(&self.hub) { http.no_proxy() } else { http };
+        let http = http.build().map_err(|error| ClientError::Runtime(std::io::Error::other(cause(&error))))?;
+        Ok(Endpoint { http, hub: self.hub, token })
+    }
+}
+
+impl Endpoint {
+    /// The hub's address, with whatever query it has.
+    pub(super) fn hub(&self) -> &Url {
+        &self.hub
+    }
+
+    /// Whether requests carry a token.
+    pub(super) fn has_token(&self) -> bool {
+        self.token.is_there()
+    }
+
+    /// Sends a request with the token as it is now, and answers the head of the response, whatever its status.
+    pub(super) async fn send(&self, request: impl FnOnce(&Client) -> RequestBuilder) -> Result<Response, ClientError> {
+        let mut request = request(&self.http);
+        if let Some(value) = self.token.authorization()? {
+            request = request.header(AUTHORIZATION, value);
+        }
+        request.send().await.map_err(|error| {
+            if error.is_connect() { self.unreachable(&error) } else { ClientError::Broken(cause(&error)) }
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        let hub = self.hub.origin().ascii_serialization();
+        let hint = is_refused(error).then(|| {
+            let port = self.hub.port_or_known_default().unwrap_or_default();
+            match is_this_machine(&self.hub) {
+                true => format!(
+                    ". Nothing listens on port {port}: start a hub with `tidings serve --listen 127.0.0.1:{port}`, or \
+                     name another with --hub"
+                ),
+                false => format!(
+                    ". Nothing listens on port {port} there: start a hub on that machine with `tidings serve --listen \
+                     0.0.0.0:{port}`, or name another with --hub"
+                ),
+            }
+        });
+        ClientError::Unreachable { hub, cause: cause(error), hint }
+    }
+}
+
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn is_this_machine(hub: &Url) -> bool {
+    match hub.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+fn hub(text: &str) -> Result<Url, String> {
+    let hint = "write it like https://example.com or http://127.0.0.1:3000/.well-known/mercure";
+    if !text.contains("://") {
+        return Err(format!("it has no http:// or https://; {hint}"));
+    }
+    let mut url = Url::parse(text).map_err(|error| format!("{error}; {hint}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("a hub is spoken to over http or https, not {}; {hint}", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("a hub takes no user name or password; give it a token with --token-file".to_owned());
+    }
+    if url.path() == "/" {
+        url.set_path(HUB_PATH);
+    }
+    url.set_fragment(None);
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_path_is_that_of_a_hub_at_its_usual_place() {
+        for (text, url) in [
+            ("http://127.0.0.1:3000", "http://127.0.0.1:3000/.well-known/mercure"),
+            ("https://Example.com/", "https://example.com/.well-known/mercure"),
+            ("https://example.com?a=b#c", "https://example.com/.well-known/mercure?a=b"),
+            ("https://example.com/hub", "https://example.com/hub"),
+        ] {
+            assert_eq!(hub(text).map(String::from).as_deref(), Ok(url), "{text}");
+        }
+        assert_eq!(hub(DEFAULT_HUB).map(String::from).as_deref(), Ok(DEFAULT_HUB));
+    }
+
+    #[test]
+    fn what_is_no_hubs_url_is_refused() {
+        for text in ["", "localhost:3000", "example.com/hub", "ftp://example.com", "http://", "https://a:b@example.com"]
+        {
+            assert!(hub(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        let is = |text: &str| is_this_machine(&Url::parse(text).expect("a URL"));
+        assert!(["http://127.1.2.3", "http://[::1]:80", "http://localhost", "http://a.localhost"].into_iter().all(is));
+        assert!(!["http://10.0.0.1", "http://0.0.0.0", "http://localhost.example", "http://[::2]"].into_iter().any(is));
+    }
+}
