@@ -48,7 +48,7 @@ fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_
         ("burst-interval", "-1s", "'-1s'"),
         ("rate-limit", "-1", "-1"),
         ("max-message", "0", "0"),
-        ("max-message", "1000000", "1000000"),
+        ("max-message", "2000000", "2000000"),
         ("max-body", "1", "1"),
         ("max-connections", "0", "0"),
         ("log-level", "tidings=loud", "'tidings=loud'"),

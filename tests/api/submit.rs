@@ -107,7 +107,7 @@ async fn bodies_above_1_mib_are_too_large() {
 #[tokio::test]
 async fn a_body_of_unknown_length_is_too_large_as_soon_as_it_is() {
     let app = App::start().await;
-    let chunks = std::iter::repeat_n("x".repeat(16 * 1024), 64).map(Ok::<_, std::io::Error>);
+    let chunks = std::iter::repeat_n("x".repeat(16 * 1024), 128).map(Ok::<_, std::io::Error>);
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     app.post(MESSAGES, JSON, body).await.problem(413);
 }
