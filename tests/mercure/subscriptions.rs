@@ -28,6 +28,17 @@ async fn event_of(listener: &mut crate::listener::Listener, text: &str) -> Value
     }
 }
 
+/// The list of all subscriptions, once it has so many: an event may be heard a moment before the list has it.
+async fn listed(hub: &Hub, token: &str, total: usize) -> crate::answer::Answer {
+    loop {
+        let answer = hub.get_as(token, paths::SUBSCRIPTIONS).await;
+        if answer.json::<Value>()["total"] == total {
+            return answer;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn each_subscription_is_told_when_it_begins_and_when_it_ends() {
     let hub = Hub::start().await;
@@ -105,7 +116,7 @@ async fn the_api_lists_all_those_of_a_matcher_and_each_alone() {
     let _listeners =
         [hub.subscribe(&[("match", "a b")]).await, hub.subscribe(&[("match", "a b"), ("match", "c")]).await];
     event_of(&mut events, "c").await;
-    let answer = hub.get_as(&token, paths::SUBSCRIPTIONS).await;
+    let answer = listed(&hub, &token, 4).await;
     let all: Value = answer.json();
     assert_eq!(
         (&all["id"], &all["type"], &all["total"]),
@@ -130,6 +141,7 @@ async fn the_api_is_read_in_pages() {
         listeners.push(hub.subscribe(&[("match", "a")]).await);
         event_of(&mut events, "a").await;
     }
+    listed(&hub, &token, 8).await;
     let (mut path, mut seen) = (format!("{}/exact/a?limit=3", paths::SUBSCRIPTIONS), 0);
     loop {
         let answer = hub.get_as(&token, &path).await;
@@ -154,7 +166,7 @@ async fn the_api_links_to_the_hub_with_the_place_from_which_its_events_go_on() {
     let mut events = hub.subscribe_as(&token, &all_events()).await;
     let _first = hub.subscribe(&[("match", "a")]).await;
     event_of(&mut events, "a").await;
-    let answer = hub.get_as(&token, paths::SUBSCRIPTIONS).await;
+    let answer = listed(&hub, &token, 2).await;
     let etag = answer.header("etag");
     assert!(answer.header("link").contains(&format!("last-event-id={etag}")), "{answer:?}");
     assert!(answer.header("cache-control").contains("must-revalidate"));
