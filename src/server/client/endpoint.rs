@@ -10,9 +10,7 @@ use url::{Host, Url};
 
 use super::error::{ClientError, cause};
 use super::token::{Token, TokenArgs};
-
-/// Where a hub is unless its URL says otherwise.
-const HUB_PATH: &str = "/.well-known/mercure";
+use crate::wire::paths;
 
 /// The hub that `tidings serve` starts.
 const DEFAULT_HUB: &str = "http://127.0.0.1:3000/.well-known/mercure";
@@ -138,7 +136,8 @@ fn hub(text: &str) -> Result<Url, String> {
         return Err("a hub takes no user name or password; give it a token with --token-file".to_owned());
     }
     if url.path() == "/" {
-        url.set_path(HUB_PATH);
+        // Hubs are at the same place everywhere unless their URL says otherwise.
+        url.set_path(paths::HUB);
     }
     url.set_fragment(None);
     Ok(url)

@@ -150,7 +150,7 @@ fn unreadable(error: io::Error) -> ClientError {
     ClientError::Input(format!("standard input can't be read: {error}"))
 }
 
-/// Every field of the form (MERCURE.md, 2.4) but the data.
+/// Every field of the form but the data, named as the Mercure protocol's "Publication" names them.
 fn fields(args: &PublishArgs) -> Vec<(&'static str, String)> {
     let topics = std::iter::once(&args.topic).chain(&args.alternates);
     let mut fields: Vec<_> = topics.map(|topic| ("topic", topic.clone())).collect();
