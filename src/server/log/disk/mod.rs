@@ -13,6 +13,7 @@
 
 mod archive;
 mod codec;
+mod filtered;
 mod journal;
 mod keeper;
 pub mod maintenance;
