@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tidings::server::log::{self, Cursor, Durability, Log, LogOptions, Retention, Tail, Topic, TopicFilter, Update};
+use tidings::server::log::{
+    self, Cursor, Durability, Log, LogOptions, PageSize, Retention, Tail, Topic, TopicFilter, Update,
+};
 
 /// How long each rate is measured.
 const RUN: Duration = Duration::from_secs(3);
@@ -20,8 +22,9 @@ const RUN: Duration = Duration::from_secs(3);
 const SMALL: usize = 200;
 /// The data of one update where bytes matter.
 const LARGE: usize = 1024;
-/// How many entries a page has.
+/// How many entries a page has; their bytes don't matter.
 const PAGE: usize = 256;
+const SIZE: PageSize = PageSize { entries: PAGE, bytes: usize::MAX };
 
 struct One([Topic; 1]);
 
@@ -162,7 +165,7 @@ async fn resume(folder: &Path) {
             for n in 0..500 {
                 let cursor = Cursor(first + n * 40);
                 let begin = Instant::now();
-                let page = log.read_after(cursor, &**filter, PAGE).await.expect("a page");
+                let page = log.read_after(cursor, &**filter, SIZE).await.expect("a page");
                 times.push(begin.elapsed());
                 assert_eq!(page.entries.len(), PAGE);
                 let begin = Instant::now();
@@ -192,7 +195,7 @@ async fn replay(folder: &Path) {
             let begin = Instant::now();
             let (mut at, mut read) = (Cursor::START, 0);
             loop {
-                let page = log.read_after(at, &**filter, PAGE).await.expect("a page");
+                let page = log.read_after(at, &**filter, SIZE).await.expect("a page");
                 read += page.entries.len();
                 at = page.next;
                 if !page.more {

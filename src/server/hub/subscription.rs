@@ -13,12 +13,10 @@ use super::Shared;
 use super::matcher::Matchers;
 use super::recent::Next;
 use super::registry::{Keys, Slot, Span};
-use crate::server::log::{Cursor, Entry, Page, ReadError};
+use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError};
 
-/// How many entries a subscriber that reads from the log asks for at first, and at most. In between it
-/// learns how many its buffer holds.
-const FIRST_PAGE: usize = 16;
-const LARGEST_PAGE: usize = 512;
+/// How many entries a subscriber that is behind holds in memory at most, however small they are.
+const PAGE_ENTRIES: usize = 512;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +50,6 @@ pub struct Subscription {
     keys: Keys,
     cursor: Cursor,
     lost: bool,
-    page: usize,
     state: State,
 }
 
@@ -83,34 +80,13 @@ impl Subscription {
             Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
         };
         let lost = start == Start::Lost;
-        Self { matchers, slot, keys, cursor, lost, page: FIRST_PAGE, state, shared }
+        Self { matchers, slot, keys, cursor, lost, state, shared }
     }
 
     fn read(&self) -> BoxFuture<'static, Result<Page, ReadError>> {
         let (log, matchers, cursor) = (self.shared.log.clone(), self.matchers.clone(), self.cursor);
-        let limit = self.page;
-        Box::pin(async move { log.read_after(cursor, &*matchers, limit).await })
-    }
-
-    /// Keeps of a page what the buffer holds; the rest is read again when its turn comes. The next page is as
-    /// long as the buffer holds of updates like these.
-    fn take(&mut self, mut page: Page) -> State {
-        let buffer = self.shared.options.reader_buffer;
-        let (mut fits, mut bytes) = (0, 0);
-        for entry in &page.entries {
-            if fits > 0 && bytes + entry.frame.len() > buffer {
-                break;
-            }
-            (fits, bytes) = (fits + 1, bytes + entry.frame.len());
-        }
-        if fits < page.entries.len() {
-            page.entries.truncate(fits);
-            page.next = page.entries[fits - 1].cursor;
-        }
-        if let Some(holds) = (buffer * fits).checked_div(bytes) {
-            self.page = holds.clamp(1, LARGEST_PAGE);
-        }
-        State::Page { entries: page.entries.into_iter(), next: page.next }
+        let size = PageSize { entries: PAGE_ENTRIES, bytes: self.shared.options.reader_buffer };
+        Box::pin(async move { log.read_after(cursor, &*matchers, size).await })
     }
 
     fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
@@ -173,7 +149,7 @@ impl Stream for Subscription {
                     Ok(page) => {
                         let oldest = page.entries.first().map(|entry| entry.id.clone());
                         let gap = std::mem::take(&mut this.lost) | page.gap;
-                        this.state = this.take(page);
+                        this.state = State::Page { entries: page.entries.into_iter(), next: page.next };
                         if gap {
                             return Poll::Ready(Some(Delivery::Gap { oldest }));
                         }
@@ -209,26 +185,35 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
+    use futures_util::StreamExt;
 
-    use super::super::{DEFAULT_READER_BUFFER, Hub, HubOptions};
+    use super::super::{Hub, HubOptions};
     use super::*;
     use crate::server::log::{MemoryLog, Topic, Update};
 
     #[tokio::test]
-    async fn a_reader_that_is_behind_asks_for_as_much_as_its_buffer_holds_and_no_more() {
+    async fn a_reader_that_is_behind_holds_what_its_buffer_holds_or_one_update() {
+        const BUFFER: usize = 4 * 1024;
         let topics = vec![Topic::parse("a").expect("a topic")];
-        let (log, tail) = MemoryLog::open(1);
-        let mut reader =
-            Hub::open(log, tail, HubOptions::default()).subscribe(Matchers::exact(topics.clone()), Start::Now);
-        let data = "x".repeat(1024);
-        let update = Update { topics, data, id: None, event: None, retry: None, private: false, ttl: None };
-        let entry = Arc::new(Entry::new(Cursor(1), Utc::now(), update));
-        let holds = DEFAULT_READER_BUFFER / entry.frame.len();
-        reader.take(Page { entries: vec![entry.clone(); reader.page], next: Cursor(1), more: true, gap: false });
-        for _ in 0..4 {
-            assert_eq!(reader.page, holds);
-            reader.take(Page { entries: vec![entry.clone(); reader.page], next: Cursor(1), more: true, gap: false });
+        let (log, tail) = MemoryLog::open(1000);
+        let hub = Hub::open(log, tail, HubOptions { reader_buffer: BUFFER, ..HubOptions::default() });
+        let sizes = [[1; 50], [100; 50], [10_000; 50], [1; 50]].concat();
+        for &size in &sizes {
+            let data = "x".repeat(size);
+            let topics = topics.clone();
+            let update = Update { topics, data, id: None, event: None, retry: None, private: false, ttl: None };
+            hub.publish(update).await.expect("room");
         }
+        let mut reader = hub.subscribe(Matchers::exact(topics), Start::After(Cursor::START));
+        let mut most = 0;
+        for size in sizes {
+            let Some(Delivery::Update(entry)) = reader.next().await else { panic!("no update") };
+            assert_eq!(entry.data().len(), size);
+            let State::Page { entries, .. } = &reader.state else { continue };
+            let rest: usize = entries.as_slice().iter().map(|entry| entry.frame.len()).sum();
+            assert!(rest == 0 || rest + entry.frame.len() <= BUFFER, "{rest} bytes beside {}", entry.frame.len());
+            most = most.max(entries.len());
+        }
+        assert!(most > 20, "as many as the buffer holds, and not {most}");
     }
 }

@@ -1,16 +1,18 @@
 //! The log in memory: for throw-away servers and for tests. It survives nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter::{self, Peekable};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::mpsc;
 
+use super::page::Room;
 use super::seal::{KEY_BYTES, Seal};
 use super::{
-    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Page, ReadError, Retention, TAIL_CAPACITY, Tail,
-    Topic, TopicFilter, Update,
+    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Page, PageSize, ReadError, Retention, TAIL_CAPACITY,
+    Tail, Topic, TopicFilter, Update,
 };
 
 /// How many entries one read looks at before it answers, wanted or not: it holds the lock meanwhile.
@@ -120,39 +122,37 @@ impl Log for MemoryLog {
         Ok(appended)
     }
 
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {
+    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, size: PageSize) -> Result<Page, ReadError> {
         let state = self.state();
         let gap = state.has_lost(filter, cursor);
-        Ok(match filter.exact() {
+        let mut page = Page { entries: Vec::new(), next: state.newest.max(cursor), more: false, gap };
+        let mut room = Room::new(size);
+        match filter.exact() {
             Some(topics) => {
-                let mut cursors = BTreeSet::new();
-                for index in topics.iter().filter_map(|topic| state.topics.get(topic)) {
-                    cursors.extend(index.cursors.range(cursor.next()..).take(limit + 1));
-                }
-                let entries: Vec<_> =
-                    cursors.iter().take(limit).filter_map(|c| state.entries.get(c).cloned()).collect();
-                let more = cursors.len() > limit;
-                let next = match entries.last() {
-                    Some(last) if more => last.cursor,
-                    _ => state.newest.max(cursor),
-                };
-                Page { entries, next, more, gap }
-            }
-            None => {
-                let mut page = Page { entries: Vec::new(), next: state.newest.max(cursor), more: false, gap };
-                for (seen, entry) in state.entries.range(cursor.next()..).map(|(_, entry)| entry).enumerate() {
-                    if page.entries.len() == limit || seen == SCAN_LIMIT {
+                for entry in state.on_topics(topics, cursor).filter_map(|place| state.entries.get(&place)) {
+                    if !room.take(entry.frame.len()) {
                         page.next = entry.cursor.previous();
                         page.more = true;
                         break;
                     }
-                    if entry.topics.iter().any(|topic| filter.wants(topic.as_str())) {
+                    page.entries.push(entry.clone());
+                }
+            }
+            None => {
+                for (seen, entry) in state.entries.range(cursor.next()..).map(|(_, entry)| entry).enumerate() {
+                    let wanted = entry.topics.iter().any(|topic| filter.wants(topic.as_str()));
+                    if seen == SCAN_LIMIT || room.is_full() || (wanted && !room.take(entry.frame.len())) {
+                        page.next = entry.cursor.previous();
+                        page.more = true;
+                        break;
+                    }
+                    if wanted {
                         page.entries.push(entry.clone());
                     }
                 }
-                page
             }
-        })
+        }
+        Ok(page)
     }
 
     async fn read_before(
@@ -208,6 +208,19 @@ impl Log for MemoryLog {
 }
 
 impl State {
+    /// The places of the entries on these topics after `cursor`, in order.
+    fn on_topics(&self, topics: &[Topic], cursor: Cursor) -> impl Iterator<Item = Cursor> {
+        let indexes = topics.iter().filter_map(|topic| self.topics.get(topic));
+        let mut places: Vec<_> = indexes.map(|index| index.cursors.range(cursor.next()..).peekable()).collect();
+        iter::from_fn(move || {
+            let first = **places.iter_mut().filter_map(Peekable::peek).min()?;
+            for places in &mut places {
+                places.next_if(|&&place| place == first);
+            }
+            Some(first)
+        })
+    }
+
     /// Whether retention has removed entries after `cursor` that the filter would have wanted.
     fn has_lost(&self, filter: &dyn TopicFilter, cursor: Cursor) -> bool {
         let lost = |index: &TopicIndex| index.removed > cursor;

@@ -41,8 +41,8 @@ use tracing::info;
 
 use super::seal::Seal;
 use super::{
-    AppendError, Bounds, Clock, Cursor, Durability, Entry, Log, OpenError, Page, ReadError, Retention, TAIL_CAPACITY,
-    Tail, Topic, TopicFilter, Update,
+    AppendError, Bounds, Clock, Cursor, Durability, Entry, Log, OpenError, Page, PageSize, ReadError, Retention,
+    TAIL_CAPACITY, Tail, Topic, TopicFilter, Update,
 };
 use journal::Journal;
 use keeper::{Bell, Keeper};
@@ -164,8 +164,8 @@ impl Log for DiskLog {
         self.append_at(updates.into_iter().map(|update| (update, None)).collect()).await
     }
 
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {
-        self.shared.page_after(cursor, filter, limit).await
+    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, size: PageSize) -> Result<Page, ReadError> {
+        self.shared.page_after(cursor, filter, size).await
     }
 
     async fn read_before(

@@ -11,7 +11,8 @@ use super::Shared;
 use super::archive::Failure;
 use super::filtered::Asked;
 use super::snapshot::Snapshot;
-use crate::server::log::{Cursor, Entry, Page, ReadError, Topic, TopicFilter};
+use crate::server::log::page::Room;
+use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Topic, TopicFilter};
 
 /// How many entries a read looks at before it answers, wanted or not.
 pub(super) const SCAN_LIMIT: usize = 4096;
@@ -25,43 +26,45 @@ impl Shared {
         self: &Arc<Self>,
         cursor: Cursor,
         filter: &dyn TopicFilter,
-        limit: usize,
+        size: PageSize,
     ) -> Result<Page, ReadError> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap: false };
+        let mut room = Room::new(size);
         loop {
-            if self.recent().archived <= page.next && self.page_from_recent(filter, limit, &mut page) {
-                break;
+            if self.recent().archived <= page.next && self.page_from_recent(filter, &mut room, &mut page) {
+                return Ok(page);
             }
-            let left = limit - page.entries.len();
             let part = match filter.exact() {
-                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), left).await?,
-                None => self.archived_by_filter(page.next, filter, left).await?,
+                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), room).await?,
+                None => self.archived_by_filter(page.next, filter, room).await?,
             };
-            page.entries.extend(part.entries);
+            for entry in part.entries {
+                room.take(entry.frame.len());
+                page.entries.push(entry);
+            }
             page.gap |= part.gap;
             page.next = part.next;
-            if part.more || page.entries.len() >= limit {
-                break;
+            if part.more || room.is_full() {
+                return Ok(page);
             }
         }
-        let now = (self.clock)();
-        page.entries.retain(|entry| !entry.has_expired(now));
-        Ok(page)
     }
 
     /// Goes on from memory; `false` if that begins too late meanwhile.
-    fn page_from_recent(&self, filter: &dyn TopicFilter, limit: usize, page: &mut Page) -> bool {
+    fn page_from_recent(&self, filter: &dyn TopicFilter, room: &mut Room, page: &mut Page) -> bool {
         let recent = self.recent();
         if recent.archived > page.next {
             return false;
         }
+        let now = (self.clock)();
         page.more = false;
         for (seen, entry) in recent.after(page.next).enumerate() {
-            if page.entries.len() >= limit || seen == SCAN_LIMIT {
+            let wanted = wants(filter, entry) && !entry.has_expired(now);
+            if seen == SCAN_LIMIT || room.is_full() || (wanted && !room.take(entry.frame.len())) {
                 page.more = true;
                 break;
             }
-            if wants(filter, entry) {
+            if wanted {
                 page.entries.push(entry.clone());
             }
             page.next = entry.cursor;
@@ -73,11 +76,11 @@ impl Shared {
         self: &Arc<Self>,
         cursor: Cursor,
         topics: Vec<Topic>,
-        limit: usize,
+        room: Room,
     ) -> Result<Page, ReadError> {
         self.read(move |shared, snapshot| {
             let (numbers, gap) = snapshot.known(&topics, cursor)?;
-            shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, limit, gap)
+            shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, room, gap)
         })
         .await
     }
@@ -89,18 +92,28 @@ impl Shared {
         numbers: &[u64],
         cursor: Cursor,
         to: Cursor,
-        limit: usize,
+        mut room: Room,
         gap: bool,
     ) -> Result<Page, Failure> {
-        let mut cursors = snapshot.first_of(numbers, cursor.next(), to, limit + 1)?;
-        let more = cursors.len() > limit;
-        cursors.truncate(limit);
-        let next = match cursors.last() {
-            Some(last) if more => *last,
-            _ if more => cursor,
-            _ => to.max(cursor),
-        };
-        Ok(Page { entries: snapshot.fetch(&cursors, &self.names)?, next, more, gap })
+        let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap };
+        let now = (self.clock)();
+        let mut count = snapshot.totals.hold(&room);
+        loop {
+            count = count.min(room.entries_left()).saturating_add(1);
+            let cursors = snapshot.first_of(numbers, page.next.next(), to, count)?;
+            if !snapshot.fetch(&cursors, &self.names, now, &mut room, &mut page)? {
+                return Ok(page);
+            }
+            match cursors.last() {
+                Some(last) if cursors.len() == count => page.next = *last,
+                _ => {
+                    page.next = to.max(cursor);
+                    page.more = false;
+                    return Ok(page);
+                }
+            }
+            count = count.saturating_mul(2);
+        }
     }
 
     pub(super) async fn entries_before(
@@ -128,7 +141,7 @@ impl Shared {
                         let (numbers, _) = snapshot.known(&topics, to)?;
                         let cursors = snapshot.last_of(&numbers, to, left)?;
                         let rest = if cursors.len() < left { None } else { cursors.last().copied() };
-                        Ok((snapshot.fetch(&cursors, &shared.names)?, rest))
+                        Ok((snapshot.all_at(&cursors, &shared.names)?, rest))
                     })
                     .await?
                 }

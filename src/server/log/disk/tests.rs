@@ -58,7 +58,7 @@ fn update(topic: &str, data: &str) -> Update {
 async fn read_all(log: &DiskLog) -> Vec<Arc<Entry>> {
     let (mut at, mut entries) = (Cursor::START, Vec::new());
     loop {
-        let page = log.read_after(at, &Everything, 100).await.expect("a page");
+        let page = log.read_after(at, &Everything, PageSize { entries: 100, bytes: 1000 }).await.expect("a page");
         entries.extend(page.entries);
         at = page.next;
         if !page.more {
