@@ -64,6 +64,9 @@ contract! {
     a_page_has_as_many_entries_as_its_bytes_hold: Retention::default();
     an_entry_larger_than_a_page_comes_alone: Retention::default();
     a_page_that_ends_early_tells_of_a_gap_all_the_same: keep(30);
+    a_loss_is_told_once_to_a_reader_that_reads_on: keep_of("jobs/*", of_count(3));
+    a_reader_that_reads_on_is_told_when_a_topic_loses_all_it_had: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    a_reader_that_reads_on_finds_topics_that_are_new: Retention::default();
 }
 
 async fn an_empty_log_has_nothing_to_read(rig: Rig) {

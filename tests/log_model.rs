@@ -10,20 +10,42 @@ use proptest::collection::{btree_set, vec};
 use proptest::option::weighted as option;
 use proptest::prelude::*;
 use tidings::server::log::{
-    self, Cursor, Field, Limits, Log, LogOptions, PageSize, Retention, Storage, Topic, TopicFilter, TopicLimits,
+    self, Cursor, Field, Limits, Log, LogOptions, Notes, PageSize, Retention, Storage, Topic, TopicFilter, TopicLimits,
     TopicPattern, Update,
 };
 
+const READERS: usize = 3;
 const ALL: PageSize = PageSize { entries: 100, bytes: usize::MAX };
 const TOPICS: [&str; 5] = ["a", "b", "jobs/1", "jobs/2", "rare"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { topics: BTreeSet<usize>, id: Option<u8>, ttl: Option<u64>, times: usize, bytes: usize },
+    Append {
+        topics: BTreeSet<usize>,
+        id: Option<u8>,
+        ttl: Option<u64>,
+        times: usize,
+        bytes: usize,
+    },
     Wait(u64),
     Sweep,
     Restart,
-    Check { cursor: u64, topics: BTreeSet<usize>, size: PageSize },
+    Check {
+        cursor: u64,
+        topics: BTreeSet<usize>,
+        size: PageSize,
+    },
+    /// A reader takes another one's place.
+    Begin {
+        reader: usize,
+        cursor: u64,
+        topics: BTreeSet<usize>,
+        listed: bool,
+    },
+    ReadOn {
+        reader: usize,
+        size: PageSize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -35,6 +57,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
         4 => (0..60_u64, topics(), size()).prop_map(|(cursor, topics, size)| Step::Check { cursor, topics, size }),
+        1 => (0..READERS, 0..60_u64, topics(), any::<bool>())
+            .prop_map(|(reader, cursor, topics, listed)| Step::Begin { reader, cursor, topics, listed }),
+        6 => (0..READERS, size()).prop_map(|(reader, size)| Step::ReadOn { reader, size }),
     ]
 }
 
@@ -63,6 +88,23 @@ struct Known {
     id: String,
     at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    /// The last step at which it was there.
+    kept_at: usize,
+}
+
+/// One that reads on while the log changes.
+struct Reader {
+    filter: Wants,
+    at: Cursor,
+    notes: Notes,
+    /// The last step at which it was told that something is lost.
+    told_at: Option<usize>,
+}
+
+impl Reader {
+    fn new(cursor: Cursor, topics: &BTreeSet<usize>, listed: bool) -> Self {
+        Self { filter: wanting(topics, listed), at: cursor, notes: Notes::default(), told_at: None }
+    }
 }
 
 /// Wants these topics; can list them or not.
@@ -90,6 +132,8 @@ struct Rig {
     options: LogOptions,
     now: Arc<Mutex<DateTime<Utc>>>,
     known: Vec<Known>,
+    readers: [Reader; READERS],
+    step: usize,
 }
 
 impl Rig {
@@ -100,7 +144,10 @@ impl Rig {
         let storage = folder.map_or(Storage::Memory, |folder| Storage::Disk { folder: folder.into() });
         let options = LogOptions { storage, retention, clock, ..LogOptions::memory() };
         let log = Some(log::open(options.clone()).expect("a log").0);
-        Self { log, options, now, known: Vec::new() }
+        let readers = std::array::from_fn(|number| {
+            Reader::new(Cursor::START, &(0..TOPICS.len()).collect(), number.is_multiple_of(2))
+        });
+        Self { log, options, now, known: Vec::new(), readers, step: 0 }
     }
 
     fn log(&self) -> &dyn Log {
@@ -112,6 +159,7 @@ impl Rig {
     }
 
     async fn run(&mut self, step: Step) {
+        self.step += 1;
         match step {
             Step::Append { topics, id, ttl, times, bytes } => {
                 let topics: BTreeSet<_> = topics.into_iter().map(|index| TOPICS[index]).collect();
@@ -132,8 +180,10 @@ impl Rig {
                         id: entry.id.to_string(),
                         at: self.now(),
                         expires_at: entry.expires_at,
+                        kept_at: self.step,
                     });
                 }
+                self.look().await;
             }
             Step::Wait(seconds) => {
                 *self.now.lock().expect("the clock") += TimeDelta::seconds(seconds.cast_signed());
@@ -148,9 +198,18 @@ impl Rig {
                     self.log = None;
                     self.log = Some(log::open(self.options.clone()).expect("a log").0);
                     assert_eq!(self.log().bounds().newest, before.newest);
+                    // Notes are those of a log that is open.
+                    for reader in &mut self.readers {
+                        reader.notes = Notes::default();
+                    }
                 }
             }
             Step::Check { cursor, topics, size } => self.check_reads(cursor, &topics, size).await,
+            Step::Begin { reader, cursor, topics, listed } => {
+                let cursor = Cursor(cursor.min(self.log().bounds().newest.0));
+                self.readers[reader] = Reader::new(cursor, &topics, listed);
+            }
+            Step::ReadOn { reader, size } => self.check_reading_on(reader, size).await,
         }
     }
 
@@ -162,8 +221,9 @@ impl Rig {
 
     async fn read(&self, cursor: Cursor, filter: &Wants, size: PageSize) -> (BTreeSet<Cursor>, bool) {
         let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
+        let mut notes = Notes::default();
         loop {
-            let page = self.log().read_after(at, filter, size).await.expect("a page");
+            let page = self.log().read_after(at, filter, size, &mut notes).await.expect("a page");
             let bytes: usize = page.entries.iter().map(|entry| entry.frame.len()).sum();
             assert!(page.entries.len() <= size.entries);
             assert!(bytes <= size.bytes || page.entries.len() == 1, "{bytes} bytes where {size:?} was asked for");
@@ -177,6 +237,36 @@ impl Rig {
         }
         assert!(cursors.windows(2).all(|pair| pair[0] < pair[1]), "in order, once: {cursors:?}");
         (cursors.into_iter().collect(), gap)
+    }
+
+    /// Remembers what is there.
+    async fn look(&mut self) {
+        let kept = self.kept().await;
+        for known in self.known.iter_mut().filter(|known| kept.contains(&known.cursor)) {
+            known.kept_at = self.step;
+        }
+    }
+
+    /// Whatever a reader passes by without having it has been told to it since it went.
+    async fn check_reading_on(&mut self, number: usize, size: PageSize) {
+        self.look().await;
+        let now = self.now();
+        let reader = &mut self.readers[number];
+        let log = self.log.as_ref().expect("it is open");
+        let page = log.read_after(reader.at, &reader.filter, size, &mut reader.notes).await.expect("a page");
+        assert!(page.next >= reader.at && (page.next > reader.at || !page.more), "it comes to an end");
+        if page.gap {
+            reader.told_at = Some(self.step);
+        }
+        let has: BTreeSet<_> = page.entries.iter().map(|entry| entry.cursor).collect();
+        for known in self.known.iter().filter(|known| known.cursor > reader.at && known.cursor <= page.next) {
+            let wanted = known.topics.iter().any(|topic| reader.filter.wants(topic));
+            let expired = known.expires_at.is_some_and(|at| at <= now);
+            let told = reader.told_at >= Some(known.kept_at);
+            assert!(wanted || !has.contains(&known.cursor), "{} was not wanted", known.cursor);
+            assert!(has.contains(&known.cursor) || !wanted || expired || told, "{} was lost untold", known.cursor);
+        }
+        reader.at = page.next;
     }
 
     /// However it is read, it is the same; and nobody loses anything without being told.

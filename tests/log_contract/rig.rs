@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Retention, Storage, Topic, TopicFilter,
+    self, Cursor, Entry, Field, Limits, Log, LogOptions, Notes, Page, PageSize, Retention, Storage, Topic, TopicFilter,
     TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
@@ -63,18 +63,26 @@ impl Rig {
     }
 
     pub(crate) async fn read(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Page {
-        self.read_sized(cursor, filter, PageSize { entries: limit, bytes: usize::MAX }).await
+        self.read_on(cursor, filter, of(limit), &mut Notes::default()).await
     }
 
-    pub(crate) async fn read_sized(&self, cursor: Cursor, filter: &dyn TopicFilter, size: PageSize) -> Page {
-        self.log.read_after(cursor, filter, size).await.expect("a page")
+    /// The next page of a reader that has these notes.
+    pub(crate) async fn read_on(
+        &self,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        size: PageSize,
+        notes: &mut Notes,
+    ) -> Page {
+        self.log.read_after(cursor, filter, size, notes).await.expect("a page")
     }
 
     /// Reads on until there is nothing more; whether there was a gap, too.
     pub(crate) async fn read_all(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> (Vec<u64>, bool) {
         let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
+        let mut notes = Notes::default();
         loop {
-            let page = self.read(at, filter, limit).await;
+            let page = self.read_on(at, filter, of(limit), &mut notes).await;
             assert!(page.entries.len() <= limit);
             assert!(page.next >= at);
             cursors.extend(page.entries.iter().map(|entry| entry.cursor.0));
@@ -85,6 +93,11 @@ impl Rig {
             }
         }
     }
+}
+
+/// As many entries, however large.
+pub(crate) fn of(entries: usize) -> PageSize {
+    PageSize { entries, bytes: usize::MAX }
 }
 
 pub(crate) fn update(topic: &str, data: &str) -> Update {

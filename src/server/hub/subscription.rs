@@ -13,7 +13,7 @@ use super::Shared;
 use super::matcher::Matchers;
 use super::recent::Next;
 use super::registry::{Keys, Slot, Span};
-use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError};
+use crate::server::log::{Cursor, Entry, Notes, Page, PageSize, ReadError};
 
 /// How many entries a subscriber that is behind holds in memory at most, however small they are.
 const PAGE_ENTRIES: usize = 512;
@@ -50,13 +50,15 @@ pub struct Subscription {
     keys: Keys,
     cursor: Cursor,
     lost: bool,
+    /// Only while it is behind.
+    notes: Option<Box<Notes>>,
     state: State,
 }
 
 enum State {
     /// Reads, or is about to read, what lies behind the recent part.
     Behind,
-    Reading(BoxFuture<'static, Result<Page, ReadError>>),
+    Reading(BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>>),
     Page {
         entries: vec::IntoIter<Arc<Entry>>,
         next: Cursor,
@@ -80,13 +82,14 @@ impl Subscription {
             Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
         };
         let lost = start == Start::Lost;
-        Self { matchers, slot, keys, cursor, lost, state, shared }
+        Self { matchers, slot, keys, cursor, lost, notes: None, state, shared }
     }
 
-    fn read(&self) -> BoxFuture<'static, Result<Page, ReadError>> {
+    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>> {
         let (log, matchers, cursor) = (self.shared.log.clone(), self.matchers.clone(), self.cursor);
         let size = PageSize { entries: PAGE_ENTRIES, bytes: self.shared.options.reader_buffer };
-        Box::pin(async move { log.read_after(cursor, &*matchers, size).await })
+        let mut notes = self.notes.take().unwrap_or_default();
+        Box::pin(async move { Ok((log.read_after(cursor, &*matchers, size, &mut notes).await?, notes)) })
     }
 
     fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
@@ -139,6 +142,7 @@ impl Stream for Subscription {
                 State::Behind => {
                     this.state = match this.shared.recent.newest_if_covers(this.cursor) {
                         Some(newest) if !this.lost => {
+                            this.notes = None;
                             let span = Span { first: this.cursor.next(), last: newest };
                             State::Live { pending: (span.first <= span.last).then_some(span) }
                         }
@@ -146,7 +150,8 @@ impl Stream for Subscription {
                     }
                 }
                 State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
-                    Ok(page) => {
+                    Ok((page, notes)) => {
+                        this.notes = Some(notes);
                         let oldest = page.entries.first().map(|entry| entry.id.clone());
                         let gap = std::mem::take(&mut this.lost) | page.gap;
                         this.state = State::Page { entries: page.entries.into_iter(), next: page.next };

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::page::Room;
 use super::seal::{KEY_BYTES, Seal};
 use super::{
-    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Page, PageSize, ReadError, Retention, TAIL_CAPACITY,
-    Tail, Topic, TopicFilter, Update,
+    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Notes, Page, PageSize, ReadError, Retention,
+    TAIL_CAPACITY, Tail, Topic, TopicFilter, Update,
 };
 
 /// How many entries one read looks at before it answers, wanted or not: it holds the lock meanwhile.
@@ -37,8 +37,12 @@ struct State {
     ids: HashMap<Box<str>, BTreeSet<Cursor>>,
     topics: HashMap<Topic, TopicIndex>,
     expiries: BTreeSet<(DateTime<Utc>, Cursor)>,
-    /// The newest entry that retention has removed, of the topics that have none any more.
+    /// How many entries retention has removed.
+    losses: u64,
+    /// Of the topics that have no entry any more: the newest that retention has removed, and the count of losses
+    /// then.
     forgotten: Cursor,
+    forgotten_at: u64,
     next_age_check: DateTime<Utc>,
 }
 
@@ -46,8 +50,9 @@ struct State {
 struct TopicIndex {
     cursors: BTreeSet<Cursor>,
     bytes: u64,
-    /// The newest of its entries that retention has removed.
+    /// The newest of its entries that retention has removed, and the count of losses then.
     removed: Cursor,
+    lost_at: u64,
     rule: Option<usize>,
 }
 
@@ -69,7 +74,9 @@ impl MemoryLog {
             ids: HashMap::new(),
             topics: HashMap::new(),
             expiries: BTreeSet::new(),
+            losses: 0,
             forgotten: Cursor::START,
+            forgotten_at: 0,
             next_age_check: DateTime::<Utc>::MIN_UTC,
         };
         let seal = Seal::new(&rand::random::<[u8; KEY_BYTES]>());
@@ -122,9 +129,16 @@ impl Log for MemoryLog {
         Ok(appended)
     }
 
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, size: PageSize) -> Result<Page, ReadError> {
+    async fn read_after(
+        &self,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        size: PageSize,
+        notes: &mut Notes,
+    ) -> Result<Page, ReadError> {
         let state = self.state();
-        let gap = state.has_lost(filter, cursor);
+        let gap = state.has_lost(filter, cursor, notes.losses);
+        notes.losses = state.losses;
         let mut page = Page { entries: Vec::new(), next: state.newest.max(cursor), more: false, gap };
         let mut room = Room::new(size);
         match filter.exact() {
@@ -221,15 +235,17 @@ impl State {
         })
     }
 
-    /// Whether retention has removed entries after `cursor` that the filter would have wanted.
-    fn has_lost(&self, filter: &dyn TopicFilter, cursor: Cursor) -> bool {
-        let lost = |index: &TopicIndex| index.removed > cursor;
+    /// Whether retention has removed entries after `cursor` that the filter would have wanted, and that was not
+    /// among the first `known` losses.
+    fn has_lost(&self, filter: &dyn TopicFilter, cursor: Cursor, known: u64) -> bool {
+        if self.losses == known {
+            return false;
+        }
+        let forgotten = self.forgotten > cursor && self.forgotten_at > known;
+        let lost = |index: &TopicIndex| index.removed > cursor && index.lost_at > known;
         match filter.exact() {
-            Some(topics) => topics.iter().any(|topic| self.topics.get(topic).map_or(self.forgotten > cursor, lost)),
-            None => {
-                self.forgotten > cursor
-                    || self.topics.iter().any(|(topic, index)| lost(index) && filter.wants(topic.as_str()))
-            }
+            Some(topics) => topics.iter().any(|topic| self.topics.get(topic).map_or(forgotten, lost)),
+            None => forgotten || self.topics.iter().any(|(topic, index)| lost(index) && filter.wants(topic.as_str())),
         }
     }
 
@@ -247,6 +263,7 @@ impl State {
             // The topic may have been known once, so it has lost what any forgotten topic has.
             let index = self.topics.entry(topic.clone()).or_insert_with(|| TopicIndex {
                 removed: self.forgotten,
+                lost_at: self.forgotten_at,
                 rule: self.retention.of_topic(topic.as_str()),
                 ..TopicIndex::default()
             });
@@ -299,6 +316,7 @@ impl State {
         let Some(entry) = self.entries.remove(&cursor) else { return };
         let bytes = size(&entry);
         self.bytes -= bytes;
+        self.losses += u64::from(is_lost);
         if let Some(at) = entry.expires_at {
             self.expiries.remove(&(at, cursor));
         }
@@ -315,9 +333,11 @@ impl State {
             }
             if is_lost {
                 index.removed = index.removed.max(cursor);
+                index.lost_at = self.losses;
             }
             if index.cursors.is_empty() {
                 self.forgotten = self.forgotten.max(index.removed);
+                self.forgotten_at = self.forgotten_at.max(index.lost_at);
                 self.topics.remove(topic);
             }
         }

@@ -22,7 +22,7 @@ pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry};
 pub use memory::MemoryLog;
 pub use options::{Clock, Durability, Limits, LogOptions, OpenError, Retention, Storage, TopicLimits, TopicPattern};
-pub use page::{Page, PageSize};
+pub use page::{Notes, Page, PageSize};
 pub use update::{Field, FieldError, Topic, Update};
 
 /// The ordered, durable record of updates.
@@ -40,7 +40,13 @@ pub trait Log: Send + Sync + 'static {
 
     /// The next entries after `cursor` that the filter wants, oldest first, as many as a page of this size holds.
     /// There may be none of them on a page that says that there may be more: the log looks at so many at once.
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, size: PageSize) -> Result<Page, ReadError>;
+    async fn read_after(
+        &self,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        size: PageSize,
+        notes: &mut Notes,
+    ) -> Result<Page, ReadError>;
 
     /// The entries before `cursor` (or the newest) that the filter wants, newest first, at most `limit`.
     async fn read_before(

@@ -23,14 +23,34 @@ pub struct Page {
     /// Whether there may be more.
     pub more: bool,
     /// Whether retention has removed entries after the cursor that was asked for which the filter would
-    /// have wanted.
+    /// have wanted, and no page has told the reader yet.
     ///
     /// It is never false when something was lost. Entries that had had their time, as their publisher
     /// said, are not lost. It is exact for a topic that has had an entry all along; one that had none for
     /// a while has been forgotten and can't be told from one that never was: for these it is true if
-    /// any topic has lost its last entry to retention after the cursor. Only the first page of a
-    /// reader tells: the later ones begin behind the gap.
+    /// any topic has lost its last entry to retention after the cursor.
     pub gap: bool,
+}
+
+/// What a log has found out for one reader. Whoever reads on page by page, with the same filter, hands it on from
+/// page to page: what has been told is not told again, and what has been looked for is not looked for again.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Of how many losses the reader knows what they are to it.
+    pub(super) losses: u64,
+    pub(super) wanted: Wanted,
+}
+
+/// The topics that a filter wants which can't list them.
+#[derive(Debug, Default)]
+pub(super) enum Wanted {
+    /// It has not been asked.
+    #[default]
+    Unknown,
+    /// These numbers, and no other one up to `last`.
+    Few { numbers: Arc<Vec<u64>>, last: Option<u64> },
+    /// Too many to remember.
+    Many,
 }
 
 /// What of a page's size has been taken.

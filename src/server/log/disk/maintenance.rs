@@ -118,7 +118,7 @@ struct Line {
 /// Counts what the log in a folder holds.
 pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
     let opened = settled(folder)?;
-    let names = names(&opened);
+    let names = Names::of(&opened.topics, opened.totals.forgotten);
     let snapshot = Snapshot::begin(&opened.database)?;
     let place = |entry: Arc<Entry>| Place { cursor: entry.cursor.0, id: entry.id.to_string(), at: entry.at };
     let mut topics: Vec<_> = opened
@@ -142,7 +142,7 @@ pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
 /// how many from time to time, and answers how many.
 pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     let opened = settled(folder)?;
-    let names = names(&opened);
+    let names = Names::of(&opened.topics, opened.totals.forgotten);
     let snapshot = Snapshot::begin(&opened.database)?;
     let now = Utc::now();
     let (mut at, mut exported) = (Cursor::START, 0);
@@ -215,12 +215,6 @@ fn settled(folder: &Path) -> Result<Opened, MaintenanceError> {
     drop(tail);
     drop(log);
     Ok(archive::open(file)?)
-}
-
-fn names(opened: &Opened) -> Names {
-    let names = Names::default();
-    names.insert(opened.topics.iter().filter_map(|(number, row)| Some((*number, Topic::parse(&row.name).ok()?))));
-    names
 }
 
 fn line(entry: &Entry) -> Line {

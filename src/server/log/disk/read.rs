@@ -12,7 +12,7 @@ use super::archive::Failure;
 use super::filtered::Asked;
 use super::snapshot::Snapshot;
 use crate::server::log::page::Room;
-use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Topic, TopicFilter};
+use crate::server::log::{Cursor, Entry, Notes, Page, PageSize, ReadError, Topic, TopicFilter};
 
 /// How many entries a read looks at before it answers, wanted or not.
 pub(super) const SCAN_LIMIT: usize = 4096;
@@ -27,6 +27,7 @@ impl Shared {
         cursor: Cursor,
         filter: &dyn TopicFilter,
         size: PageSize,
+        notes: &mut Notes,
     ) -> Result<Page, ReadError> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap: false };
         let mut room = Room::new(size);
@@ -35,8 +36,8 @@ impl Shared {
                 return Ok(page);
             }
             let part = match filter.exact() {
-                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), room).await?,
-                None => self.archived_by_filter(page.next, filter, room).await?,
+                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), room, notes).await?,
+                None => self.archived_by_filter(page.next, filter, room, notes).await?,
             };
             for entry in part.entries {
                 room.take(entry.frame.len());
@@ -77,12 +78,36 @@ impl Shared {
         cursor: Cursor,
         topics: Vec<Topic>,
         room: Room,
+        notes: &mut Notes,
     ) -> Result<Page, ReadError> {
-        self.read(move |shared, snapshot| {
-            let (numbers, gap) = snapshot.known(&topics, cursor)?;
-            shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, room, gap)
-        })
-        .await
+        // Before the snapshot, which has all of these at least.
+        let losses = self.names.losses();
+        let known = notes.losses;
+        let page = self
+            .read(move |shared, snapshot| {
+                let numbers = snapshot.known(&topics)?;
+                let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
+                let forgotten = numbers.len() < topics.len() && shared.names.have_forgotten(cursor, known);
+                shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, room, lost || forgotten)
+            })
+            .await?;
+        notes.losses = losses;
+        Ok(page)
+    }
+
+    /// Whether any of these topics has lost entries after `cursor`, and that was not among the first `known`
+    /// losses.
+    pub(super) fn have_lost(
+        &self,
+        snapshot: &Snapshot,
+        numbers: &[u64],
+        cursor: Cursor,
+        known: u64,
+    ) -> Result<bool, Failure> {
+        if snapshot.totals.removed <= cursor {
+            return Ok(false);
+        }
+        snapshot.have_lost(&self.names.lost_of(numbers, cursor, known), cursor)
     }
 
     /// The next entries of these topics, by index.
@@ -138,7 +163,7 @@ impl Shared {
                 Some(topics) => {
                     let topics = topics.to_vec();
                     self.read(move |shared, snapshot| {
-                        let (numbers, _) = snapshot.known(&topics, to)?;
+                        let numbers = snapshot.known(&topics)?;
                         let cursors = snapshot.last_of(&numbers, to, left)?;
                         let rest = if cursors.len() < left { None } else { cursors.last().copied() };
                         Ok((snapshot.all_at(&cursors, &shared.names)?, rest))

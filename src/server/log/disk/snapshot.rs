@@ -1,6 +1,6 @@
 //! The archive as it is at one moment, to read from. It blocks: only a thread that may wait calls it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, hash_map};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -46,25 +46,18 @@ impl Snapshot {
         Ok(Self { txn, entries, totals })
     }
 
-    /// The numbers of those of these topics that are known, and whether any of them has lost entries
-    /// after `cursor`. A topic that has been forgotten can't be told from one that never was: it has
-    /// lost something if any forgotten topic has.
-    pub(super) fn known(&self, topics: &[Topic], cursor: Cursor) -> Result<(Vec<u64>, bool), Failure> {
+    /// The numbers of those of these topics that are known.
+    pub(super) fn known(&self, topics: &[Topic]) -> Result<Vec<u64>, Failure> {
         let names = self.txn.open_table(NAMES)?;
         let mut numbers = Vec::with_capacity(topics.len());
         for topic in topics {
             numbers.extend(names.get(topic.as_str())?.map(|number| number.value()));
         }
-        let unknown = numbers.len() < topics.len();
-        let lost = (unknown && self.totals.forgotten > cursor) || self.have_lost(&numbers, cursor)?;
-        Ok((numbers, lost))
+        Ok(numbers)
     }
 
     /// Whether any of these topics has lost entries after `cursor`.
     pub(super) fn have_lost(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
-        if self.totals.removed <= cursor {
-            return Ok(false);
-        }
         for &number in numbers {
             if self.row(number)?.is_some_and(|row| row.removed > cursor) {
                 return Ok(true);
@@ -134,6 +127,17 @@ impl Snapshot {
     /// of them.
     pub(super) fn window_until(&self, to: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
         look_at(self.entries.range(..=to.0)?.rev(), count, bytes)
+    }
+
+    /// The topics of what has been looked at, by their numbers.
+    pub(super) fn topics_of(&self, window: &Window, names: &Names) -> Result<HashMap<u64, Topic>, Failure> {
+        let mut topics = HashMap::new();
+        for &number in window.places.iter().flat_map(|seen| &seen.topics) {
+            if let hash_map::Entry::Vacant(topic) = topics.entry(number) {
+                topic.insert(self.name(number, names)?);
+            }
+        }
+        Ok(topics)
     }
 
     /// Goes on with a page: the entries at these places, which are in order. Those that are not there or have had
