@@ -49,6 +49,7 @@ pub struct Subscription {
     slot: Arc<Slot>,
     keys: Keys,
     cursor: Cursor,
+    /// Whether it is to be told that updates were lost.
     lost: bool,
     /// Only while it is behind.
     notes: Option<Box<Notes>>,
@@ -152,10 +153,14 @@ impl Stream for Subscription {
                 State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
                     Ok((page, notes)) => {
                         this.notes = Some(notes);
-                        let oldest = page.entries.first().map(|entry| entry.id.clone());
-                        let gap = std::mem::take(&mut this.lost) | page.gap;
+                        this.lost |= page.gap;
+                        let mut readable = page.entries.iter().filter(|entry| this.matchers.may_read(entry));
+                        let oldest = readable.next().map(|entry| entry.id.clone());
+                        // The page may have nothing for this reader although a later one has.
+                        let tell = this.lost && (oldest.is_some() || !page.more);
                         this.state = State::Page { entries: page.entries.into_iter(), next: page.next };
-                        if gap {
+                        if tell {
+                            this.lost = false;
                             return Poll::Ready(Some(Delivery::Gap { oldest }));
                         }
                     }
@@ -192,24 +197,30 @@ impl Drop for Subscription {
 mod tests {
     use futures_util::StreamExt;
 
-    use super::super::{Hub, HubOptions};
+    use super::super::{Hub, HubOptions, MatchType, Matcher};
     use super::*;
     use crate::server::log::{MemoryLog, Topic, Update};
+
+    fn topic(name: &str) -> Topic {
+        Topic::parse(name).expect("a topic")
+    }
+
+    async fn publish(hub: &Hub, name: &str, bytes: usize, private: bool) -> Arc<Entry> {
+        let (topics, data) = (vec![topic(name)], "x".repeat(bytes));
+        let update = Update { topics, data, id: None, event: None, retry: None, private, ttl: None };
+        hub.publish(update).await.expect("room")
+    }
 
     #[tokio::test]
     async fn a_reader_that_is_behind_holds_what_its_buffer_holds_or_one_update() {
         const BUFFER: usize = 4 * 1024;
-        let topics = vec![Topic::parse("a").expect("a topic")];
         let (log, tail) = MemoryLog::open(1000);
         let hub = Hub::open(log, tail, HubOptions { reader_buffer: BUFFER, ..HubOptions::default() });
         let sizes = [[1; 50], [100; 50], [10_000; 50], [1; 50]].concat();
         for &size in &sizes {
-            let data = "x".repeat(size);
-            let topics = topics.clone();
-            let update = Update { topics, data, id: None, event: None, retry: None, private: false, ttl: None };
-            hub.publish(update).await.expect("room");
+            publish(&hub, "a", size, false).await;
         }
-        let mut reader = hub.subscribe(Matchers::exact(topics), Start::After(Cursor::START));
+        let mut reader = hub.subscribe(Matchers::exact([topic("a")]), Start::After(Cursor::START));
         let mut most = 0;
         for size in sizes {
             let Some(Delivery::Update(entry)) = reader.next().await else { panic!("no update") };
@@ -220,5 +231,28 @@ mod tests {
             most = most.max(entries.len());
         }
         assert!(most > 20, "as many as the buffer holds, and not {most}");
+    }
+
+    #[tokio::test]
+    async fn a_gap_names_the_update_that_comes_next_and_no_other_one() {
+        let (log, tail) = MemoryLog::open(6000);
+        let hub = Hub::open(log, tail, HubOptions::default());
+        publish(&hub, "https://example.com/a/1", 1, false).await;
+        // More than one page's reading looks at.
+        for _ in 0..5000 {
+            publish(&hub, "other", 1, false).await;
+        }
+        publish(&hub, "https://example.com/a/2", 1, true).await;
+        let readable = publish(&hub, "https://example.com/a/3", 1, false).await;
+        for _ in 0..998 {
+            publish(&hub, "other", 1, false).await;
+        }
+        let matcher = Matcher::parse(MatchType::UrlPattern, "https://example.com/a/:number", hub.patterns());
+        let matchers = Matchers::new(&[matcher.expect("a matcher")], Arc::default());
+        let mut reader = hub.subscribe(matchers, Start::After(Cursor::START));
+        let Some(Delivery::Gap { oldest }) = reader.next().await else { panic!("no gap") };
+        assert_eq!(oldest.as_ref(), Some(&readable.id));
+        let Some(Delivery::Update(entry)) = reader.next().await else { panic!("no update") };
+        assert_eq!(entry.cursor, readable.cursor);
     }
 }
