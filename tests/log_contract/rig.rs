@@ -81,11 +81,13 @@ impl Rig {
     pub(crate) async fn read_all(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> (Vec<u64>, bool) {
         let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
         let mut notes = Notes::default();
+        let has_lost = self.log.has_lost(cursor, filter).await.expect("an answer");
         loop {
             let page = self.read_on(at, filter, of(limit), &mut notes).await;
             assert!(page.entries.len() <= limit);
             assert!(page.next >= at);
             cursors.extend(page.entries.iter().map(|entry| entry.cursor.0));
+            assert_eq!(page.gap, has_lost && at == cursor, "only the first page tells, and it does");
             gap |= page.gap;
             at = page.next;
             if !page.more {

@@ -169,6 +169,10 @@ impl Log for MemoryLog {
         Ok(page)
     }
 
+    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError> {
+        Ok(self.state().has_lost(filter, cursor, 0))
+    }
+
     async fn read_before(
         &self,
         cursor: Option<Cursor>,

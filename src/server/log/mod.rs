@@ -48,6 +48,10 @@ pub trait Log: Send + Sync + 'static {
         notes: &mut Notes,
     ) -> Result<Page, ReadError>;
 
+    /// Whether retention has removed entries after `cursor` which the filter would have wanted, as the first page
+    /// after it says.
+    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError>;
+
     /// The entries before `cursor` (or the newest) that the filter wants, newest first, at most `limit`.
     async fn read_before(
         &self,

@@ -205,7 +205,7 @@ impl Shared {
 
     /// Whether the filter would have wanted what has been lost after `cursor` and was not among the first `known`
     /// losses.
-    async fn has_lost(
+    pub(super) async fn has_lost(
         self: &Arc<Self>,
         mut snapshot: Snapshot,
         filter: &dyn TopicFilter,

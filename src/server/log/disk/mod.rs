@@ -173,6 +173,10 @@ impl Log for DiskLog {
         self.shared.page_after(cursor, filter, size, notes).await
     }
 
+    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError> {
+        self.shared.has_lost_after(cursor, filter).await
+    }
+
     async fn read_before(
         &self,
         cursor: Option<Cursor>,

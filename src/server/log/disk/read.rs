@@ -73,6 +73,28 @@ impl Shared {
         true
     }
 
+    /// Whether the filter would have wanted what has been lost after `cursor`.
+    pub(super) async fn has_lost_after(
+        self: &Arc<Self>,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+    ) -> Result<bool, ReadError> {
+        if self.recent().archived <= cursor {
+            return Ok(false);
+        }
+        match filter.exact() {
+            Some(topics) => {
+                let topics = topics.to_vec();
+                self.read(move |shared, snapshot| Ok(shared.look_up(snapshot, &topics, cursor, 0)?.1)).await
+            }
+            None => {
+                let shared = self.clone();
+                let snapshot = blocking(move || shared.with_snapshot(Ok)).await?;
+                Ok(self.has_lost(snapshot, filter, cursor, 0).await?.1)
+            }
+        }
+    }
+
     async fn archived_exactly(
         self: &Arc<Self>,
         cursor: Cursor,
@@ -85,14 +107,28 @@ impl Shared {
         let known = notes.losses;
         let page = self
             .read(move |shared, snapshot| {
-                let numbers = snapshot.known(&topics)?;
-                let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
-                let forgotten = numbers.len() < topics.len() && shared.names.have_forgotten(cursor, known);
-                shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, room, lost || forgotten)
+                let (numbers, gap) = shared.look_up(snapshot, &topics, cursor, known)?;
+                shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, room, gap)
             })
             .await?;
         notes.losses = losses;
         Ok(page)
+    }
+
+    /// The numbers of those of these topics that are known, and whether any of the topics has lost entries after
+    /// `cursor`, and that was not among the first `known` losses. One that has been forgotten can't be told from
+    /// one that never was: it has lost something if any forgotten one has.
+    fn look_up(
+        &self,
+        snapshot: &Snapshot,
+        topics: &[Topic],
+        cursor: Cursor,
+        known: u64,
+    ) -> Result<(Vec<u64>, bool), Failure> {
+        let numbers = snapshot.known(topics)?;
+        let lost = self.have_lost(snapshot, &numbers, cursor, known)?
+            || (numbers.len() < topics.len() && self.names.have_forgotten(cursor, known));
+        Ok((numbers, lost))
     }
 
     /// Whether any of these topics has lost entries after `cursor`, and that was not among the first `known`
