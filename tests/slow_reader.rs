@@ -71,7 +71,7 @@ async fn readers_that_take_nothing_cost_little_hold_up_nobody_and_are_cut_with_t
 async fn a_reader_that_is_slow_but_goes_on_reading_is_not_cut() {
     const STALL: Duration = Duration::from_secs(3);
     let data = tempfile::tempdir().expect("a folder");
-    let program = Program::start(data.path(), &["--stall-timeout", "3s", "--max-message", "60000"]);
+    let mut program = Program::start(data.path(), &["--stall-timeout", "3s", "--max-message", "60000"]);
     let client = program.client();
     for number in 0..MESSAGES {
         publish(&client, number).await;
@@ -83,6 +83,8 @@ async fn a_reader_that_is_slow_but_goes_on_reading_is_not_cut() {
         in_time("a piece", slow.read_exact(&mut piece)).await.expect("a stream that is not cut");
         tokio::time::sleep(Duration::from_millis(400)).await;
     }
+    let cut = program.logged().iter().find(|line| line["message"] == "a connection was cut");
+    assert_eq!(cut, None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

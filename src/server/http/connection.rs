@@ -37,6 +37,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// part of an idle stream's memory; its least is 8 KiB.
 const BUFFER: usize = 8 * 1024;
 
+/// How many bytes the system holds of what it has not sent yet, besides what is on its way.
+const UNSENT: u32 = 64 * 1024;
+
 /// How many streams an HTTP/2 connection may have at once: browsers ask for about a hundred.
 const MAX_HTTP2_STREAMS: u32 = 250;
 
@@ -156,7 +159,10 @@ fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
     let nodelay = stream.set_nodelay(true);
     // A client that has vanished acknowledges nothing: the system gives up on it by itself.
     let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
-    if let Err(error) = nodelay.and(vanished) {
+    // The system would take megabytes for a client that reads slowly and let nothing be written until a third of
+    // them has left: it would look as if the client took nothing.
+    let unsent = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+    if let Err(error) = nodelay.and(vanished).and(unsent) {
         debug!(%error, "a socket's options could not be set");
     }
     StallGuard::new(stream, stall)
