@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tidings::server::log::{self, Cursor, Durability, Log, LogOptions, Retention, Tail, Topic, TopicFilter, Update};
+use tidings::server::log::{
+    self, Cursor, Durability, Log, LogOptions, Notes, PageSize, Retention, Tail, Topic, TopicFilter, Update,
+};
 
 /// How long each rate is measured.
 const RUN: Duration = Duration::from_secs(3);
@@ -20,8 +22,9 @@ const RUN: Duration = Duration::from_secs(3);
 const SMALL: usize = 200;
 /// The data of one update where bytes matter.
 const LARGE: usize = 1024;
-/// How many entries a page has.
+/// How many entries a page has; their bytes don't matter.
 const PAGE: usize = 256;
+const SIZE: PageSize = PageSize { entries: PAGE, bytes: usize::MAX };
 
 struct One([Topic; 1]);
 
@@ -92,6 +95,7 @@ async fn main() {
     }
     resume(&folder.path().join("resume")).await;
     replay(&folder.path().join("replay")).await;
+    few_of_many(&folder.path().join("few")).await;
 }
 
 fn syncs(folder: &Path) -> f64 {
@@ -162,7 +166,7 @@ async fn resume(folder: &Path) {
             for n in 0..500 {
                 let cursor = Cursor(first + n * 40);
                 let begin = Instant::now();
-                let page = log.read_after(cursor, &**filter, PAGE).await.expect("a page");
+                let page = log.read_after(cursor, &**filter, SIZE, &mut Notes::default()).await.expect("a page");
                 times.push(begin.elapsed());
                 assert_eq!(page.entries.len(), PAGE);
                 let begin = Instant::now();
@@ -190,9 +194,9 @@ async fn replay(folder: &Path) {
     for (what, filter) in &filters {
         for _ in 0..2 {
             let begin = Instant::now();
-            let (mut at, mut read) = (Cursor::START, 0);
+            let (mut at, mut read, mut notes) = (Cursor::START, 0, Notes::default());
             loop {
-                let page = log.read_after(at, &**filter, PAGE).await.expect("a page");
+                let page = log.read_after(at, &**filter, SIZE, &mut notes).await.expect("a page");
                 read += page.entries.len();
                 at = page.next;
                 if !page.more {
@@ -204,6 +208,39 @@ async fn replay(folder: &Path) {
             println!("{what:<58}{rate:>10.0} MB/s");
         }
     }
+}
+
+/// A pattern that wants 10 of 100,000 topics: what its pages cost, the first of which has to find out which.
+async fn few_of_many(folder: &Path) {
+    const TOPICS: usize = 100_000;
+    const WANTED: usize = 1000;
+    const ALL: usize = 300_000;
+    let log = open(folder, Durability::Os);
+    let other = (0..ALL).map(|number| topic(&format!("other/{}", number * 7 % (TOPICS - 10))));
+    let few: Vec<_> = (0..10).map(|number| topic(&format!("few/{number}"))).collect();
+    let updates: Vec<_> = other.map(|topic| update(&topic, SMALL)).collect();
+    for (number, batch) in updates.chunks(ALL / WANTED).enumerate() {
+        log.append_all([batch, &[update(&few[number % 10], SMALL)]].concat()).await.expect("room");
+    }
+    log.sweep().await;
+    let filter = Beginning("few/");
+    let size = PageSize { entries: 64, bytes: usize::MAX };
+    let (mut at, mut read, mut times, mut notes) = (Cursor::START, 0, Vec::new(), Notes::default());
+    loop {
+        let begin = Instant::now();
+        let page = log.read_after(at, &filter, size, &mut notes).await.expect("a page");
+        times.push(begin.elapsed());
+        read += page.entries.len();
+        at = page.next;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(read, WANTED);
+    let (first, others) = (times[0], &mut times[1..]);
+    others.sort();
+    let what = format!("\n{WANTED} updates of 10 of {TOPICS} topics, by pages of 64");
+    println!("{what:<59}{first:>10.1?} the first, {:.1?} each of {} others", others[others.len() / 2], others.len());
 }
 
 fn bytes(folder: &Path) -> u64 {

@@ -1,151 +1,19 @@
 //! The log's contract: the same cases on every backend.
 
-use std::sync::{Arc, Mutex, PoisonError};
+#[path = "log_contract/pages.rs"]
+mod pages;
+#[path = "log_contract/retention.rs"]
+mod retention;
+#[path = "log_contract/rig.rs"]
+mod rig;
+
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use tempfile::TempDir;
-use tidings::server::log::{
-    self, Bounds, Cursor, Entry, Field, Limits, Log, LogOptions, Page, Retention, Storage, Topic, TopicFilter,
-    TopicLimits, TopicPattern, Update,
-};
-use tokio::sync::mpsc;
-
-/// A log on one backend, with a clock that only moves when told to.
-struct Rig {
-    log: Arc<dyn Log>,
-    /// What the tail has given so far: nobody has to read on for the log to go on.
-    heard: mpsc::UnboundedReceiver<Arc<Entry>>,
-    now: Arc<Mutex<DateTime<Utc>>>,
-    _folder: TempDir,
-}
-
-#[derive(Clone, Copy)]
-enum Backend {
-    Memory,
-    Disk,
-}
-
-impl Rig {
-    fn open(backend: Backend, retention: Retention) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let now = Arc::new(Mutex::new(DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time")));
-        let told = now.clone();
-        let storage = match backend {
-            Backend::Memory => Storage::Memory,
-            Backend::Disk => Storage::Disk { folder: folder.path().join("log") },
-        };
-        let clock = Arc::new(move || *told.lock().unwrap_or_else(PoisonError::into_inner));
-        let (log, mut tail) =
-            log::open(LogOptions { storage, retention, clock, ..LogOptions::memory() }).expect("a log");
-        let (forward, heard) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Some(entry) = tail.recv().await {
-                let _ = forward.send(entry);
-            }
-        });
-        Self { log, heard, now, _folder: folder }
-    }
-
-    fn wait(&self, time: Duration) {
-        let mut now = self.now.lock().expect("the clock");
-        *now += TimeDelta::from_std(time).expect("a short time");
-    }
-
-    async fn publish(&self, update: Update) -> Arc<Entry> {
-        self.log.append(update).await.expect("room")
-    }
-
-    /// Publishes so many updates on a topic, with their numbers as data.
-    async fn publish_many(&self, topic: &str, count: usize) -> Vec<Arc<Entry>> {
-        let updates = (0..count).map(|number| update(topic, &number.to_string())).collect();
-        self.log.append_all(updates).await.expect("room")
-    }
-
-    async fn read(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Page {
-        self.log.read_after(cursor, filter, limit).await.expect("a page")
-    }
-
-    /// Reads on until there is nothing more; whether there was a gap, too.
-    async fn read_all(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> (Vec<u64>, bool) {
-        let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
-        loop {
-            let page = self.read(at, filter, limit).await;
-            assert!(page.entries.len() <= limit);
-            assert!(page.next >= at);
-            cursors.extend(page.entries.iter().map(|entry| entry.cursor.0));
-            gap |= page.gap;
-            at = page.next;
-            if !page.more {
-                return (cursors, gap);
-            }
-        }
-    }
-}
-
-fn update(topic: &str, data: &str) -> Update {
-    Update {
-        topics: vec![Topic::parse(topic).expect("a topic")],
-        data: data.into(),
-        id: None,
-        event: None,
-        retry: None,
-        private: false,
-        ttl: None,
-    }
-}
-
-fn with_id(topic: &str, id: &str) -> Update {
-    Update { id: Some(Field::parse(id).expect("an id")), ..update(topic, "data") }
-}
-
-fn with_ttl(topic: &str, seconds: u64) -> Update {
-    Update { ttl: Some(Duration::from_secs(seconds)), ..update(topic, "data") }
-}
-
-/// Lists its topics.
-struct Exactly(Vec<Topic>);
-
-fn exactly(topics: &[&str]) -> Exactly {
-    Exactly(topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect())
-}
-
-impl TopicFilter for Exactly {
-    fn wants(&self, topic: &str) -> bool {
-        self.0.iter().any(|wanted| wanted.as_str() == topic)
-    }
-
-    fn exact(&self) -> Option<&[Topic]> {
-        Some(&self.0)
-    }
-}
-
-/// Can't list its topics.
-struct Beginning(&'static str);
-
-impl TopicFilter for Beginning {
-    fn wants(&self, topic: &str) -> bool {
-        topic.starts_with(self.0)
-    }
-
-    fn exact(&self) -> Option<&[Topic]> {
-        None
-    }
-}
-
-const ALL: Beginning = Beginning("");
-
-fn keep(count: u64) -> Retention {
-    Retention { all: Limits { count: Some(count), ..Limits::default() }, topics: Vec::new() }
-}
-
-fn keep_of(pattern: &str, limits: Limits) -> Retention {
-    Retention { all: Limits::default(), topics: vec![TopicLimits { pattern: TopicPattern::new(pattern), limits }] }
-}
-
-fn of_count(count: u64) -> Limits {
-    Limits { count: Some(count), ..Limits::default() }
-}
+use chrono::TimeDelta;
+use pages::*;
+use retention::*;
+use rig::{ALL, Backend, Beginning, Rig, exactly, keep, keep_of, of_count, update, with_id};
+use tidings::server::log::{Bounds, Cursor, Field, Limits, Retention, Topic, TopicFilter, Update};
 
 macro_rules! contract {
     ($($case:ident: $retention:expr;)*) => {
@@ -193,6 +61,12 @@ contract! {
     an_expired_update_is_not_read_before_it_is_removed: Retention::default();
     a_made_id_leads_to_its_place_after_its_update_has_gone: keep(10);
     concurrent_appends_are_all_kept_once: Retention::default();
+    a_page_has_as_many_entries_as_its_bytes_hold: Retention::default();
+    an_entry_larger_than_a_page_comes_alone: Retention::default();
+    a_page_that_ends_early_tells_of_a_gap_all_the_same: keep(30);
+    a_loss_is_told_once_to_a_reader_that_reads_on: keep_of("jobs/*", of_count(3));
+    a_reader_that_reads_on_is_told_when_a_topic_loses_all_it_had: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    a_reader_that_reads_on_finds_topics_that_are_new: Retention::default();
 }
 
 async fn an_empty_log_has_nothing_to_read(rig: Rig) {
@@ -379,122 +253,6 @@ async fn an_unknown_id_is_not_found(rig: Rig) {
         assert_eq!(rig.log.find(id).await.expect("an answer"), None);
         assert_eq!(rig.log.locate(id).await.expect("an answer"), None);
     }
-}
-
-async fn retention_by_count_keeps_the_newest_and_tells_of_the_gap(rig: Rig) {
-    rig.publish_many("a", 25).await;
-    rig.log.sweep().await;
-    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(16), newest: Cursor(25) });
-    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
-        let expected: Vec<_> = (16..=25).collect();
-        assert_eq!(rig.read_all(Cursor::START, filter, 4).await, (expected.clone(), true));
-        assert_eq!(rig.read_all(Cursor(14), filter, 4).await, (expected.clone(), true));
-        assert_eq!(rig.read_all(Cursor(15), filter, 4).await, (expected, false));
-    }
-}
-
-async fn retention_by_bytes_keeps_the_newest(rig: Rig) {
-    let data = "x".repeat(80);
-    for _ in 0..50 {
-        rig.publish(update("a", &data)).await;
-    }
-    rig.log.sweep().await;
-    let (cursors, gap) = rig.read_all(Cursor::START, &ALL, 100).await;
-    assert!(gap && (4..=10).contains(&cursors.len()) && cursors.ends_with(&[50]), "{cursors:?}");
-}
-
-async fn retention_by_age_forgets_the_oldest(rig: Rig) {
-    rig.publish_many("a", 5).await;
-    rig.wait(Duration::from_secs(40));
-    rig.publish_many("a", 5).await;
-    rig.log.sweep().await;
-    assert_eq!(rig.log.bounds().oldest, Cursor(1));
-    rig.wait(Duration::from_secs(40));
-    rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor(2), &ALL, 100).await, ((6..=10).collect(), true));
-    assert_eq!(rig.read_all(Cursor(5), &ALL, 100).await, ((6..=10).collect(), false));
-}
-
-async fn a_gap_concerns_only_those_who_lost_something(rig: Rig) {
-    rig.publish_many("kept", 1).await;
-    rig.publish_many("lost", 5).await;
-    rig.publish_many("kept", 1).await;
-    rig.publish_many("lost", 8).await;
-    rig.publish_many("kept", 5).await;
-    rig.log.sweep().await;
-    // 1 to 10 are gone: 7 was the last of them on `kept`.
-    for (topic, cursor, gap) in [("kept", 6, true), ("kept", 7, false), ("lost", 9, true), ("lost", 10, false)] {
-        assert_eq!(rig.read_all(Cursor(cursor), &exactly(&[topic]), 100).await.1, gap, "{topic} {cursor}");
-        assert_eq!(rig.read_all(Cursor(cursor), &Beginning(topic), 100).await.1, gap, "{topic} {cursor}");
-    }
-    // Nothing has been forgotten altogether, so a topic that is not known has lost nothing.
-    assert!(!rig.read_all(Cursor::START, &exactly(&["unknown"]), 100).await.1);
-}
-
-async fn a_log_that_has_lost_everything_says_so(rig: Rig) {
-    rig.publish_many("a", 5).await;
-    rig.wait(Duration::from_secs(100));
-    rig.log.sweep().await;
-    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(6), newest: Cursor(5) });
-    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
-        assert_eq!(rig.read_all(Cursor(2), filter, 10).await, (Vec::new(), true));
-        assert_eq!(rig.read_all(Cursor(5), filter, 10).await, (Vec::new(), false));
-    }
-    assert_eq!(rig.publish(update("a", "x")).await.cursor, Cursor(6));
-}
-
-async fn a_topic_has_limits_of_its_own(rig: Rig) {
-    for number in 1..=20 {
-        rig.publish_many(["jobs/1", "news"][number % 2], 1).await;
-    }
-    rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor::START, &exactly(&["jobs/1"]), 100).await, (vec![16, 18, 20], true));
-    let news: Vec<_> = (0..10).map(|n| n * 2 + 1).collect();
-    assert_eq!(rig.read_all(Cursor::START, &exactly(&["news"]), 100).await, (news.clone(), false));
-    assert_eq!(rig.read_all(Cursor::START, &Beginning("news"), 100).await, (news, false));
-    assert_eq!(rig.read_all(Cursor(15), &Beginning("jobs/"), 100).await, (vec![16, 18, 20], false));
-}
-
-async fn a_topic_has_an_age_of_its_own(rig: Rig) {
-    rig.publish_many("jobs/1", 2).await;
-    rig.publish_many("news", 2).await;
-    rig.wait(Duration::from_secs(100));
-    rig.publish_many("jobs/1", 1).await;
-    rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor::START, &ALL, 100).await, (vec![3, 4, 5], true));
-    assert_eq!(rig.read_all(Cursor::START, &exactly(&["news"]), 100).await, (vec![3, 4], false));
-}
-
-async fn an_update_has_its_own_time_and_leaves_no_gap(rig: Rig) {
-    rig.publish(with_ttl("a", 10)).await;
-    rig.publish(with_ttl("a", 30)).await;
-    rig.publish(update("b", "x")).await;
-    rig.wait(Duration::from_secs(20));
-    rig.log.sweep().await;
-    assert_eq!(rig.log.bounds().oldest, Cursor(2));
-    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a", "b"])] {
-        assert_eq!(rig.read_all(Cursor::START, filter, 100).await, (vec![2, 3], false));
-    }
-    rig.wait(Duration::from_secs(20));
-    rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor::START, &exactly(&["a"]), 100).await, (Vec::new(), false));
-}
-
-async fn an_expired_update_is_not_read_before_it_is_removed(rig: Rig) {
-    let entry = rig.publish(Update { ttl: Some(Duration::from_secs(10)), ..with_id("a", "x") }).await;
-    for half in 0..2 {
-        assert_eq!(rig.read_all(Cursor::START, &ALL, 100).await.0, [1]);
-        assert_eq!(rig.log.find("x").await.expect("an answer"), Some(entry.clone()));
-        if half == 0 {
-            rig.log.sweep().await;
-        }
-    }
-    rig.wait(Duration::from_secs(10));
-    for filter in [&ALL as &dyn TopicFilter, &exactly(&["a"])] {
-        assert_eq!(rig.read_all(Cursor::START, filter, 100).await, (Vec::new(), false));
-        assert!(rig.log.read_before(None, filter, 10).await.expect("a page").is_empty());
-    }
-    assert_eq!(rig.log.find("x").await.expect("an answer"), None);
 }
 
 async fn a_made_id_leads_to_its_place_after_its_update_has_gone(rig: Rig) {

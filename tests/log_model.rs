@@ -7,45 +7,78 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::collection::{btree_set, vec};
+use proptest::option::weighted as option;
 use proptest::prelude::*;
 use tidings::server::log::{
-    self, Cursor, Field, Limits, Log, LogOptions, Retention, Storage, Topic, TopicFilter, TopicLimits, TopicPattern,
-    Update,
+    self, Cursor, Field, Limits, Log, LogOptions, Notes, PageSize, Retention, Storage, Topic, TopicFilter, TopicLimits,
+    TopicPattern, Update,
 };
 
+const READERS: usize = 3;
+const ALL: PageSize = PageSize { entries: 100, bytes: usize::MAX };
 const TOPICS: [&str; 5] = ["a", "b", "jobs/1", "jobs/2", "rare"];
 
 #[derive(Clone, Debug)]
 enum Step {
-    Append { topics: BTreeSet<usize>, id: Option<u8>, ttl: Option<u64>, times: usize },
+    Append {
+        topics: BTreeSet<usize>,
+        id: Option<u8>,
+        ttl: Option<u64>,
+        times: usize,
+        bytes: usize,
+    },
     Wait(u64),
     Sweep,
     Restart,
-    Check { cursor: u64, topics: BTreeSet<usize>, limit: usize },
+    Check {
+        cursor: u64,
+        topics: BTreeSet<usize>,
+        size: PageSize,
+    },
+    /// A reader takes another one's place.
+    Begin {
+        reader: usize,
+        cursor: u64,
+        topics: BTreeSet<usize>,
+        listed: bool,
+    },
+    ReadOn {
+        reader: usize,
+        size: PageSize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let topics = || btree_set(0..TOPICS.len(), 1..3);
     prop_oneof![
-        6 => (topics(), proptest::option::weighted(0.3, 0..4_u8), proptest::option::weighted(0.2, 1..100_u64), 1..6_usize)
-            .prop_map(|(topics, id, ttl, times)| Step::Append { topics, id, ttl, times }),
+        6 => (topics(), option(0.3, 0..4_u8), option(0.2, 1..100_u64), 1..6_usize, prop_oneof![Just(4), Just(250)])
+            .prop_map(|(topics, id, ttl, times, bytes)| Step::Append { topics, id, ttl, times, bytes }),
         2 => (1..80_u64).prop_map(Step::Wait),
         1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
-        4 => (0..60_u64, topics(), 1..12_usize).prop_map(|(cursor, topics, limit)| Step::Check { cursor, topics, limit }),
+        4 => (0..60_u64, topics(), size()).prop_map(|(cursor, topics, size)| Step::Check { cursor, topics, size }),
+        1 => (0..READERS, 0..60_u64, topics(), any::<bool>())
+            .prop_map(|(reader, cursor, topics, listed)| Step::Begin { reader, cursor, topics, listed }),
+        6 => (0..READERS, size()).prop_map(|(reader, size)| Step::ReadOn { reader, size }),
     ]
 }
 
+/// Frames have about 60 bytes, or 300.
+fn size() -> impl Strategy<Value = PageSize> {
+    (1..12_usize, 50..3000_usize).prop_map(|(entries, bytes)| PageSize { entries, bytes })
+}
+
 fn retention() -> impl Strategy<Value = Retention> {
-    let limit = || proptest::option::weighted(0.4, 1..20_u64);
-    (limit(), limit(), proptest::option::weighted(0.3, 20..200_u64), proptest::option::weighted(0.3, 20..200_u64))
-        .prop_map(|(count, jobs, age, jobs_age)| Retention {
+    let limit = || option(0.4, 1..20_u64);
+    (limit(), limit(), option(0.3, 20..200_u64), option(0.3, 20..200_u64)).prop_map(|(count, jobs, age, jobs_age)| {
+        Retention {
             all: Limits { count, age: age.map(Duration::from_secs), bytes: None },
             topics: vec![TopicLimits {
                 pattern: TopicPattern::new("jobs/*"),
                 limits: Limits { count: jobs, age: jobs_age.map(Duration::from_secs), bytes: None },
             }],
-        })
+        }
+    })
 }
 
 /// What was appended.
@@ -55,6 +88,23 @@ struct Known {
     id: String,
     at: DateTime<Utc>,
     expires_at: Option<DateTime<Utc>>,
+    /// The last step at which it was there.
+    kept_at: usize,
+}
+
+/// One that reads on while the log changes.
+struct Reader {
+    filter: Wants,
+    at: Cursor,
+    notes: Notes,
+    /// The last step at which it was told that something is lost.
+    told_at: Option<usize>,
+}
+
+impl Reader {
+    fn new(cursor: Cursor, topics: &BTreeSet<usize>, listed: bool) -> Self {
+        Self { filter: wanting(topics, listed), at: cursor, notes: Notes::default(), told_at: None }
+    }
 }
 
 /// Wants these topics; can list them or not.
@@ -82,6 +132,8 @@ struct Rig {
     options: LogOptions,
     now: Arc<Mutex<DateTime<Utc>>>,
     known: Vec<Known>,
+    readers: [Reader; READERS],
+    step: usize,
 }
 
 impl Rig {
@@ -92,7 +144,10 @@ impl Rig {
         let storage = folder.map_or(Storage::Memory, |folder| Storage::Disk { folder: folder.into() });
         let options = LogOptions { storage, retention, clock, ..LogOptions::memory() };
         let log = Some(log::open(options.clone()).expect("a log").0);
-        Self { log, options, now, known: Vec::new() }
+        let readers = std::array::from_fn(|number| {
+            Reader::new(Cursor::START, &(0..TOPICS.len()).collect(), number.is_multiple_of(2))
+        });
+        Self { log, options, now, known: Vec::new(), readers, step: 0 }
     }
 
     fn log(&self) -> &dyn Log {
@@ -104,12 +159,13 @@ impl Rig {
     }
 
     async fn run(&mut self, step: Step) {
+        self.step += 1;
         match step {
-            Step::Append { topics, id, ttl, times } => {
+            Step::Append { topics, id, ttl, times, bytes } => {
                 let topics: BTreeSet<_> = topics.into_iter().map(|index| TOPICS[index]).collect();
                 let update = Update {
                     topics: topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect(),
-                    data: "data".into(),
+                    data: "x".repeat(bytes),
                     id: id.map(|id| Field::parse(&id.to_string()).expect("an id")),
                     event: None,
                     retry: None,
@@ -124,8 +180,10 @@ impl Rig {
                         id: entry.id.to_string(),
                         at: self.now(),
                         expires_at: entry.expires_at,
+                        kept_at: self.step,
                     });
                 }
+                self.look().await;
             }
             Step::Wait(seconds) => {
                 *self.now.lock().expect("the clock") += TimeDelta::seconds(seconds.cast_signed());
@@ -140,22 +198,36 @@ impl Rig {
                     self.log = None;
                     self.log = Some(log::open(self.options.clone()).expect("a log").0);
                     assert_eq!(self.log().bounds().newest, before.newest);
+                    // Notes are those of a log that is open.
+                    for reader in &mut self.readers {
+                        reader.notes = Notes::default();
+                    }
                 }
             }
-            Step::Check { cursor, topics, limit } => self.check_reads(cursor, &topics, limit).await,
+            Step::Check { cursor, topics, size } => self.check_reads(cursor, &topics, size).await,
+            Step::Begin { reader, cursor, topics, listed } => {
+                let cursor = Cursor(cursor.min(self.log().bounds().newest.0));
+                self.readers[reader] = Reader::new(cursor, &topics, listed);
+            }
+            Step::ReadOn { reader, size } => self.check_reading_on(reader, size).await,
         }
     }
 
     /// What is kept, all of it.
     async fn kept(&self) -> BTreeSet<Cursor> {
         let filter = wanting(&(0..TOPICS.len()).collect(), false);
-        self.read(Cursor::START, &filter, 100).await.0
+        self.read(Cursor::START, &filter, ALL).await.0
     }
 
-    async fn read(&self, cursor: Cursor, filter: &Wants, limit: usize) -> (BTreeSet<Cursor>, bool) {
+    async fn read(&self, cursor: Cursor, filter: &Wants, size: PageSize) -> (BTreeSet<Cursor>, bool) {
         let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
+        let mut notes = Notes::default();
         loop {
-            let page = self.log().read_after(at, filter, limit).await.expect("a page");
+            let page = self.log().read_after(at, filter, size, &mut notes).await.expect("a page");
+            let bytes: usize = page.entries.iter().map(|entry| entry.frame.len()).sum();
+            assert!(page.entries.len() <= size.entries);
+            assert!(bytes <= size.bytes || page.entries.len() == 1, "{bytes} bytes where {size:?} was asked for");
+            assert!(page.next >= at && (page.next > at || !page.more), "it comes to an end");
             cursors.extend(page.entries.iter().map(|entry| entry.cursor));
             gap |= page.gap;
             at = page.next;
@@ -167,15 +239,45 @@ impl Rig {
         (cursors.into_iter().collect(), gap)
     }
 
+    /// Remembers what is there.
+    async fn look(&mut self) {
+        let kept = self.kept().await;
+        for known in self.known.iter_mut().filter(|known| kept.contains(&known.cursor)) {
+            known.kept_at = self.step;
+        }
+    }
+
+    /// Whatever a reader passes by without having it has been told to it since it went.
+    async fn check_reading_on(&mut self, number: usize, size: PageSize) {
+        self.look().await;
+        let now = self.now();
+        let reader = &mut self.readers[number];
+        let log = self.log.as_ref().expect("it is open");
+        let page = log.read_after(reader.at, &reader.filter, size, &mut reader.notes).await.expect("a page");
+        assert!(page.next >= reader.at && (page.next > reader.at || !page.more), "it comes to an end");
+        if page.gap {
+            reader.told_at = Some(self.step);
+        }
+        let has: BTreeSet<_> = page.entries.iter().map(|entry| entry.cursor).collect();
+        for known in self.known.iter().filter(|known| known.cursor > reader.at && known.cursor <= page.next) {
+            let wanted = known.topics.iter().any(|topic| reader.filter.wants(topic));
+            let expired = known.expires_at.is_some_and(|at| at <= now);
+            let told = reader.told_at >= Some(known.kept_at);
+            assert!(wanted || !has.contains(&known.cursor), "{} was not wanted", known.cursor);
+            assert!(has.contains(&known.cursor) || !wanted || expired || told, "{} was lost untold", known.cursor);
+        }
+        reader.at = page.next;
+    }
+
     /// However it is read, it is the same; and nobody loses anything without being told.
-    async fn check_reads(&self, cursor: u64, topics: &BTreeSet<usize>, limit: usize) {
+    async fn check_reads(&self, cursor: u64, topics: &BTreeSet<usize>, size: PageSize) {
         let cursor = Cursor(cursor.min(self.log().bounds().newest.0));
         let names: BTreeSet<_> = topics.iter().map(|&index| TOPICS[index]).collect();
         // Retention may go on meanwhile, which only takes away.
         let before = self.kept().await;
         let mut read = Vec::new();
         for listed in [true, false] {
-            read.push(self.read(cursor, &wanting(topics, listed), limit).await);
+            read.push(self.read(cursor, &wanting(topics, listed), size).await);
         }
         let after = self.kept().await;
         let wanted = |known: &&Known| known.cursor > cursor && !known.topics.is_disjoint(&names);
@@ -192,7 +294,7 @@ impl Rig {
             assert!(cursors.is_subset(&all), "what was not wanted came too");
         }
         self.check_ids(&after).await;
-        self.check_backwards(cursor, topics, limit).await;
+        self.check_backwards(cursor, topics, size.entries).await;
     }
 
     async fn check_ids(&self, kept: &BTreeSet<Cursor>) {
@@ -213,7 +315,7 @@ impl Rig {
             self.log().sweep().await;
             let read = self.log().read_before(Some(cursor), &filter, limit).await.expect("a page");
             let read: Vec<_> = read.iter().map(|entry| entry.cursor).collect();
-            let (all, _) = self.read(Cursor::START, &filter, 100).await;
+            let (all, _) = self.read(Cursor::START, &filter, ALL).await;
             let expected: Vec<_> = all.range(..cursor).rev().take(limit).copied().collect();
             assert_eq!(read, expected);
         }

@@ -13,10 +13,11 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use futures_util::TryFutureExt;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
 use tokio::net::TcpStream;
@@ -27,6 +28,7 @@ use tracing::{debug, info};
 
 use super::drain::Drain;
 use super::stall::StallGuard;
+use super::window::{Streams, Watched};
 
 /// A client that has not sent its headers by then is disconnected.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +36,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a connection may buffer, reading and writing, in bytes. hyper's own 400 KiB would be the greatest
 /// part of an idle stream's memory; its least is 8 KiB.
 const BUFFER: usize = 8 * 1024;
+
+/// How many bytes the system holds of what it has not sent yet, besides what is on its way.
+const UNSENT: u32 = 64 * 1024;
 
 /// How many streams an HTTP/2 connection may have at once: browsers ask for about a hundred.
 const MAX_HTTP2_STREAMS: u32 = 250;
@@ -60,7 +65,7 @@ pub(super) async fn serve(
 ) {
     let ended = match Box::pin(first_protocol(&stream, peer, &drain)).await {
         Some(Protocol::Http1) => drive(http1(prepare(stream, stall), peer, router), &drain).await,
-        Some(Protocol::Http2) => drive(http2(prepare(stream, stall), peer, router, stall), &drain).await,
+        Some(Protocol::Http2) => Box::pin(drive_http2(prepare(stream, stall), peer, router, stall, &drain)).await,
         None => return,
     };
     let Err(error) = ended else { return };
@@ -77,7 +82,7 @@ fn http1(
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router)))
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router, |body| body)))
 }
 
 fn http2(
@@ -85,21 +90,26 @@ fn http2(
     peer: SocketAddr,
     router: Router,
     stall: Duration,
+    streams: Streams,
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
+    let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(BUFFER);
     // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
     builder.keep_alive_interval(stall).keep_alive_timeout(stall);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router)))
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router, Watched::new)))
 }
 
-fn service(
+fn service<B>(
     peer: SocketAddr,
     router: Router,
-) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send + 'static> {
+    body: fn(Body) -> B,
+) -> impl HttpService<Incoming, ResBody = B, Error = Infallible, Future: Send + 'static>
+where
+    B: http_body::Body + 'static,
+{
     service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        Box::pin(router.clone().oneshot(request.map(Body::new)))
+        Box::pin(router.clone().oneshot(request.map(Body::new)).map_ok(move |response| response.map(body)))
     })
 }
 
@@ -149,7 +159,10 @@ fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
     let nodelay = stream.set_nodelay(true);
     // A client that has vanished acknowledges nothing: the system gives up on it by itself.
     let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
-    if let Err(error) = nodelay.and(vanished) {
+    // The system would take megabytes for a client that reads slowly and let nothing be written until a third of
+    // them has left: it would look as if the client took nothing.
+    let unsent = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+    if let Err(error) = nodelay.and(vanished).and(unsent) {
         debug!(%error, "a socket's options could not be set");
     }
     StallGuard::new(stream, stall)
@@ -169,6 +182,20 @@ where
         connection.as_mut().poll(cx)
     });
     ended.await
+}
+
+async fn drive_http2(
+    stream: StallGuard,
+    peer: SocketAddr,
+    router: Router,
+    stall: Duration,
+    drain: &Arc<Drain>,
+) -> Result<(), hyper::Error> {
+    let streams = Streams::of(peer, stall);
+    tokio::select! {
+        ended = drive(http2(stream, peer, router, stall, streams.clone()), drain) => ended,
+        never = streams.watch() => match never {},
+    }
 }
 
 /// The stall that ended a connection, wherever hyper has put it.

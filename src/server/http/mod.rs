@@ -22,6 +22,7 @@ mod stall;
 mod streams;
 mod submission;
 mod trace;
+mod window;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

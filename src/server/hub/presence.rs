@@ -248,7 +248,7 @@ async fn tell(log: Arc<dyn Log>, shared: Arc<Shared>, mut receiver: mpsc::Unboun
 mod tests {
     use super::super::{Hub, HubOptions, MatchType, Patterns};
     use super::*;
-    use crate::server::log::{Cursor, MemoryLog};
+    use crate::server::log::{Cursor, MemoryLog, Notes, PageSize};
 
     fn hub() -> Hub {
         let (log, tail) = MemoryLog::open(100_000);
@@ -261,7 +261,8 @@ mod tests {
 
     async fn events(hub: &Hub) -> Vec<Value> {
         let everything = super::super::Matchers::new(&exact(&["*"], hub.patterns()), Arc::default());
-        let page = hub.log().read_after(Cursor::START, &everything, 100).await.expect("a page");
+        let size = PageSize { entries: 100, bytes: usize::MAX };
+        let page = hub.log().read_after(Cursor::START, &everything, size, &mut Notes::default()).await.expect("a page");
         page.entries.iter().map(|entry| serde_json::from_str(&entry.data()).expect("JSON")).collect()
     }
 

@@ -13,12 +13,10 @@ use super::Shared;
 use super::matcher::Matchers;
 use super::recent::Next;
 use super::registry::{Keys, Slot, Span};
-use crate::server::log::{Cursor, Entry, Page, ReadError};
+use crate::server::log::{Cursor, Entry, Notes, Page, PageSize, ReadError};
 
-/// How many entries a subscriber that reads from the log asks for at first, and at most. In between it
-/// learns how many its buffer holds.
-const FIRST_PAGE: usize = 16;
-const LARGEST_PAGE: usize = 512;
+/// How many entries a subscriber that is behind holds in memory at most, however small they are.
+const PAGE_ENTRIES: usize = 512;
 
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +49,17 @@ pub struct Subscription {
     slot: Arc<Slot>,
     keys: Keys,
     cursor: Cursor,
+    /// Whether it is to be told that updates were lost.
     lost: bool,
-    page: usize,
+    /// Only while it is behind.
+    notes: Option<Box<Notes>>,
     state: State,
 }
 
 enum State {
     /// Reads, or is about to read, what lies behind the recent part.
     Behind,
-    Reading(BoxFuture<'static, Result<Page, ReadError>>),
+    Reading(BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>>),
     Page {
         entries: vec::IntoIter<Arc<Entry>>,
         next: Cursor,
@@ -83,34 +83,14 @@ impl Subscription {
             Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
         };
         let lost = start == Start::Lost;
-        Self { matchers, slot, keys, cursor, lost, page: FIRST_PAGE, state, shared }
+        Self { matchers, slot, keys, cursor, lost, notes: None, state, shared }
     }
 
-    fn read(&self) -> BoxFuture<'static, Result<Page, ReadError>> {
+    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>> {
         let (log, matchers, cursor) = (self.shared.log.clone(), self.matchers.clone(), self.cursor);
-        let limit = self.page;
-        Box::pin(async move { log.read_after(cursor, &*matchers, limit).await })
-    }
-
-    /// Keeps of a page what the buffer holds; the rest is read again when its turn comes. The next page is as
-    /// long as the buffer holds of updates like these.
-    fn take(&mut self, mut page: Page) -> State {
-        let buffer = self.shared.options.reader_buffer;
-        let (mut fits, mut bytes) = (0, 0);
-        for entry in &page.entries {
-            if fits > 0 && bytes + entry.frame.len() > buffer {
-                break;
-            }
-            (fits, bytes) = (fits + 1, bytes + entry.frame.len());
-        }
-        if fits < page.entries.len() {
-            page.entries.truncate(fits);
-            page.next = page.entries[fits - 1].cursor;
-        }
-        if let Some(holds) = (buffer * fits).checked_div(bytes) {
-            self.page = holds.clamp(1, LARGEST_PAGE);
-        }
-        State::Page { entries: page.entries.into_iter(), next: page.next }
+        let size = PageSize { entries: PAGE_ENTRIES, bytes: self.shared.options.reader_buffer };
+        let mut notes = self.notes.take().unwrap_or_default();
+        Box::pin(async move { Ok((log.read_after(cursor, &*matchers, size, &mut notes).await?, notes)) })
     }
 
     fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
@@ -163,6 +143,7 @@ impl Stream for Subscription {
                 State::Behind => {
                     this.state = match this.shared.recent.newest_if_covers(this.cursor) {
                         Some(newest) if !this.lost => {
+                            this.notes = None;
                             let span = Span { first: this.cursor.next(), last: newest };
                             State::Live { pending: (span.first <= span.last).then_some(span) }
                         }
@@ -170,11 +151,16 @@ impl Stream for Subscription {
                     }
                 }
                 State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
-                    Ok(page) => {
-                        let oldest = page.entries.first().map(|entry| entry.id.clone());
-                        let gap = std::mem::take(&mut this.lost) | page.gap;
-                        this.state = this.take(page);
-                        if gap {
+                    Ok((page, notes)) => {
+                        this.notes = Some(notes);
+                        this.lost |= page.gap;
+                        let mut readable = page.entries.iter().filter(|entry| this.matchers.may_read(entry));
+                        let oldest = readable.next().map(|entry| entry.id.clone());
+                        // The page may have nothing for this reader although a later one has.
+                        let tell = this.lost && (oldest.is_some() || !page.more);
+                        this.state = State::Page { entries: page.entries.into_iter(), next: page.next };
+                        if tell {
+                            this.lost = false;
                             return Poll::Ready(Some(Delivery::Gap { oldest }));
                         }
                     }
@@ -209,26 +195,64 @@ impl Drop for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
+    use futures_util::StreamExt;
 
-    use super::super::{DEFAULT_READER_BUFFER, Hub, HubOptions};
+    use super::super::{Hub, HubOptions, MatchType, Matcher};
     use super::*;
     use crate::server::log::{MemoryLog, Topic, Update};
 
+    fn topic(name: &str) -> Topic {
+        Topic::parse(name).expect("a topic")
+    }
+
+    async fn publish(hub: &Hub, name: &str, bytes: usize, private: bool) -> Arc<Entry> {
+        let (topics, data) = (vec![topic(name)], "x".repeat(bytes));
+        let update = Update { topics, data, id: None, event: None, retry: None, private, ttl: None };
+        hub.publish(update).await.expect("room")
+    }
+
     #[tokio::test]
-    async fn a_reader_that_is_behind_asks_for_as_much_as_its_buffer_holds_and_no_more() {
-        let topics = vec![Topic::parse("a").expect("a topic")];
-        let (log, tail) = MemoryLog::open(1);
-        let mut reader =
-            Hub::open(log, tail, HubOptions::default()).subscribe(Matchers::exact(topics.clone()), Start::Now);
-        let data = "x".repeat(1024);
-        let update = Update { topics, data, id: None, event: None, retry: None, private: false, ttl: None };
-        let entry = Arc::new(Entry::new(Cursor(1), Utc::now(), update));
-        let holds = DEFAULT_READER_BUFFER / entry.frame.len();
-        reader.take(Page { entries: vec![entry.clone(); reader.page], next: Cursor(1), more: true, gap: false });
-        for _ in 0..4 {
-            assert_eq!(reader.page, holds);
-            reader.take(Page { entries: vec![entry.clone(); reader.page], next: Cursor(1), more: true, gap: false });
+    async fn a_reader_that_is_behind_holds_what_its_buffer_holds_or_one_update() {
+        const BUFFER: usize = 4 * 1024;
+        let (log, tail) = MemoryLog::open(1000);
+        let hub = Hub::open(log, tail, HubOptions { reader_buffer: BUFFER, ..HubOptions::default() });
+        let sizes = [[1; 50], [100; 50], [10_000; 50], [1; 50]].concat();
+        for &size in &sizes {
+            publish(&hub, "a", size, false).await;
         }
+        let mut reader = hub.subscribe(Matchers::exact([topic("a")]), Start::After(Cursor::START));
+        let mut most = 0;
+        for size in sizes {
+            let Some(Delivery::Update(entry)) = reader.next().await else { panic!("no update") };
+            assert_eq!(entry.data().len(), size);
+            let State::Page { entries, .. } = &reader.state else { continue };
+            let rest: usize = entries.as_slice().iter().map(|entry| entry.frame.len()).sum();
+            assert!(rest == 0 || rest + entry.frame.len() <= BUFFER, "{rest} bytes beside {}", entry.frame.len());
+            most = most.max(entries.len());
+        }
+        assert!(most > 20, "as many as the buffer holds, and not {most}");
+    }
+
+    #[tokio::test]
+    async fn a_gap_names_the_update_that_comes_next_and_no_other_one() {
+        let (log, tail) = MemoryLog::open(6000);
+        let hub = Hub::open(log, tail, HubOptions::default());
+        publish(&hub, "https://example.com/a/1", 1, false).await;
+        // More than one page's reading looks at.
+        for _ in 0..5000 {
+            publish(&hub, "other", 1, false).await;
+        }
+        publish(&hub, "https://example.com/a/2", 1, true).await;
+        let readable = publish(&hub, "https://example.com/a/3", 1, false).await;
+        for _ in 0..998 {
+            publish(&hub, "other", 1, false).await;
+        }
+        let matcher = Matcher::parse(MatchType::UrlPattern, "https://example.com/a/:number", hub.patterns());
+        let matchers = Matchers::new(&[matcher.expect("a matcher")], Arc::default());
+        let mut reader = hub.subscribe(matchers, Start::After(Cursor::START));
+        let Some(Delivery::Gap { oldest }) = reader.next().await else { panic!("no gap") };
+        assert_eq!(oldest.as_ref(), Some(&readable.id));
+        let Some(Delivery::Update(entry)) = reader.next().await else { panic!("no update") };
+        assert_eq!(entry.cursor, readable.cursor);
     }
 }

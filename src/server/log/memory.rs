@@ -1,16 +1,18 @@
 //! The log in memory: for throw-away servers and for tests. It survives nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::iter::{self, Peekable};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tokio::sync::mpsc;
 
+use super::page::Room;
 use super::seal::{KEY_BYTES, Seal};
 use super::{
-    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Page, ReadError, Retention, TAIL_CAPACITY, Tail,
-    Topic, TopicFilter, Update,
+    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Notes, Page, PageSize, ReadError, Retention,
+    TAIL_CAPACITY, Tail, Topic, TopicFilter, Update,
 };
 
 /// How many entries one read looks at before it answers, wanted or not: it holds the lock meanwhile.
@@ -35,8 +37,12 @@ struct State {
     ids: HashMap<Box<str>, BTreeSet<Cursor>>,
     topics: HashMap<Topic, TopicIndex>,
     expiries: BTreeSet<(DateTime<Utc>, Cursor)>,
-    /// The newest entry that retention has removed, of the topics that have none any more.
+    /// How many entries retention has removed.
+    losses: u64,
+    /// Of the topics that have no entry any more: the newest that retention has removed, and the count of losses
+    /// then.
     forgotten: Cursor,
+    forgotten_at: u64,
     next_age_check: DateTime<Utc>,
 }
 
@@ -44,8 +50,9 @@ struct State {
 struct TopicIndex {
     cursors: BTreeSet<Cursor>,
     bytes: u64,
-    /// The newest of its entries that retention has removed.
+    /// The newest of its entries that retention has removed, and the count of losses then.
     removed: Cursor,
+    lost_at: u64,
     rule: Option<usize>,
 }
 
@@ -67,7 +74,9 @@ impl MemoryLog {
             ids: HashMap::new(),
             topics: HashMap::new(),
             expiries: BTreeSet::new(),
+            losses: 0,
             forgotten: Cursor::START,
+            forgotten_at: 0,
             next_age_check: DateTime::<Utc>::MIN_UTC,
         };
         let seal = Seal::new(&rand::random::<[u8; KEY_BYTES]>());
@@ -120,39 +129,48 @@ impl Log for MemoryLog {
         Ok(appended)
     }
 
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {
+    async fn read_after(
+        &self,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        size: PageSize,
+        notes: &mut Notes,
+    ) -> Result<Page, ReadError> {
         let state = self.state();
-        let gap = state.has_lost(filter, cursor);
-        Ok(match filter.exact() {
+        let gap = state.has_lost(filter, cursor, notes.losses);
+        notes.losses = state.losses;
+        let mut page = Page { entries: Vec::new(), next: state.newest.max(cursor), more: false, gap };
+        let mut room = Room::new(size);
+        match filter.exact() {
             Some(topics) => {
-                let mut cursors = BTreeSet::new();
-                for index in topics.iter().filter_map(|topic| state.topics.get(topic)) {
-                    cursors.extend(index.cursors.range(cursor.next()..).take(limit + 1));
-                }
-                let entries: Vec<_> =
-                    cursors.iter().take(limit).filter_map(|c| state.entries.get(c).cloned()).collect();
-                let more = cursors.len() > limit;
-                let next = match entries.last() {
-                    Some(last) if more => last.cursor,
-                    _ => state.newest.max(cursor),
-                };
-                Page { entries, next, more, gap }
-            }
-            None => {
-                let mut page = Page { entries: Vec::new(), next: state.newest.max(cursor), more: false, gap };
-                for (seen, entry) in state.entries.range(cursor.next()..).map(|(_, entry)| entry).enumerate() {
-                    if page.entries.len() == limit || seen == SCAN_LIMIT {
+                for entry in state.on_topics(topics, cursor).filter_map(|place| state.entries.get(&place)) {
+                    if !room.take(entry.frame.len()) {
                         page.next = entry.cursor.previous();
                         page.more = true;
                         break;
                     }
-                    if entry.topics.iter().any(|topic| filter.wants(topic.as_str())) {
+                    page.entries.push(entry.clone());
+                }
+            }
+            None => {
+                for (seen, entry) in state.entries.range(cursor.next()..).map(|(_, entry)| entry).enumerate() {
+                    let wanted = entry.topics.iter().any(|topic| filter.wants(topic.as_str()));
+                    if seen == SCAN_LIMIT || room.is_full() || (wanted && !room.take(entry.frame.len())) {
+                        page.next = entry.cursor.previous();
+                        page.more = true;
+                        break;
+                    }
+                    if wanted {
                         page.entries.push(entry.clone());
                     }
                 }
-                page
             }
-        })
+        }
+        Ok(page)
+    }
+
+    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError> {
+        Ok(self.state().has_lost(filter, cursor, 0))
     }
 
     async fn read_before(
@@ -208,15 +226,30 @@ impl Log for MemoryLog {
 }
 
 impl State {
-    /// Whether retention has removed entries after `cursor` that the filter would have wanted.
-    fn has_lost(&self, filter: &dyn TopicFilter, cursor: Cursor) -> bool {
-        let lost = |index: &TopicIndex| index.removed > cursor;
-        match filter.exact() {
-            Some(topics) => topics.iter().any(|topic| self.topics.get(topic).map_or(self.forgotten > cursor, lost)),
-            None => {
-                self.forgotten > cursor
-                    || self.topics.iter().any(|(topic, index)| lost(index) && filter.wants(topic.as_str()))
+    /// The places of the entries on these topics after `cursor`, in order.
+    fn on_topics(&self, topics: &[Topic], cursor: Cursor) -> impl Iterator<Item = Cursor> {
+        let indexes = topics.iter().filter_map(|topic| self.topics.get(topic));
+        let mut places: Vec<_> = indexes.map(|index| index.cursors.range(cursor.next()..).peekable()).collect();
+        iter::from_fn(move || {
+            let first = **places.iter_mut().filter_map(Peekable::peek).min()?;
+            for places in &mut places {
+                places.next_if(|&&place| place == first);
             }
+            Some(first)
+        })
+    }
+
+    /// Whether retention has removed entries after `cursor` that the filter would have wanted, and that was not
+    /// among the first `known` losses.
+    fn has_lost(&self, filter: &dyn TopicFilter, cursor: Cursor, known: u64) -> bool {
+        if self.losses == known {
+            return false;
+        }
+        let forgotten = self.forgotten > cursor && self.forgotten_at > known;
+        let lost = |index: &TopicIndex| index.removed > cursor && index.lost_at > known;
+        match filter.exact() {
+            Some(topics) => topics.iter().any(|topic| self.topics.get(topic).map_or(forgotten, lost)),
+            None => forgotten || self.topics.iter().any(|(topic, index)| lost(index) && filter.wants(topic.as_str())),
         }
     }
 
@@ -234,6 +267,7 @@ impl State {
             // The topic may have been known once, so it has lost what any forgotten topic has.
             let index = self.topics.entry(topic.clone()).or_insert_with(|| TopicIndex {
                 removed: self.forgotten,
+                lost_at: self.forgotten_at,
                 rule: self.retention.of_topic(topic.as_str()),
                 ..TopicIndex::default()
             });
@@ -286,6 +320,7 @@ impl State {
         let Some(entry) = self.entries.remove(&cursor) else { return };
         let bytes = size(&entry);
         self.bytes -= bytes;
+        self.losses += u64::from(is_lost);
         if let Some(at) = entry.expires_at {
             self.expiries.remove(&(at, cursor));
         }
@@ -302,9 +337,11 @@ impl State {
             }
             if is_lost {
                 index.removed = index.removed.max(cursor);
+                index.lost_at = self.losses;
             }
             if index.cursors.is_empty() {
                 self.forgotten = self.forgotten.max(index.removed);
+                self.forgotten_at = self.forgotten_at.max(index.lost_at);
                 self.topics.remove(topic);
             }
         }

@@ -8,6 +8,7 @@ mod disk;
 mod entry;
 mod memory;
 mod options;
+mod page;
 mod seal;
 mod update;
 
@@ -21,6 +22,7 @@ pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry};
 pub use memory::MemoryLog;
 pub use options::{Clock, Durability, Limits, LogOptions, OpenError, Retention, Storage, TopicLimits, TopicPattern};
+pub use page::{Notes, Page, PageSize};
 pub use update::{Field, FieldError, Topic, Update};
 
 /// The ordered, durable record of updates.
@@ -36,8 +38,19 @@ pub trait Log: Send + Sync + 'static {
     /// serves them all.
     async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError>;
 
-    /// The next entries after `cursor` that the filter wants, oldest first, at most `limit`.
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError>;
+    /// The next entries after `cursor` that the filter wants, oldest first, as many as a page of this size holds.
+    /// There may be none of them on a page that says that there may be more: the log looks at so many at once.
+    async fn read_after(
+        &self,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        size: PageSize,
+        notes: &mut Notes,
+    ) -> Result<Page, ReadError>;
+
+    /// Whether retention has removed entries after `cursor` which the filter would have wanted, as the first page
+    /// after it says.
+    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError>;
 
     /// The entries before `cursor` (or the newest) that the filter wants, newest first, at most `limit`.
     async fn read_before(
@@ -90,26 +103,6 @@ pub trait TopicFilter: Send + Sync {
 
     /// All topics that are wanted, where they can be listed: a backend reads these by index.
     fn exact(&self) -> Option<&[Topic]>;
-}
-
-/// Some entries of the log, oldest first.
-#[derive(Debug)]
-pub struct Page {
-    /// The entries that were wanted.
-    pub entries: Vec<Arc<Entry>>,
-    /// Everything up to here has been looked at: read on from it.
-    pub next: Cursor,
-    /// Whether there may be more.
-    pub more: bool,
-    /// Whether retention has removed entries after the cursor that was asked for which the filter would
-    /// have wanted.
-    ///
-    /// It is never false when something was lost. Entries that had had their time, as their publisher
-    /// said, are not lost. It is exact for a topic that has had an entry all along; one that had none for
-    /// a while has been forgotten and can't be told from one that never was: for these it is true if
-    /// any topic has lost its last entry to retention after the cursor. Only the first page of a
-    /// reader tells: the later ones begin behind the gap.
-    pub gap: bool,
 }
 
 /// The oldest and the newest place in the log.

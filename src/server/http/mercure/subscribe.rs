@@ -17,7 +17,7 @@ use crate::server::http::params::Params;
 use crate::server::http::streams::last_event_id;
 use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet, submission};
 use crate::server::hub::{Matcher, Matchers, Start};
-use crate::server::log::{Cursor, ReadError};
+use crate::server::log::ReadError;
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -134,16 +134,11 @@ impl Mercure {
         }
         Ok(match log.locate(asked).await? {
             Some(cursor) => {
-                let preceding = if self.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
+                let preceding = if log.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
                 Place { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
             }
             None => Place { start: Start::Lost, preceding: Some(earliest) },
         })
-    }
-
-    /// Whether retention has removed what follows.
-    async fn has_lost(&self, cursor: Cursor, wanted: &Matchers) -> Result<bool, ReadError> {
-        Ok(self.hub.log().read_after(cursor, wanted, 1).await?.gap)
     }
 }
 

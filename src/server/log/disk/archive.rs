@@ -4,7 +4,7 @@
 //! file opens at once instead of being walked through, and a commit that failed for want of room leaves
 //! a file that can be opened and read without any.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use super::schema::{
     ENTRIES, EXPIRIES, FORMAT, FORMAT_NAME, IDS, KEY, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals,
 };
 use crate::server::log::seal::{KEY_BYTES, Seal};
-use crate::server::log::{Cursor, Entry, OpenError};
+use crate::server::log::{Cursor, Entry, OpenError, Topic};
 
 /// The archive's file in the log's folder.
 pub(super) const FILE: &str = "log.redb";
@@ -218,8 +218,12 @@ impl<'t> Tables<'t> {
 /// What is true once a transaction is committed.
 pub(super) struct Outcome {
     pub(super) totals: Totals,
-    pub(super) new_topics: BTreeMap<u64, String>,
-    pub(super) forgotten_topics: Vec<u64>,
+    /// With the newest entry that has been removed from each.
+    pub(super) new_topics: Vec<(u64, Topic, Cursor)>,
+    /// The topics that retention has removed something from, with the newest of it.
+    pub(super) lost: Vec<(u64, Cursor)>,
+    /// The topics that have no entry any more.
+    pub(super) forgotten: Vec<u64>,
 }
 
 /// One transaction's changes.
@@ -230,6 +234,8 @@ pub(super) struct Changes<'t, 'a> {
     rows: HashMap<u64, TopicRow>,
     numbers: HashMap<String, u64>,
     pub(super) new_topics: BTreeMap<u64, String>,
+    /// The topics that retention has removed something from.
+    lost: BTreeSet<u64>,
     scratch: Vec<u8>,
 }
 
@@ -242,6 +248,7 @@ impl<'t, 'a> Changes<'t, 'a> {
             rows: HashMap::new(),
             numbers: HashMap::new(),
             new_topics: BTreeMap::new(),
+            lost: BTreeSet::new(),
             scratch: Vec::new(),
         })
     }
@@ -294,6 +301,7 @@ impl<'t, 'a> Changes<'t, 'a> {
             row.bytes = row.bytes.saturating_sub(bytes);
             if removal == Removal::Retention {
                 row.removed = row.removed.max(Cursor(cursor));
+                self.lost.insert(number);
             }
         }
         if let Some(at) = header.expires_at {
@@ -354,19 +362,25 @@ impl<'t, 'a> Changes<'t, 'a> {
 
     /// Writes down what has changed of the topics and of the whole; the commit is next.
     pub(super) fn finish(mut self) -> Result<Outcome, Failure> {
-        let mut forgotten_topics = Vec::new();
+        let (mut new_topics, mut lost, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
         for (&number, row) in &self.rows {
+            if self.new_topics.contains_key(&number) {
+                let topic = Topic::parse(&row.name).map_err(|_| Unreadable)?;
+                new_topics.push((number, topic, row.removed));
+            }
+            if self.lost.contains(&number) {
+                lost.push((number, row.removed));
+            }
             if row.count > 0 {
                 self.tables.topics.insert(number, row.encode().as_slice())?;
             } else {
                 self.tables.topics.remove(number)?;
                 self.tables.names.remove(row.name.as_str())?;
                 self.totals.forgotten = self.totals.forgotten.max(row.removed);
-                self.new_topics.remove(&number);
-                forgotten_topics.push(number);
+                forgotten.push(number);
             }
         }
         self.tables.meta.insert(TOTALS, self.totals.encode().as_slice())?;
-        Ok(Outcome { totals: self.totals, new_topics: self.new_topics, forgotten_topics })
+        Ok(Outcome { totals: self.totals, new_topics, lost, forgotten })
     }
 }

@@ -30,6 +30,11 @@ impl<'a> Header<'a> {
         self.topics.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number))
     }
 
+    /// Whether it has had its time.
+    pub(super) fn has_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// Its id, which the frame begins with.
     pub(super) fn id(&self) -> Result<&'a str, Unreadable> {
         let rest = self.frame.strip_prefix(b"id: ").ok_or(Unreadable)?;

@@ -13,10 +13,10 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::Shared;
-use super::archive::{self, Changes, Failure, Outcome};
+use super::archive::{self, Changes, Failure};
 use super::retention::{Due, Sweep};
 use super::schema::{TopicRow, Totals};
-use crate::server::log::{AppendError, Retention, Topic};
+use crate::server::log::{AppendError, Retention};
 
 /// How long an entry waits in the journal at most before it is put into the archive.
 const EVERY: Duration = Duration::from_secs(1);
@@ -201,16 +201,15 @@ impl Keeper {
         let more = sweep.run(&mut changes, &mut self.checks, STEP_REMOVALS)?;
         let due = Due::of(&changes.tables)?;
         let oldest = changes.tables.oldest()?;
-        let Outcome { totals, new_topics, forgotten_topics } = changes.finish()?;
-        let new_topics = new_topics.iter().filter_map(|(number, name)| Some((*number, Topic::parse(name).ok()?)));
-        // Before the commit: whoever sees a topic's entries must be able to find the topic.
-        self.shared.names.insert(new_topics);
+        let outcome = changes.finish()?;
+        self.shared.names.announce(&outcome);
         txn.commit()?;
 
-        self.shared.names.remove(&forgotten_topics);
-        for number in &forgotten_topics {
+        self.shared.names.commit(&outcome);
+        for number in &outcome.forgotten {
             self.ruled.remove(number);
         }
+        let totals = outcome.totals;
         (self.totals, self.due) = (totals, due);
         let waiting = {
             let mut recent = self.shared.recent();

@@ -15,10 +15,13 @@ use super::archive::{self, Failure, Opened};
 use super::names::Names;
 use super::snapshot::Snapshot;
 use super::{DiskLog, Durability};
-use crate::server::log::{AppendError, Cursor, Entry, Field, Log, OpenError, Retention, Topic, Update};
+use crate::server::log::page::Room;
+use crate::server::log::{AppendError, Cursor, Entry, Field, Log, OpenError, Page, PageSize, Retention, Topic, Update};
 
 /// How many updates are written out, or read in, in one go.
 const BATCH: usize = 1000;
+/// With so many bytes there are fewer of them in what is written out.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Why it could not be done.
 #[derive(Debug, Error)]
@@ -115,7 +118,7 @@ struct Line {
 /// Counts what the log in a folder holds.
 pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
     let opened = settled(folder)?;
-    let names = names(&opened);
+    let names = Names::of(&opened.topics, opened.totals.forgotten);
     let snapshot = Snapshot::begin(&opened.database)?;
     let place = |entry: Arc<Entry>| Place { cursor: entry.cursor.0, id: entry.id.to_string(), at: entry.at };
     let mut topics: Vec<_> = opened
@@ -124,13 +127,13 @@ pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
         .map(|(_, row)| TopicStat { topic: row.name, updates: row.count, bytes: row.bytes })
         .collect();
     topics.sort_by(|one, other| (other.bytes, &one.topic).cmp(&(one.bytes, &other.topic)));
-    let last = snapshot.window_until(Cursor(u64::MAX), 1)?;
+    let last = snapshot.window_until(Cursor(u64::MAX), 1, usize::MAX)?;
     Ok(Stat {
         updates: opened.totals.count,
         bytes: opened.totals.bytes,
         file_bytes: file_bytes(folder)?,
         oldest: snapshot.get(opened.oldest, &names)?.map(place),
-        newest: last.first().map(|(cursor, _)| snapshot.get(*cursor, &names)).transpose()?.flatten().map(place),
+        newest: last.places.first().map(|seen| snapshot.get(seen.cursor, &names)).transpose()?.flatten().map(place),
         topics,
     })
 }
@@ -139,16 +142,19 @@ pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
 /// how many from time to time, and answers how many.
 pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     let opened = settled(folder)?;
-    let names = names(&opened);
+    let names = Names::of(&opened.topics, opened.totals.forgotten);
     let snapshot = Snapshot::begin(&opened.database)?;
     let now = Utc::now();
     let (mut at, mut exported) = (Cursor::START, 0);
     loop {
-        let window = snapshot.window_from(at.next(), BATCH)?;
-        let Some((last, _)) = window.last() else { break };
-        at = *last;
-        let cursors: Vec<_> = window.iter().map(|(cursor, _)| *cursor).collect();
-        for entry in snapshot.fetch(&cursors, &names)?.iter().filter(|entry| !entry.has_expired(now)) {
+        let window = snapshot.window_from(at.next(), BATCH, BATCH_BYTES)?;
+        let Some(last) = window.places.last() else { break };
+        at = last.cursor;
+        let cursors: Vec<_> = window.places.iter().map(|seen| seen.cursor).collect();
+        let mut page = Page { entries: Vec::new(), next: at, more: true, gap: false };
+        let mut room = Room::new(PageSize { entries: usize::MAX, bytes: usize::MAX });
+        snapshot.fetch(&cursors, &names, now, &mut room, &mut page)?;
+        for entry in &page.entries {
             serde_json::to_writer(&mut out, &line(entry)).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
             exported += 1;
@@ -209,12 +215,6 @@ fn settled(folder: &Path) -> Result<Opened, MaintenanceError> {
     drop(tail);
     drop(log);
     Ok(archive::open(file)?)
-}
-
-fn names(opened: &Opened) -> Names {
-    let names = Names::default();
-    names.insert(opened.topics.iter().filter_map(|(number, row)| Some((*number, Topic::parse(&row.name).ok()?))));
-    names
 }
 
 fn line(entry: &Entry) -> Line {

@@ -13,6 +13,7 @@
 
 mod archive;
 mod codec;
+mod filtered;
 mod journal;
 mod keeper;
 pub mod maintenance;
@@ -40,8 +41,8 @@ use tracing::info;
 
 use super::seal::Seal;
 use super::{
-    AppendError, Bounds, Clock, Cursor, Durability, Entry, Log, OpenError, Page, ReadError, Retention, TAIL_CAPACITY,
-    Tail, Topic, TopicFilter, Update,
+    AppendError, Bounds, Clock, Cursor, Durability, Entry, Log, Notes, OpenError, Page, PageSize, ReadError, Retention,
+    TAIL_CAPACITY, Tail, TopicFilter, Update,
 };
 use journal::Journal;
 use keeper::{Bell, Keeper};
@@ -103,8 +104,7 @@ impl DiskLog {
         }
         let recent = Recent::new(opened.totals.newest, opened.oldest, recovered);
         let newest = recent.newest();
-        let names = Names::default();
-        names.insert(opened.topics.iter().filter_map(|(number, row)| Some((*number, Topic::parse(&row.name).ok()?))));
+        let names = Names::of(&opened.topics, opened.totals.forgotten);
         let shared = Arc::new(Shared {
             seal: Seal::new(&opened.key),
             clock,
@@ -163,8 +163,18 @@ impl Log for DiskLog {
         self.append_at(updates.into_iter().map(|update| (update, None)).collect()).await
     }
 
-    async fn read_after(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Result<Page, ReadError> {
-        self.shared.page_after(cursor, filter, limit).await
+    async fn read_after(
+        &self,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        size: PageSize,
+        notes: &mut Notes,
+    ) -> Result<Page, ReadError> {
+        self.shared.page_after(cursor, filter, size, notes).await
+    }
+
+    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError> {
+        self.shared.has_lost_after(cursor, filter).await
     }
 
     async fn read_before(

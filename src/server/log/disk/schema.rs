@@ -5,6 +5,7 @@ use redb::TableDefinition;
 
 use super::codec::{Reader, Unreadable};
 use crate::server::log::Cursor;
+use crate::server::log::page::Room;
 
 /// The format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
@@ -59,6 +60,12 @@ pub(super) struct TopicRow {
 }
 
 impl Totals {
+    /// How many entries there is room for, judging by what they have on the average.
+    pub(super) fn hold(&self, room: &Room) -> usize {
+        let average = usize::try_from(self.bytes / self.count.max(1)).unwrap_or(usize::MAX).max(1);
+        room.entries_left().min((room.bytes_left() / average).saturating_add(1))
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let numbers = [self.newest.0, self.count, self.bytes, self.removed.0, self.forgotten.0, self.next_topic];
         numbers.iter().flat_map(|number| number.to_le_bytes()).collect()

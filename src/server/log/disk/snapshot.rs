@@ -1,16 +1,18 @@
 //! The archive as it is at one moment, to read from. It blocks: only a thread that may wait calls it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, hash_map};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 
 use super::archive::Failure;
-use super::codec::{self, Unreadable};
+use super::codec::{self, Header, Unreadable};
 use super::names::Names;
 use super::schema::{ENTRIES, IDS, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
+use crate::server::log::page::Room;
 use crate::server::log::seal::Seal;
-use crate::server::log::{Cursor, Entry, Topic};
+use crate::server::log::{Cursor, Entry, Page, Topic};
 
 pub(super) struct Snapshot {
     txn: ReadTransaction,
@@ -18,8 +20,23 @@ pub(super) struct Snapshot {
     pub(super) totals: Totals,
 }
 
-/// Places in the log, each with its topics' numbers.
-pub(super) type Window = Vec<(Cursor, Vec<u64>)>;
+/// A part of the log as its headers tell it.
+pub(super) struct Window {
+    pub(super) places: Vec<Seen>,
+    /// Whether the log ends with it.
+    pub(super) is_last: bool,
+    /// How many bytes were looked at.
+    pub(super) bytes: usize,
+}
+
+/// An entry that has been looked at.
+pub(super) struct Seen {
+    pub(super) cursor: Cursor,
+    /// Its topics' numbers.
+    pub(super) topics: Vec<u64>,
+    /// How many bytes its frame has.
+    pub(super) frame: usize,
+}
 
 impl Snapshot {
     pub(super) fn begin(database: &Database) -> Result<Self, Failure> {
@@ -29,25 +46,18 @@ impl Snapshot {
         Ok(Self { txn, entries, totals })
     }
 
-    /// The numbers of those of these topics that are known, and whether any of them has lost entries
-    /// after `cursor`. A topic that has been forgotten can't be told from one that never was: it has
-    /// lost something if any forgotten topic has.
-    pub(super) fn known(&self, topics: &[Topic], cursor: Cursor) -> Result<(Vec<u64>, bool), Failure> {
+    /// The numbers of those of these topics that are known.
+    pub(super) fn known(&self, topics: &[Topic]) -> Result<Vec<u64>, Failure> {
         let names = self.txn.open_table(NAMES)?;
         let mut numbers = Vec::with_capacity(topics.len());
         for topic in topics {
             numbers.extend(names.get(topic.as_str())?.map(|number| number.value()));
         }
-        let unknown = numbers.len() < topics.len();
-        let lost = (unknown && self.totals.forgotten > cursor) || self.have_lost(&numbers, cursor)?;
-        Ok((numbers, lost))
+        Ok(numbers)
     }
 
     /// Whether any of these topics has lost entries after `cursor`.
     pub(super) fn have_lost(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
-        if self.totals.removed <= cursor {
-            return Ok(false);
-        }
         for &number in numbers {
             if self.row(number)?.is_some_and(|row| row.removed > cursor) {
                 return Ok(true);
@@ -108,39 +118,80 @@ impl Snapshot {
         Ok(cursors.into_iter().rev().collect())
     }
 
-    /// The first places from `from` on, whatever their topics.
-    pub(super) fn window_from(&self, from: Cursor, size: usize) -> Result<Window, Failure> {
-        self.entries.range(from.0..)?.take(size).map(seen).collect()
+    /// The first places from `from` on, whatever their topics, until there are so many or so many bytes of them.
+    pub(super) fn window_from(&self, from: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
+        look_at(self.entries.range(from.0..)?, count, bytes)
     }
 
-    /// The last places up to `to`, newest first, whatever their topics.
-    pub(super) fn window_until(&self, to: Cursor, size: usize) -> Result<Window, Failure> {
-        self.entries.range(..=to.0)?.rev().take(size).map(seen).collect()
+    /// The last places up to `to`, newest first, whatever their topics, until there are so many or so many bytes
+    /// of them.
+    pub(super) fn window_until(&self, to: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
+        look_at(self.entries.range(..=to.0)?.rev(), count, bytes)
     }
 
-    /// The entries at these places, which are in order; those that are not there are left out.
-    pub(super) fn fetch(&self, cursors: &[Cursor], names: &Names) -> Result<Vec<Arc<Entry>>, Failure> {
-        let mut entries = Vec::with_capacity(cursors.len());
+    /// The topics of what has been looked at, by their numbers.
+    pub(super) fn topics_of(&self, window: &Window, names: &Names) -> Result<HashMap<u64, Topic>, Failure> {
+        let mut topics = HashMap::new();
+        for &number in window.places.iter().flat_map(|seen| &seen.topics) {
+            if let hash_map::Entry::Vacant(topic) = topics.entry(number) {
+                topic.insert(self.name(number, names)?);
+            }
+        }
+        Ok(topics)
+    }
+
+    /// Goes on with a page: the entries at these places, which are in order. Those that are not there or have had
+    /// their time are left out. Answers whether all of them have been looked at, as far as there was room.
+    pub(super) fn fetch(
+        &self,
+        cursors: &[Cursor],
+        names: &Names,
+        now: DateTime<Utc>,
+        room: &mut Room,
+        page: &mut Page,
+    ) -> Result<bool, Failure> {
+        let mut take = |cursor, value: &[u8]| -> Result<bool, Failure> {
+            let header = codec::archived(value)?;
+            if !header.has_expired(now) {
+                if !room.take(header.frame.len()) {
+                    return Ok(false);
+                }
+                page.entries.push(Arc::new(self.entry(cursor, &header, names)?));
+            }
+            page.next = cursor;
+            Ok(true)
+        };
         if let [first, .., last] = cursors
             && last.0.wrapping_sub(first.0) == cursors.len() as u64 - 1
         {
             // One after the other: one descent into the tree instead of one each.
             for row in self.entries.range(first.0..=last.0)? {
                 let (cursor, value) = row?;
-                entries.push(Arc::new(self.decode(Cursor(cursor.value()), value.value(), names)?));
+                if !take(Cursor(cursor.value()), value.value())? {
+                    return Ok(false);
+                }
             }
         } else {
             for &cursor in cursors {
-                entries.extend(self.get(cursor, names)?);
+                if let Some(value) = self.entries.get(cursor.0)?
+                    && !take(cursor, value.value())?
+                {
+                    return Ok(false);
+                }
             }
         }
-        Ok(entries)
+        Ok(true)
+    }
+
+    /// The entries at these places, as far as they are there.
+    pub(super) fn all_at(&self, cursors: &[Cursor], names: &Names) -> Result<Vec<Arc<Entry>>, Failure> {
+        cursors.iter().filter_map(|cursor| self.get(*cursor, names).transpose()).collect()
     }
 
     /// The entry at this place.
     pub(super) fn get(&self, cursor: Cursor, names: &Names) -> Result<Option<Arc<Entry>>, Failure> {
         let value = self.entries.get(cursor.0)?;
-        value.map(|value| Ok(Arc::new(self.decode(cursor, value.value(), names)?))).transpose()
+        value.map(|value| Ok(Arc::new(self.entry(cursor, &codec::archived(value.value())?, names)?))).transpose()
     }
 
     /// The earliest entry with an id that its publisher gave.
@@ -155,8 +206,7 @@ impl Snapshot {
         Ok(None)
     }
 
-    fn decode(&self, cursor: Cursor, value: &[u8], names: &Names) -> Result<Entry, Failure> {
-        let header = codec::archived(value)?;
+    fn entry(&self, cursor: Cursor, header: &Header<'_>, names: &Names) -> Result<Entry, Failure> {
         let topics = header.topics().map(|number| self.name(number, names)).collect::<Result<_, _>>()?;
         Ok(header.entry(cursor, topics)?)
     }
@@ -175,7 +225,22 @@ impl Snapshot {
 
 type Row<'a> = (redb::AccessGuard<'a, u64>, redb::AccessGuard<'a, &'static [u8]>);
 
-fn seen(row: Result<Row<'_>, redb::StorageError>) -> Result<(Cursor, Vec<u64>), Failure> {
-    let (cursor, value) = row?;
-    Ok((Cursor(cursor.value()), codec::archived(value.value())?.topics().collect()))
+fn look_at<'a>(
+    rows: impl Iterator<Item = Result<Row<'a>, redb::StorageError>>,
+    count: usize,
+    bytes: usize,
+) -> Result<Window, Failure> {
+    let mut window = Window { places: Vec::new(), is_last: true, bytes: 0 };
+    for row in rows {
+        if window.places.len() == count || window.bytes >= bytes {
+            window.is_last = false;
+            break;
+        }
+        let (cursor, value) = row?;
+        let header = codec::archived(value.value())?;
+        let (topics, frame) = (header.topics().collect(), header.frame.len());
+        window.places.push(Seen { cursor: Cursor(cursor.value()), topics, frame });
+        window.bytes += value.value().len();
+    }
+    Ok(window)
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::schema::{FORMAT_NAME, META};
 use super::*;
-use crate::server::log::{Field, Limits};
+use crate::server::log::{Field, Limits, Topic};
 
 struct Everything;
 
@@ -56,9 +56,10 @@ fn update(topic: &str, data: &str) -> Update {
 }
 
 async fn read_all(log: &DiskLog) -> Vec<Arc<Entry>> {
-    let (mut at, mut entries) = (Cursor::START, Vec::new());
+    let (mut at, mut entries, mut notes) = (Cursor::START, Vec::new(), Notes::default());
+    let size = PageSize { entries: 100, bytes: 1000 };
     loop {
-        let page = log.read_after(at, &Everything, 100).await.expect("a page");
+        let page = log.read_after(at, &Everything, size, &mut notes).await.expect("a page");
         entries.extend(page.entries);
         at = page.next;
         if !page.more {

@@ -1,0 +1,317 @@
+//! Reading what a filter wants that can't list its topics: it is asked about each topic once, by the topics'
+//! numbers.
+//!
+//! The next entries are looked at first: most filters want enough of them. Where one doesn't, it is asked about
+//! all topics there are. If it wants few, the reader's notes keep which, and from then on its pages come by the
+//! index, where that is less work.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Shared;
+use super::archive::Failure;
+use super::names::{LossPlace, Names};
+use super::read::{SCAN_LIMIT, blocking, read_error};
+use super::snapshot::{Seen, Snapshot, Window};
+use crate::server::log::page::{Room, Wanted};
+use crate::server::log::{Cursor, Entry, Notes, Page, ReadError, Topic, TopicFilter};
+
+/// How many entries of the archive are looked at in one go, and how many bytes of them: as many as are wanted at
+/// first, then more. They are read from the file whole.
+const WINDOW: usize = 1024;
+const FIRST_WINDOW_BYTES: usize = 64 << 10;
+const WINDOW_BYTES: usize = 1 << 20;
+/// How many bytes a read looks at before it answers, wanted or not.
+const SCAN_BYTES: usize = 16 << 20;
+/// How many topics a filter is asked about in one go.
+const TOPICS_AT_ONCE: usize = 1024;
+/// How many topics a reader remembers. Finding more of them by the index is hardly ever less work than looking at
+/// all entries.
+const MOST_WANTED: usize = 4096;
+/// Finding a topic's place in the index costs about as much as looking at so many entries in order.
+const SEEK_COST: u64 = 8;
+
+/// What a filter has said about topics, by their numbers.
+#[derive(Default)]
+pub(super) struct Asked(HashMap<u64, bool>);
+
+impl Asked {
+    fn ask(&mut self, topics: &HashMap<u64, Topic>, filter: &dyn TopicFilter) {
+        for (number, topic) in topics {
+            self.0.entry(*number).or_insert_with(|| filter.wants(topic.as_str()));
+        }
+    }
+
+    fn want(&self, seen: &Seen) -> bool {
+        seen.topics.iter().any(|number| self.0.get(number) == Some(&true))
+    }
+}
+
+/// How far a read has looked at one entry after the other.
+struct Scan {
+    /// The places that are wanted.
+    wanted: Vec<Cursor>,
+    /// What is left beside them.
+    room: Room,
+    /// Everything up to here has been looked at,
+    next: Cursor,
+    /// which is so many entries
+    seen: usize,
+    /// of so many bytes.
+    bytes: usize,
+    /// Whether that was the rest of the archive.
+    ended: bool,
+    /// Whether there was no room for one more.
+    full: bool,
+}
+
+impl Scan {
+    fn from(cursor: Cursor, room: Room) -> Self {
+        Self { wanted: Vec::new(), room, next: cursor, seen: 0, bytes: 0, ended: false, full: false }
+    }
+
+    fn go_on(&mut self, window: &Window, asked: &Asked, newest: Cursor) {
+        self.seen += window.places.len();
+        self.bytes += window.bytes;
+        for seen in &window.places {
+            let wanted = asked.want(seen);
+            self.full = self.room.is_full() || (wanted && !self.room.take(seen.frame));
+            if self.full {
+                return;
+            }
+            if wanted {
+                self.wanted.push(seen.cursor);
+            }
+            self.next = seen.cursor;
+        }
+        if window.is_last {
+            self.ended = true;
+            self.next = self.next.max(newest);
+        }
+    }
+
+    /// Whether it makes a page, or would have to look at too much for one.
+    fn is_done(&self) -> bool {
+        self.ended || self.full || self.seen >= SCAN_LIMIT || self.bytes >= SCAN_BYTES
+    }
+}
+
+impl Wanted {
+    /// Asks a filter about all topics that it has not been asked about. Afterwards they aren't `Unknown`.
+    async fn ask(&mut self, filter: &dyn TopicFilter, names: &Names) {
+        if matches!(self, Self::Unknown) {
+            *self = Self::Few { numbers: Arc::default(), last: None };
+        }
+        while let Self::Few { numbers, last } = self {
+            let topics = names.after(*last, TOPICS_AT_ONCE);
+            let wanted = topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number);
+            let wanted: Vec<_> = wanted.collect();
+            if numbers.len() + wanted.len() > MOST_WANTED {
+                *self = Self::Many;
+                return;
+            }
+            if !wanted.is_empty() {
+                Arc::make_mut(numbers).extend(wanted);
+            }
+            *last = topics.last().map(|(number, _)| *number).or(*last);
+            if topics.len() < TOPICS_AT_ONCE {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Shared {
+    /// The next entries that a filter wants which can't list its topics.
+    pub(super) async fn archived_by_filter(
+        self: &Arc<Self>,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        room: Room,
+        notes: &mut Notes,
+    ) -> Result<Page, ReadError> {
+        let is_known = !matches!(notes.wanted, Wanted::Unknown);
+        if is_known && let Some(page) = self.page_by_index(cursor, filter, room, notes).await? {
+            return Ok(page);
+        }
+        let losses = self.names.losses();
+        let mut scan = Scan::from(cursor, room);
+        let mut asked = Asked::default();
+        let mut bytes = room.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
+        let mut snapshot = None;
+        let snapshot = loop {
+            let (now, window, topics) = self.window_from(snapshot, scan.next, bytes).await?;
+            asked.ask(&topics, filter);
+            scan.go_on(&window, &asked, now.totals.newest);
+            if scan.is_done() {
+                break now;
+            }
+            snapshot = Some(now);
+            bytes = (bytes * 2).min(WINDOW_BYTES);
+        };
+        if !is_known && !scan.ended && !scan.full {
+            notes.wanted.ask(filter, &self.names).await;
+            if let Some(page) = self.page_by_index(cursor, filter, room, notes).await? {
+                return Ok(page);
+            }
+        }
+        let (snapshot, gap) = self.has_lost(snapshot, filter, cursor, notes.losses).await?;
+        notes.losses = losses;
+        let mut page = Page { entries: Vec::new(), next: cursor, more: !scan.ended, gap };
+        if !scan.wanted.is_empty() {
+            let shared = self.clone();
+            page = blocking(move || {
+                let (now, mut room) = ((shared.clock)(), room);
+                snapshot.fetch(&scan.wanted, &shared.names, now, &mut room, &mut page).map_err(read_error)?;
+                Ok(page)
+            })
+            .await?;
+        }
+        page.next = scan.next;
+        Ok(page)
+    }
+
+    /// The same by the index, if the notes can tell which topics are wanted and if that is less work than to look
+    /// at the next entries.
+    async fn page_by_index(
+        self: &Arc<Self>,
+        cursor: Cursor,
+        filter: &dyn TopicFilter,
+        room: Room,
+        notes: &mut Notes,
+    ) -> Result<Option<Page>, ReadError> {
+        // Before the question, which is about all topics of what is archived now, and before the snapshot, which
+        // has all of these losses at least.
+        let (to, losses) = (self.recent().archived, self.names.losses());
+        notes.wanted.ask(filter, &self.names).await;
+        let Wanted::Few { numbers, .. } = &notes.wanted else { return Ok(None) };
+        let (numbers, known) = (numbers.clone(), notes.losses);
+        let page = self
+            .read(move |shared, snapshot| {
+                if !prefers_index(snapshot, &numbers, cursor, to, &room)? {
+                    return Ok(None);
+                }
+                let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
+                let gap = lost || shared.names.have_forgotten(cursor, known);
+                shared.page_of(snapshot, &numbers, cursor, to, room, gap).map(Some)
+            })
+            .await?;
+        if page.is_some() {
+            notes.losses = losses;
+        }
+        Ok(page)
+    }
+
+    /// Whether the filter would have wanted what has been lost after `cursor` and was not among the first `known`
+    /// losses.
+    pub(super) async fn has_lost(
+        self: &Arc<Self>,
+        mut snapshot: Snapshot,
+        filter: &dyn TopicFilter,
+        cursor: Cursor,
+        known: u64,
+    ) -> Result<(Snapshot, bool), ReadError> {
+        if snapshot.totals.removed <= cursor {
+            return Ok((snapshot, false));
+        }
+        let mut place = LossPlace::after(known);
+        while let Some(topics) = self.names.lost_after(&mut place, cursor, TOPICS_AT_ONCE) {
+            let wanted = topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number);
+            let wanted: Vec<_> = wanted.collect();
+            if wanted.is_empty() {
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let lost;
+            (snapshot, lost) = blocking(move || {
+                let lost = snapshot.have_lost(&wanted, cursor).map_err(read_error)?;
+                Ok((snapshot, lost))
+            })
+            .await?;
+            if lost {
+                return Ok((snapshot, true));
+            }
+        }
+        Ok((snapshot, self.names.have_forgotten(cursor, known)))
+    }
+
+    /// A part of the log from a place on, with its topics.
+    async fn window_from(
+        self: &Arc<Self>,
+        snapshot: Option<Snapshot>,
+        after: Cursor,
+        bytes: usize,
+    ) -> Result<(Snapshot, Window, HashMap<u64, Topic>), ReadError> {
+        let shared = self.clone();
+        blocking(move || {
+            let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
+            let window = snapshot.window_from(after.next(), WINDOW, bytes).map_err(read_error)?;
+            let topics = snapshot.topics_of(&window, &shared.names).map_err(read_error)?;
+            Ok((snapshot, window, topics))
+        })
+        .await
+    }
+
+    /// The wanted ones of the last entries up to `to`, newest first, and the oldest place looked at
+    /// unless it was the log's beginning.
+    pub(super) async fn window_until(
+        self: &Arc<Self>,
+        to: Cursor,
+        filter: &dyn TopicFilter,
+        asked: &mut Asked,
+        limit: usize,
+    ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), ReadError> {
+        let shared = self.clone();
+        let (snapshot, window, topics) = blocking(move || {
+            shared.with_snapshot(|snapshot| {
+                let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
+                let topics = snapshot.topics_of(&window, &shared.names)?;
+                Ok((snapshot, window, topics))
+            })
+        })
+        .await?;
+        asked.ask(&topics, filter);
+        let mut rest = window.places.last().map(|seen| seen.cursor).filter(|_| !window.is_last);
+        let mut wanted = Vec::new();
+        for seen in window.places.iter().filter(|seen| asked.want(seen)) {
+            wanted.push(seen.cursor);
+            if wanted.len() == limit {
+                rest = Some(seen.cursor);
+                break;
+            }
+        }
+        if wanted.is_empty() {
+            return Ok((Vec::new(), rest));
+        }
+        let shared = self.clone();
+        let entries = blocking(move || snapshot.all_at(&wanted, &shared.names).map_err(read_error)).await?;
+        Ok((entries, rest))
+    }
+}
+
+/// Whether a page of these topics' entries within `cursor..=to` is found by the index with less work than by
+/// looking at one entry after the other.
+fn prefers_index(
+    snapshot: &Snapshot,
+    numbers: &[u64],
+    cursor: Cursor,
+    to: Cursor,
+    room: &Room,
+) -> Result<bool, Failure> {
+    let page = snapshot.totals.hold(room) as u64;
+    let by_index = SEEK_COST * numbers.len() as u64 + page;
+    let by_scan = |hits: u64| {
+        let rest = to.0.saturating_sub(cursor.0);
+        rest.min(page.saturating_mul(snapshot.totals.count) / hits.max(1))
+    };
+    // Each has one entry at least, as a rule: it need not be known how many there are to see that it is too many.
+    if by_index >= by_scan(numbers.len() as u64) {
+        return Ok(false);
+    }
+    let mut hits = 0;
+    for &number in numbers {
+        hits += snapshot.row(number)?.map_or(0, |row| row.count);
+    }
+    Ok(by_index < by_scan(hits))
+}
