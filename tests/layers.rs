@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -19,6 +19,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
     ("server/telemetry", &["server/settings"]),
     ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "ui"]),
+    ("server/token_command", &["server/hub", "server/auth", "server/settings"]),
     // Puts the rooms together.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
