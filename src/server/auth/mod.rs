@@ -22,6 +22,8 @@ mod options;
 mod remote;
 mod revoked;
 mod sign;
+#[cfg(test)]
+mod tests;
 mod tickets;
 mod token;
 
