@@ -21,6 +21,7 @@ const ROOMS: [(&str, &[&str]); 11] = [
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
     ("server/telemetry", &["server/settings"]),
     ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "ui"]),
+    ("server/token_command", &["server/hub", "server/auth", "server/settings"]),
     // Puts the rooms together.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];

@@ -8,6 +8,8 @@ use aws_lc_rs::signature::{
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use thiserror::Error;
 
+use super::key_file;
+
 /// The algorithms that a token may name, and their names.
 const ALGORITHMS: [(&str, Algorithm); 12] = [
     ("EdDSA", Algorithm::EdDSA),
@@ -174,9 +176,7 @@ impl Key {
 
     /// One block of PEM.
     pub(super) fn pem(block: &str) -> Result<Self, KeyError> {
-        let label =
-            block.split_once("-----BEGIN ").and_then(|(_, rest)| rest.split_once("-----")).map(|(label, _)| label);
-        match label {
+        match key_file::label(block) {
             Some("PUBLIC KEY" | "RSA PUBLIC KEY") => {}
             Some(label) if label.ends_with("PRIVATE KEY") => return Err(KeyError::Private),
             Some("CERTIFICATE") => return Err(KeyError::Certificate),

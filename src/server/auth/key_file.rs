@@ -15,7 +15,7 @@ use super::jwk;
 use super::key::{Key, KeyError};
 
 /// The made secret's file in the folder of the server's data.
-const GENERATED: &str = "token.key";
+pub(super) const GENERATED: &str = "token.key";
 
 /// Bytes of a file with keys.
 const MAX_FILE: usize = 256 * 1024;
@@ -78,6 +78,11 @@ pub(super) fn blocks(text: &str) -> impl Iterator<Item = &str> {
     starts.into_iter().zip(ends).map(|(start, end)| &text[start..end])
 }
 
+/// What a block says it is.
+pub(super) fn label(block: &str) -> Option<&str> {
+    block.strip_prefix(PEM)?.split_once("-----").map(|(label, _)| label)
+}
+
 /// Where the made secret is.
 pub(super) fn generated(data: &Path) -> PathBuf {
     data.join(GENERATED)
@@ -93,7 +98,7 @@ pub(super) fn generate(data: &Path) -> Result<bool, AuthError> {
     fs::create_dir_all(data).map_err(explain)?;
     let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET]>());
     // Whoever sees the file sees the whole of it, so it gets its name when it is written.
-    let draft = data.join(format!("{GENERATED}.{}", std::process::id()));
+    let draft = data.join(format!("{GENERATED}.{:016x}", rand::random::<u64>()));
     let written = write_draft(&draft, &secret).and_then(|()| match fs::hard_link(&draft, &path) {
         Ok(()) => File::open(data)?.sync_all().map(|()| true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -104,7 +109,6 @@ pub(super) fn generate(data: &Path) -> Result<bool, AuthError> {
 }
 
 fn write_draft(draft: &Path, secret: &str) -> io::Result<()> {
-    let _ = fs::remove_file(draft);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
     writeln!(file, "{secret}")?;
     file.sync_all()

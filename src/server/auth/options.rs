@@ -29,7 +29,7 @@ pub struct IssuerOptions {
 }
 
 /// Where keys come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeySource {
     /// The random secret in the data folder, made where there is none.
     Generated,

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use super::open::Whose;
+use crate::server::auth::RevokeError;
 use crate::server::http::error::ApiError;
 use crate::server::http::{App, AppState, submission};
 use crate::wire::paths;
@@ -54,9 +55,14 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
     let whose = match (&wanted.jti, &wanted.sub, &wanted.topic) {
         (Some(id), None, None) => {
             // First, or its client would be back before it is refused.
-            hub.auth.revoke(issuer, id, None).await.map_err(|error| {
-                tracing::error!(%error, "a token was not revoked");
-                ApiError::Internal
+            hub.auth.revoke(issuer, id, None).await.map_err(|error| match error {
+                RevokeError::Issuer | RevokeError::Id => {
+                    ApiError::Malformed(format!("The token can't be revoked: {error}."))
+                }
+                error => {
+                    tracing::error!(%error, "a token was not revoked");
+                    ApiError::Internal
+                }
             })?;
             Whose::Token { issuer, id }
         }

@@ -1,0 +1,139 @@
+//! `tidings token`: makes a token that this server accepts, and explains why it would refuse one.
+//!
+//! It reads the settings as the server does, and works beside one that runs as well as before the first start.
+
+mod inspect;
+mod make;
+mod words;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use thiserror::Error;
+use url::Url;
+
+use super::auth::{AuthError, AuthOptions, DetailError, KeyError};
+use super::hub::Patterns;
+use super::settings::{Listen, Options, SettingsError};
+use inspect::InspectArgs;
+use make::MakeArgs;
+
+/// Make a token for this server, or explain one
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct TokenArgs {
+    #[command(subcommand)]
+    command: Option<TokenCommand>,
+    #[command(flatten)]
+    make: MakeArgs,
+}
+
+#[derive(Clone, Debug, Subcommand)]
+enum TokenCommand {
+    /// Say what a token grants, and everything for which it would be refused
+    ///
+    /// Ends with 0 if it is accepted, with 1 if it is refused.
+    Inspect(InspectArgs),
+}
+
+/// Where the server's settings are: the same flags and variables as `serve` has.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "The server's settings")]
+struct ServerArgs {
+    /// The server's TOML file
+    #[arg(long, env = "TIDINGS_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server's data folder
+    #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the server listens
+    #[arg(long, env = "TIDINGS_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<Listen>,
+    /// The hub's public URL: a token's audience (`aud`)
+    #[arg(long, env = "TIDINGS_RESOURCE", value_name = "URL")]
+    resource: Option<String>,
+    /// Whose tokens it trusts (`iss`)
+    #[arg(long, env = "TIDINGS_ISSUER", value_name = "ISSUER")]
+    issuer: Option<String>,
+    /// Its key for publishers' tokens
+    #[arg(long, env = "TIDINGS_PUBLISHER_KEY_FILE", value_name = "FILE")]
+    publisher_key_file: Option<PathBuf>,
+    /// Its key for subscribers' tokens
+    #[arg(long, env = "TIDINGS_SUBSCRIBER_KEY_FILE", value_name = "FILE")]
+    subscriber_key_file: Option<PathBuf>,
+    /// Whether it speaks the older protocol too
+    #[arg(long, env = "TIDINGS_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    legacy: Option<bool>,
+}
+
+/// Why there is no token, or it is refused.
+#[derive(Debug, Error)]
+pub enum TokenCommandError {
+    /// The server's settings can't be used.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The keys can't be used.
+    #[error(transparent)]
+    Auth(#[from] AuthError),
+    /// The arguments make no token.
+    #[error("{0}")]
+    Arguments(String),
+    /// What it should grant can't be said.
+    #[error("the server would refuse the token: {0}")]
+    Details(#[from] DetailError),
+    /// The key doesn't sign.
+    #[error("the token can't be signed: {0}")]
+    Sign(#[from] KeyError),
+    /// The token can't be read, or what is found out can't be written.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// The server would not accept the token: why has been said.
+    #[error("the token would be refused")]
+    Refused,
+}
+
+/// Does what the arguments say.
+pub async fn run(args: TokenArgs) -> Result<(), TokenCommandError> {
+    match args.command {
+        Some(TokenCommand::Inspect(args)) => inspect::run(args).await,
+        None => make::run(&args.make),
+    }
+}
+
+/// What the commands need to know of the server.
+struct Server {
+    auth: AuthOptions,
+    url: Url,
+}
+
+impl ServerArgs {
+    fn server(&self) -> Result<Server, TokenCommandError> {
+        let options = Options {
+            config: self.config.clone(),
+            data: self.data.clone(),
+            listen: self.listen.clone(),
+            resource: self.resource.clone(),
+            issuer: self.issuer.clone(),
+            publisher_key_file: self.publisher_key_file.clone(),
+            subscriber_key_file: self.subscriber_key_file.clone(),
+            legacy: self.legacy,
+            ..Options::default()
+        };
+        let settings = options.resolve()?;
+        let address: SocketAddr = settings.listen[0];
+        if address.port() == 0 && settings.mercure.resource.is_none() {
+            let hint = "the server takes any free port, so its URL can't be told: say it with --resource, for example \
+                        --resource http://127.0.0.1:3000/.well-known/mercure";
+            return Err(TokenCommandError::Arguments(hint.into()));
+        }
+        Ok(Server { auth: settings.mercure.auth(address, &settings.data), url: settings.mercure.url(address) })
+    }
+}
+
+impl Server {
+    fn patterns(&self) -> Patterns {
+        Patterns::new(self.url.clone())
+    }
+}
