@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),

@@ -252,7 +252,7 @@ fn a_token_is_explained() {
             "HS256",
             "at+jwt",
             RESOURCE,
-            "UTC, in 59m",
+            "UTC, in ",
             "publish: exact=a\n",
             "subscribe: urlpattern=/:b",
             "Ada",
