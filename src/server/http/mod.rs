@@ -2,6 +2,7 @@
 
 mod accept;
 mod compress;
+mod conditional;
 mod connection;
 mod drain;
 mod error;
