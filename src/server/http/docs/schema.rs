@@ -58,8 +58,9 @@ fn value(value: &Value) -> String {
     format!("<code>{}</code>", Escaped(&value.to_string()))
 }
 
-/// What is said of a schema: its description, and an example where it has one.
-pub(super) fn about(schema: &Value) -> String {
+/// What is said of a schema, or else of the one that it names: its description, and an example where it has one.
+fn about(document: &Document, schema: &Value) -> String {
+    let schema = if schema["description"].is_string() { schema } else { document.resolve(schema) };
     let example = items(&schema["examples"]).next();
     let example = example.map(|example| {
         let shown = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
@@ -70,11 +71,11 @@ pub(super) fn about(schema: &Value) -> String {
 }
 
 /// The schema that others name: its description and its fields, or what it is.
-pub(super) fn article(name: &str, schema: &Value) -> String {
+fn article(document: &Document, name: &str, schema: &Value) -> String {
     let id = anchor(name);
     let body = match schema["properties"].is_object() {
-        true => paragraphs(text(schema, "description")) + &fields(name, schema),
-        false => format!("<p>{}</p><p>{}</p>", words(schema), about(schema)).replace("<p></p>", ""),
+        true => paragraphs(text(schema, "description")) + &fields(document, name, schema),
+        false => format!("<p>{}</p><p>{}</p>", words(schema), about(document, schema)).replace("<p></p>", ""),
     };
     format!(
         "<article class=\"schema\" id=\"{id}\" aria-labelledby=\"{id}-title\">\
@@ -84,17 +85,17 @@ pub(super) fn article(name: &str, schema: &Value) -> String {
 }
 
 /// A table of an object's fields; those of JSON in a text follow it.
-fn fields(name: &str, schema: &Value) -> String {
+fn fields(document: &Document, name: &str, schema: &Value) -> String {
     let mut rows = String::new();
-    push_rows(&mut rows, "", schema);
+    push_rows(document, &mut rows, "", schema);
     table(&format!("Fields of {name}"), "Field", &rows)
 }
 
-fn push_rows(rows: &mut String, before: &str, schema: &Value) {
+fn push_rows(document: &Document, rows: &mut String, before: &str, schema: &Value) {
     for (name, field) in entries(&schema["properties"]) {
         let required = items(&schema["required"]).any(|required| required == name);
-        *rows += &row(&format!("{before}{name}"), required, &words(field), &about(field));
-        push_rows(rows, &format!("{before}{name} › "), &field["contentSchema"]);
+        *rows += &row(&format!("{before}{name}"), required, &words(field), &about(document, field));
+        push_rows(document, rows, &format!("{before}{name} › "), &field["contentSchema"]);
     }
 }
 
@@ -118,7 +119,7 @@ pub(super) fn table(caption: &str, head: &str, rows: &str) -> String {
 
 /// The articles of all schemas.
 pub(super) fn articles(document: &Document) -> String {
-    entries(document.at("/components/schemas")).map(|(name, schema)| article(name, schema)).collect()
+    entries(document.at("/components/schemas")).map(|(name, schema)| article(document, name, schema)).collect()
 }
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
             "required": ["data"],
             "properties": { "data": { "type": "string", "contentSchema": { "properties": { "of": { "type": "integer" } } } } }
         });
-        let fields = fields("Event", &schema);
+        let fields = fields(&Document::new(), "Event", &schema);
         assert!(fields.contains("<code>data</code> <span class=\"needed\">required</span>"), "{fields}");
         assert!(fields.contains("<code>data › of</code><span class=\"kind\">integer</span>"), "{fields}");
     }
