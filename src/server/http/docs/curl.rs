@@ -21,7 +21,7 @@ pub(super) struct Command {
     pub(super) line: String,
 }
 
-/// One command for each example of a body, or where there is none for each representation that is not for browsers alone.
+/// One command for each example of a body; where there is none, for each representation that a script may want.
 pub(super) fn commands(document: &Document, operation: &Operation<'_>) -> Vec<Command> {
     let object = operation.object;
     let bodies: Vec<_> = entries(&object["requestBody"]["content"])

@@ -1,7 +1,7 @@
 //! What this server answers, described: `/openapi.json` for programs, `/docs` to read.
 //!
-//! Both come from the one document in `openapi/`. The page is written here as HTML, once, and the view that every page
-//! has stands round it: a tree of views, made anew for each visit, would say no more, and would be a second model of the
+//! Both come from the one document in `openapi/`. The page is written here as HTML, once, and the frame of every page
+//! stands round it: a tree of views, made anew for each visit, would say no more, and would be a second model of the
 //! document. It is never hydrated, so nothing of it is in the page's WASM.
 
 mod curl;

@@ -9,6 +9,8 @@ use super::curl;
 use super::document::{Document, Operation, entries, items, text};
 use super::prose::{Escaped, inline, paragraphs};
 use super::schema::{self, row, table, words};
+use crate::wire::paths;
+use crate::wire::problem;
 
 /// The contents and the reference.
 pub(super) fn body(document: &Document) -> String {
@@ -23,10 +25,12 @@ pub(super) fn body(document: &Document) -> String {
     format!(
         "<nav class=\"contents\" aria-label=\"Contents\">{FILTER}<ul role=\"list\">{contents}\
          <li><a class=\"contents-group\" href=\"#data\">Data</a></li></ul></nav>\
-         <main id=\"content\" class=\"reference\"><div class=\"intro\"><h1>Every address, and what it answers</h1>{about}\
-         <p>For programs: <a href=\"/openapi.json\">openapi.json</a>.</p></div>{groups}\
+         <main id=\"content\" class=\"reference\">\
+         <div class=\"intro\"><h1>Every address, and what it answers</h1>{about}\
+         <p>For programs: <a href=\"{}\">openapi.json</a>.</p></div>{groups}\
          <section class=\"group\" id=\"data\"><h2>Data</h2><p>What is sent and answered, by the names used above.</p>\
-         {schemas}</section></main>"
+         {schemas}</section></main>",
+        paths::OPENAPI
     )
 }
 
@@ -157,7 +161,7 @@ fn headers(document: &Document, headers: &Value) -> String {
 
 fn contents(content: &Value) -> String {
     let one = |(media_type, content): (&str, &Value)| {
-        if media_type == crate::wire::problem::MEDIA_TYPE {
+        if media_type == problem::MEDIA_TYPE {
             return format!("<li><q>{}</q></li>", Escaped(text(&content["example"], "detail")));
         }
         let what = match content["itemSchema"].is_object() {

@@ -153,7 +153,7 @@ mod tests {
     fn the_fields_of_json_in_a_text_follow_it() {
         let schema = json!({
             "required": ["data"],
-            "properties": { "data": { "type": "string", "contentSchema": { "properties": { "of": { "type": "integer" } } } } }
+            "properties": { "data": { "contentSchema": { "properties": { "of": { "type": "integer" } } } } }
         });
         let fields = fields(&Document::new(), "Event", &schema);
         assert!(fields.contains("<code>data</code> <span class=\"needed\">required</span>"), "{fields}");
