@@ -68,7 +68,7 @@ mod tests {
             ("**Now.** Then", "<strong>Now.</strong> Then"),
             (
                 "see [this & that](https://example.com/?a=\"1\")!",
-                concat!(r#"see <a href="https://example.com/?a=&quot;1&quot;">this &amp; that</a>!"#),
+                r#"see <a href="https://example.com/?a=&quot;1&quot;">this &amp; that</a>!"#,
             ),
             ("[not a link], <b>, `open", "[not a link], &lt;b&gt;, `open"),
         ] {

@@ -133,13 +133,13 @@ mod tests {
         for (schema, said) in [
             (
                 json!({ "type": "integer", "minimum": 1, "maximum": 200, "default": 50 }),
-                concat!("integer, 1 to 200, <code>50</code> by default"),
+                "integer, 1 to 200, <code>50</code> by default",
             ),
             (json!({ "type": "string", "minLength": 1, "maxLength": 9 }), "string, 1 to 9 bytes"),
             (json!({ "type": ["string", "null"], "format": "uri" }), "string or null, uri"),
             (
                 json!({ "type": "array", "maxItems": 3, "items": { "$ref": "#/components/schemas/A" } }),
-                concat!(r##"array of <a href="#schema-A">A</a>, at most 3 items"##),
+                r##"array of <a href="#schema-A">A</a>, at most 3 items"##,
             ),
             (json!({ "enum": ["a", "b"] }), r#"<code>&quot;a&quot;</code> or <code>&quot;b&quot;</code>"#),
             (json!({ "anyOf": [{ "type": "string" }, { "const": true }] }), "string or <code>true</code>"),
