@@ -15,5 +15,6 @@ pub mod shell;
 mod words;
 
 pub use page_data::{Assets, PageData, Refused};
+pub use pages::docs::Docs;
 pub use pages::home::App;
 pub use pages::not_found::NotFound;

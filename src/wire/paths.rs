@@ -20,6 +20,12 @@ pub const SSE: &str = "/sse";
 pub const COUNTER: &str = "/counter";
 /// The stand-alone client page.
 pub const CLIENT: &str = "/client/index.html";
+/// Every address, described for programs (OpenAPI).
+pub const OPENAPI: &str = "/openapi.json";
+/// The same, to read.
+pub const DOCS: &str = "/docs";
+/// What brings the buttons and the filter of [`DOCS`] to life: a file of the site.
+pub const DOCS_SCRIPT: &str = "/docs.js";
 
 /// The hub: `POST` publishes, `GET` and `QUERY` subscribe (the Mercure protocol).
 pub const HUB: &str = "/.well-known/mercure";

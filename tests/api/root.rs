@@ -48,11 +48,21 @@ async fn the_welcome_document_links_to_every_address() {
         "/remote",
         "/sse",
         "/counter",
+        "/.well-known/mercure",
+        "/.well-known/oauth-protected-resource/.well-known/mercure",
+        "/openapi.json",
+        "/docs",
     ];
     for address in addresses {
         assert!(links.contains(&Some(address)), "{address} is not in {welcome}");
         let status = app.head(address).await.status;
-        assert_eq!(status, if address == "/publish" { 405 } else { 200 }, "{address}");
+        // The hub wants to know what to subscribe to.
+        let expected = match address {
+            "/publish" => 405,
+            "/.well-known/mercure" => 400,
+            _ => 200,
+        };
+        assert_eq!(status, expected, "{address}");
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod accept;
 mod compress;
+mod conditional;
 mod connection;
+mod docs;
 mod drain;
 mod error;
 mod host;
@@ -120,6 +122,7 @@ fn router(app: Arc<App>, cors_origins: &CorsOrigins) -> Router {
         .merge(messages::router())
         .merge(publish::router())
         .merge(mercure::documents())
+        .merge(docs::router())
         .layer(middleware::from_fn(compress::documents))
         .merge(streams::router())
         .merge(mercure::router())

@@ -11,7 +11,7 @@ use leptos::nonce::Nonce;
 use leptos::prelude::*;
 
 use crate::ui::shell::{Script, shell};
-use crate::ui::{App, Assets, NotFound, PageData};
+use crate::ui::{App, Assets, Docs, NotFound, PageData};
 
 /// The demo page, rendered from `page`.
 pub(super) async fn render(page: PageData, assets: Option<Assets>, status: StatusCode) -> Response {
@@ -21,6 +21,20 @@ pub(super) async fn render(page: PageData, assets: Option<Assets>, status: Statu
         shell(assets.clone(), Script::Hydrate, title, view! { <App/> })
     };
     respond(status, context, document).await
+}
+
+/// The page that describes every address, round this description.
+pub(super) async fn docs(assets: Option<Assets>, body: String) -> Response {
+    let document = move || {
+        let title = "Every address: tidings".to_owned();
+        shell(
+            assets.clone(),
+            Script::None,
+            title,
+            view! { <Docs body=body.clone() version=env!("CARGO_PKG_VERSION")/> },
+        )
+    };
+    respond(StatusCode::OK, || (), document).await
 }
 
 /// The page for a browser that asked for an address that isn't there.

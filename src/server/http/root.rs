@@ -55,7 +55,7 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, draft: Option<Refused>)
 }
 
 /// How the visitor reaches this server, as far as the request tells.
-fn origin(headers: &HeaderMap) -> String {
+pub(super) fn origin(headers: &HeaderMap) -> String {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text("host").filter(|host| host.bytes().all(is_host_byte)).unwrap_or("127.0.0.1:3000");
     let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
@@ -84,6 +84,10 @@ fn welcome() -> Value {
             "remote": paths::REMOTE,
             "sse": paths::SSE,
             "counter": paths::COUNTER,
+            "hub": paths::HUB,
+            "metadata": paths::RESOURCE_METADATA,
+            "openapi": paths::OPENAPI,
+            "docs": paths::DOCS,
         },
     })
 }

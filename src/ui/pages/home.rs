@@ -9,6 +9,7 @@ use crate::ui::panels::composer::Composer;
 use crate::ui::panels::masthead::Masthead;
 use crate::ui::panels::taps::Taps;
 use crate::ui::panels::terminal::Terminal;
+use crate::wire::paths;
 
 /// The whole page, below `<body>`. The server provides its [`PageData`] as context; the browser
 /// finds the same data in the document.
@@ -42,6 +43,7 @@ pub fn App() -> impl IntoView {
             <footer class="foot">
                 <span>"tidings "{page.version}</span>
                 <span>"Server-Sent Events, one POST, everyone who listens."</span>
+                <a href=paths::DOCS>"Every address, described"</a>
             </footer>
             <p class="sr" role="status" aria-live="polite">{move || desk.said.get()}</p>
         </div>

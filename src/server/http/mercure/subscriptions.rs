@@ -14,7 +14,7 @@ use super::Mercure;
 use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::http::{App, AppState};
+use crate::server::http::{App, AppState, conditional};
 use crate::server::hub::presence::Active;
 use crate::server::log::ReadError;
 use crate::wire::paths;
@@ -125,7 +125,7 @@ impl Mercure {
             self.hub.url().path()
         );
         let etag = HeaderValue::from_bytes(format!("\"{}\"", last.replace('"', "'")).as_bytes()).ok();
-        let is_known = etag.as_ref().is_some_and(|etag| matches_any(request, etag));
+        let is_known = etag.as_ref().is_some_and(|etag| conditional::is_known(request, etag));
         let mut response = match is_known {
             true => StatusCode::NOT_MODIFIED.into_response(),
             false => axum::Json(document).into_response(),
@@ -145,14 +145,6 @@ impl Mercure {
 fn next_page(uri: &Uri, limit: usize, last: &Active) -> String {
     let after: String = url::form_urlencoded::byte_serialize(last.id.as_bytes()).collect();
     format!("{}?limit={limit}&after={after}", uri.path())
-}
-
-fn matches_any(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    let values = request.get_all(header::IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
-    values.map(<[u8]>::trim_ascii).any(|value| {
-        let value = value.strip_prefix(b"W/").unwrap_or(value);
-        value == b"*" || value == etag.as_bytes()
-    })
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {

@@ -1,0 +1,83 @@
+//! What this server answers, described: `/openapi.json` for programs, `/docs` to read.
+//!
+//! Both come from the one document in `openapi/`. The page is written here as HTML, once, and the frame of every page
+//! stands round it: a tree of views, made anew for each visit, would say no more, and would be a second model of the
+//! document. It is never hydrated, so nothing of it is in the page's WASM.
+
+mod curl;
+mod document;
+mod page;
+mod prose;
+mod schema;
+
+use std::sync::{Arc, LazyLock};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::accept::JSON;
+use super::{App, AppState, conditional, pages, root};
+use crate::wire::paths;
+use document::Document;
+
+/// Stands in the page's commands where the server's own scheme, host and port belong.
+const ORIGIN: &str = "{origin}";
+
+/// The document, as it is answered.
+static OPENAPI: LazyLock<String> = LazyLock::new(|| Document::new().to_json());
+
+/// The page below its masthead, for any origin.
+static PAGE: LazyLock<String> = LazyLock::new(|| page::body(&Document::new()));
+
+pub(super) fn router() -> Router<Arc<App>> {
+    Router::new().route(paths::OPENAPI, get(openapi)).route(paths::DOCS, get(docs))
+}
+
+async fn openapi(headers: HeaderMap) -> Response {
+    let etag = etag(&[&OPENAPI]);
+    if conditional::is_known(&headers, &etag) {
+        return not_modified(etag);
+    }
+    let mut response = OPENAPI.as_str().into_response();
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    out.insert(header::ETAG, etag);
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    out.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn docs(State(app): AppState, headers: HeaderMap) -> Response {
+    let origin = root::origin(&headers);
+    let style = app.assets.as_ref().map_or("", |assets| &assets.style);
+    let etag = etag(&[&PAGE, &origin, style]);
+    if conditional::is_known(&headers, &etag) {
+        // Without a policy: the browser keeps that of the page it has, whose nonce its script carries.
+        return not_modified(etag);
+    }
+    let mut response = pages::docs(app.assets.clone(), PAGE.replace(ORIGIN, &origin)).await;
+    response.headers_mut().insert(header::ETAG, etag);
+    response
+}
+
+fn not_modified(etag: HeaderValue) -> Response {
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))])
+        .into_response()
+}
+
+/// Changes with any of the parts. Weak: what is answered is compressed, and the page has a new nonce each time.
+fn etag(parts: &[&str]) -> HeaderValue {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let etag = format!("W/\"{}\"", BASE64_URL_SAFE_NO_PAD.encode(hash.finalize()));
+    HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("W/\"\""))
+}
