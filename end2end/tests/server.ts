@@ -70,4 +70,13 @@ export class Server {
     if (response.status !== 201) throw new Error(`${response.status}: ${await response.text()}`);
     return (await response.json()) as { id: string };
   }
+
+  /** Publishes an update of these fields on the hub; answers its id. It must allow that without a token. */
+  async publish(fields: Record<string, string | undefined>): Promise<string> {
+    const given = Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined);
+    const response = await fetch(`${this.url}/.well-known/mercure`, { method: "POST", body: new URLSearchParams(given) });
+    const answer = await response.text();
+    if (response.status !== 200) throw new Error(`${response.status}: ${answer}`);
+    return answer;
+  }
 }

@@ -15,6 +15,7 @@ use eventsource_stream::{Event, Eventsource};
 use futures_util::{Stream, StreamExt};
 use serde_json::Value;
 use tidings::wire::message::{Message, MessageList};
+use tidings::wire::paths::HUB;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 /// Every message, live.
@@ -133,8 +134,18 @@ pub(crate) struct Answer {
 impl Client {
     /// Publishes a text. The answer to what was published is its id.
     pub(crate) async fn publish(&self, text: &str) -> reqwest::Result<Answer> {
-        let request = self.http.post(self.url("/publish")).header("content-type", "text/plain");
-        let response = in_time("an answer", request.body(text.to_owned()).send()).await?;
+        self.post("/publish", "text/plain", text.to_owned()).await
+    }
+
+    /// Publishes an update of these fields on the hub. The answer to what was published is its id.
+    pub(crate) async fn publish_update(&self, fields: &[(&str, &str)]) -> reqwest::Result<Answer> {
+        let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.post(HUB, "application/x-www-form-urlencoded", form).await
+    }
+
+    async fn post(&self, path: &str, media_type: &str, body: String) -> reqwest::Result<Answer> {
+        let request = self.http.post(self.url(path)).header("content-type", media_type);
+        let response = in_time("an answer", request.body(body).send()).await?;
         let media_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
         let (status, media_type) = (response.status().as_u16(), media_type.unwrap_or_default().to_owned());
         Ok(Answer { status, media_type, body: in_time("the rest of an answer", response.text()).await? })

@@ -30,9 +30,14 @@ pub(super) fn router() -> Router<Arc<App>> {
 
 /// The event id a client comes back with: the header's, which `EventSource` sends by itself, or the query's.
 pub(super) fn last_event_id(headers: &HeaderMap, params: &Params) -> Option<String> {
-    let header = headers.get("last-event-id").and_then(|value| str::from_utf8(value.as_bytes()).ok());
-    let query = || params.get(paths::LAST_EVENT_ID).or_else(|| params.get(LAST_EVENT_ID_ALIAS));
-    header.or_else(query).filter(|id| !id.is_empty()).map(str::to_owned)
+    let header = headers.get("last-event-id").map(|value| utf_8_or_latin_1(value.as_bytes()));
+    let query = || params.get(paths::LAST_EVENT_ID).or_else(|| params.get(LAST_EVENT_ID_ALIAS)).map(str::to_owned);
+    header.or_else(query).filter(|id| !id.is_empty())
+}
+
+/// What a header says: an `EventSource` sends an id as UTF-8, a script's `fetch` as Latin-1.
+fn utf_8_or_latin_1(value: &[u8]) -> String {
+    str::from_utf8(value).map_or_else(|_| value.iter().copied().map(char::from).collect(), str::to_owned)
 }
 
 async fn burst(State(app): AppState, method: Method, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
@@ -65,5 +70,17 @@ impl App {
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
         outlet::respond(method, name, frames, self.heartbeat, &self.drain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_understood_as_an_event_source_sends_it_and_as_fetch_does() {
+        for (sent, id) in [(&b"7"[..], "7"), ("größe-Ω".as_bytes(), "größe-Ω"), (b"gr\xf6\xdfe", "größe")] {
+            assert_eq!(utf_8_or_latin_1(sent), id);
+        }
     }
 }
