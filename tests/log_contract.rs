@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use pages::*;
 use retention::*;
-use rig::{ALL, Backend, Beginning, Rig, exactly, keep, keep_of, of_count, update, with_id};
+use rig::{ALL, Backend, Beginning, Rig, exactly, keep, keep_apart, keep_of, of_count, update, with_id};
 use tidings::server::log::{Bounds, Cursor, Field, Limits, Retention, Topic, TopicFilter, Update};
 
 macro_rules! contract {
@@ -51,12 +51,13 @@ contract! {
     ids_that_the_log_made_are_all_different: Retention::default();
     an_unknown_id_is_not_found: Retention::default();
     retention_by_count_keeps_the_newest_and_tells_of_the_gap: keep(10);
-    retention_by_bytes_keeps_the_newest: Retention { all: Limits { bytes: Some(1000), ..Limits::default() }, topics: Vec::new() };
-    retention_by_age_forgets_the_oldest: Retention { all: Limits { age: Some(Duration::from_secs(60)), ..Limits::default() }, topics: Vec::new() };
+    retention_by_bytes_keeps_the_newest: Retention::of(Limits { bytes: Some(1000), ..Limits::default() });
+    retention_by_age_forgets_the_oldest: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     a_gap_concerns_only_those_who_lost_something: keep(10);
-    a_log_that_has_lost_everything_says_so: Retention { all: Limits { age: Some(Duration::from_secs(60)), ..Limits::default() }, topics: Vec::new() };
+    a_log_that_has_lost_everything_says_so: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     a_topic_has_limits_of_its_own: keep_of("jobs/*", of_count(3));
     a_topic_has_an_age_of_its_own: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    what_has_an_allowance_of_its_own_pushes_nothing_else_out: keep_apart(10, "here/*", 20);
     an_update_has_its_own_time_and_leaves_no_gap: Retention::default();
     an_expired_update_is_not_read_before_it_is_removed: Retention::default();
     a_made_id_leads_to_its_place_after_its_update_has_gone: keep(10);

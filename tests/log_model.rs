@@ -77,6 +77,7 @@ fn retention() -> impl Strategy<Value = Retention> {
                 pattern: TopicPattern::new("jobs/*"),
                 limits: Limits { count: jobs, age: jobs_age.map(Duration::from_secs), bytes: None },
             }],
+            apart: None,
         }
     })
 }
@@ -323,7 +324,7 @@ impl Rig {
 
     async fn check_limits(&self) {
         let kept = self.kept().await;
-        let Retention { all, topics } = &self.options.retention;
+        let Retention { all, topics, .. } = &self.options.retention;
         let limits = &topics[0].limits;
         if let Some(count) = all.count {
             assert!(kept.len() as u64 <= count, "{} are kept", kept.len());

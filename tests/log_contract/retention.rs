@@ -28,6 +28,22 @@ pub(crate) async fn retention_by_bytes_keeps_the_newest(rig: Rig) {
     assert!(gap && (4..=10).contains(&cursors.len()) && cursors.ends_with(&[50]), "{cursors:?}");
 }
 
+pub(crate) async fn what_has_an_allowance_of_its_own_pushes_nothing_else_out(rig: Rig) {
+    rig.publish_many("a", 10).await;
+    for number in 0..20 {
+        rig.publish(with_ttl(&format!("here/{number}"), 60)).await;
+    }
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, &ALL, 100).await, ((1..=30).collect(), false));
+    rig.publish_many("here/too many", 5).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, &ALL, 100).await, ((6..=35).collect(), true));
+    rig.wait(Duration::from_secs(60));
+    rig.publish_many("a", 10).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor(5), &ALL, 100).await, ((31..=45).collect(), true), "what has gone counts no more");
+}
+
 pub(crate) async fn retention_by_age_forgets_the_oldest(rig: Rig) {
     rig.publish_many("a", 5).await;
     rig.wait(Duration::from_secs(40));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, Cursor, Entry, Field, Limits, Log, LogOptions, Notes, Page, PageSize, Retention, Storage, Topic, TopicFilter,
-    TopicLimits, TopicPattern, Update,
+    self, Allowance, Cursor, Entry, Field, Limits, Log, LogOptions, Notes, Page, PageSize, Retention, Size, Storage,
+    Topic, TopicFilter, TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
 
@@ -155,11 +155,17 @@ impl TopicFilter for Beginning {
 pub(crate) const ALL: Beginning = Beginning("");
 
 pub(crate) fn keep(count: u64) -> Retention {
-    Retention { all: Limits { count: Some(count), ..Limits::default() }, topics: Vec::new() }
+    Retention::of(Limits { count: Some(count), ..Limits::default() })
+}
+
+/// Keeps so many, and so many more that match.
+pub(crate) fn keep_apart(count: u64, pattern: &str, more: u64) -> Retention {
+    let size = Size { count: more, bytes: u64::MAX };
+    Retention { apart: Some(Allowance { pattern: TopicPattern::new(pattern), size }), ..keep(count) }
 }
 
 pub(crate) fn keep_of(pattern: &str, limits: Limits) -> Retention {
-    Retention { all: Limits::default(), topics: vec![TopicLimits { pattern: TopicPattern::new(pattern), limits }] }
+    Retention { topics: vec![TopicLimits { pattern: TopicPattern::new(pattern), limits }], ..Retention::unlimited() }
 }
 
 pub(crate) fn of_count(count: u64) -> Limits {

@@ -15,14 +15,16 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{Matcher, Rights};
-use crate::server::log::{Field, Log, Topic, Update};
+use crate::server::log::{Allowance, Field, Log, Size, Topic, TopicPattern, Update};
 
 /// The name of presence events, which nobody else may use.
 pub const EVENT: &str = "mercure";
 
-/// How long events are kept: whoever comes back later asks for the list anew. They have a history's worth of space
-/// for themselves this way, and don't fill that of others.
+/// How long events are kept: whoever comes back later asks for the list anew.
 const EVENT_TTL: Duration = Duration::from_secs(600);
+
+/// How much of them does not count towards what the log keeps in all: many that come and go push nobody's history out.
+const ALLOWANCE: Size = Size { count: 100_000, bytes: 64 << 20 };
 
 /// How many changes are made durable at once.
 const BATCH: usize = 1024;
@@ -107,10 +109,15 @@ impl Presence {
     /// Nobody is present. Events are published to the log, on topics below `hub_path`.
     pub(super) fn new(log: &Arc<dyn Log>, hub_path: &str) -> Self {
         let (changes, receiver) = mpsc::unbounded_channel();
-        let root = format!("{}/subscriptions", hub_path.trim_end_matches('/')).into();
+        let root = root(hub_path).into();
         let shared = Arc::new(Shared { root, state: Mutex::default() });
         tokio::spawn(tell(log.clone(), shared.clone(), receiver));
         Self { shared, changes }
+    }
+
+    /// What the log keeps of the events of a hub with this path, beside everything else.
+    pub fn allowance(hub_path: &str) -> Allowance {
+        Allowance { pattern: TopicPattern::new(root(hub_path) + "/*"), size: ALLOWANCE }
     }
 
     /// A new subscriber with these matchers. Its events tell what its rights say of it.
@@ -208,6 +215,10 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn root(hub_path: &str) -> String {
+    format!("{}/subscriptions", hub_path.trim_end_matches('/'))
 }
 
 /// Publishes the changes in their order, as many at once as have come up meanwhile.

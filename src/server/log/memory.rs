@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::page::Room;
 use super::seal::{KEY_BYTES, Seal};
 use super::{
-    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Notes, Page, PageSize, ReadError, Retention,
+    AppendError, Bounds, Clock, Cursor, Entry, Field, Limits, Log, Notes, Page, PageSize, ReadError, Retention, Size,
     TAIL_CAPACITY, Tail, Topic, TopicFilter, Update,
 };
 
@@ -32,6 +32,8 @@ struct State {
     entries: BTreeMap<Cursor, Arc<Entry>>,
     newest: Cursor,
     bytes: u64,
+    /// What of that is apart.
+    apart: Size,
     retention: Retention,
     /// The places of the entries whose publisher gave this id.
     ids: HashMap<Box<str>, BTreeSet<Cursor>>,
@@ -60,7 +62,7 @@ impl MemoryLog {
     /// An empty log that keeps the newest `keep` entries, and its tail.
     pub fn open(keep: usize) -> (Arc<Self>, Tail) {
         let all = Limits { count: Some(keep.max(1) as u64), ..Limits::default() };
-        Self::with(Retention { all, topics: Vec::new() }, Arc::new(Utc::now))
+        Self::with(Retention::of(all), Arc::new(Utc::now))
     }
 
     /// An empty log, and its tail.
@@ -70,6 +72,7 @@ impl MemoryLog {
             entries: BTreeMap::new(),
             newest: Cursor::START,
             bytes: 0,
+            apart: Size::default(),
             retention,
             ids: HashMap::new(),
             topics: HashMap::new(),
@@ -273,6 +276,9 @@ impl State {
             });
             if index.cursors.insert(entry.cursor) {
                 index.bytes += bytes;
+                if self.retention.is_apart(topic.as_str()) {
+                    self.apart.add(bytes);
+                }
             }
         }
         self.entries.insert(entry.cursor, entry.clone());
@@ -282,16 +288,19 @@ impl State {
         self.sweep_all(now);
     }
 
+    fn size(&self) -> Size {
+        Size { count: self.entries.len() as u64, bytes: self.bytes }
+    }
+
     fn sweep_all(&mut self, now: DateTime<Utc>) {
         while let Some(&(at, cursor)) = self.expiries.first()
             && at <= now
         {
             self.remove(cursor, false);
         }
-        let limits = self.retention.all;
-        let horizon = limits.horizon(now);
+        let horizon = self.retention.all.horizon(now);
         while let Some((&cursor, oldest)) = self.entries.first_key_value()
-            && (limits.exceeded_by(self.entries.len() as u64, self.bytes) || horizon.is_some_and(|at| oldest.at < at))
+            && (self.retention.is_exceeded_by(self.size(), self.apart) || horizon.is_some_and(|at| oldest.at < at))
         {
             self.remove(cursor, true);
         }
@@ -334,6 +343,9 @@ impl State {
             let Some(index) = self.topics.get_mut(topic) else { continue };
             if index.cursors.remove(&cursor) {
                 index.bytes -= bytes;
+                if self.retention.is_apart(topic.as_str()) {
+                    self.apart.remove(bytes);
+                }
             }
             if is_lost {
                 index.removed = index.removed.max(cursor);

@@ -21,7 +21,9 @@ use tokio::sync::mpsc;
 pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry};
 pub use memory::MemoryLog;
-pub use options::{Clock, Durability, Limits, LogOptions, OpenError, Retention, Storage, TopicLimits, TopicPattern};
+pub use options::{
+    Allowance, Clock, Durability, Limits, LogOptions, OpenError, Retention, Size, Storage, TopicLimits, TopicPattern,
+};
 pub use page::{Notes, Page, PageSize};
 pub use update::{Field, FieldError, Topic, Update};
 

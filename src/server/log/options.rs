@@ -53,6 +53,26 @@ pub struct Retention {
     /// Limits of single topics; the first that matches a topic is its own. They can only shorten what
     /// `all` allows. An update on several topics goes as soon as one of them lets it go.
     pub topics: Vec<TopicLimits>,
+    /// What does not count towards `all`, so that it can't push out what does.
+    pub apart: Option<Allowance>,
+}
+
+/// Topics with an allowance of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Which topics: all of them together have the allowance. An update on several counts on each.
+    pub pattern: TopicPattern,
+    /// How much of theirs does not count towards the whole. What is beyond does, as everything else.
+    pub size: Size,
+}
+
+/// How much there is of some updates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// How many updates.
+    pub count: u64,
+    /// How many bytes they have as they are stored.
+    pub bytes: u64,
 }
 
 /// What is kept at most; `None` is no limit.
@@ -108,7 +128,25 @@ impl Retention {
 
     /// Keeps everything.
     pub fn unlimited() -> Self {
-        Self { all: Limits::default(), topics: Vec::new() }
+        Self::of(Limits::default())
+    }
+
+    /// Keeps the newest within these limits.
+    pub fn of(all: Limits) -> Self {
+        Self { all, topics: Vec::new(), apart: None }
+    }
+
+    /// Whether all that there is, of which so much is `apart`, is more than may be kept.
+    pub(super) fn is_exceeded_by(&self, all: Size, apart: Size) -> bool {
+        let allowed = self.apart.as_ref().map_or(Size::default(), |allowance| allowance.size);
+        let count = all.count.saturating_sub(apart.count.min(allowed.count));
+        let bytes = all.bytes.saturating_sub(apart.bytes.min(allowed.bytes));
+        self.all.exceeded_by(count, bytes)
+    }
+
+    /// Whether what is on this topic has an allowance of its own.
+    pub(super) fn is_apart(&self, topic: &str) -> bool {
+        self.apart.as_ref().is_some_and(|allowance| allowance.pattern.matches(topic))
     }
 
     /// Which of the topics' limits are this topic's, as an index into `topics`.
@@ -121,7 +159,19 @@ impl Default for Retention {
     fn default() -> Self {
         let all =
             Limits { age: Some(Self::DEFAULT_AGE), count: Some(Self::DEFAULT_COUNT), bytes: Some(Self::DEFAULT_BYTES) };
-        Self { all, topics: Vec::new() }
+        Self::of(all)
+    }
+}
+
+impl Size {
+    pub(super) fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    pub(super) fn remove(&mut self, bytes: u64) {
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 }
 

@@ -21,6 +21,7 @@ pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat,
 
 use super::demo::BurstOptions;
 use super::hub::DEFAULT_READER_BUFFER;
+use super::hub::presence::Presence;
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern, command};
 use crate::wire::message::DEFAULT_MAX_BYTES;
 
@@ -125,9 +126,12 @@ impl Options {
         let log_level = options.log_level.clone().unwrap_or_else(|| "info".into());
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
+        let mercure = MercureSettings::resolve(&options, &addresses)?;
+        let mut log = log_options(&options, &data);
+        log.retention.apart = Some(Presence::allowance(mercure.url(addresses[0]).path()));
         Ok(Settings {
-            mercure: MercureSettings::resolve(&options, &addresses)?,
-            log: log_options(&options, &data),
+            mercure,
+            log,
             data,
             heartbeat: at_least_100ms("heartbeat", options.heartbeat, DEFAULT_HEARTBEAT)?,
             stall_timeout: at_least_100ms("stall-timeout", options.stall_timeout, DEFAULT_STALL_TIMEOUT)?,
@@ -167,6 +171,7 @@ fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
     log.retention = Retention {
         all: limits(Some(age), Some(count), Some(bytes)),
         topics: options.keep.iter().map(of_topic).collect(),
+        apart: None,
     };
     log
 }

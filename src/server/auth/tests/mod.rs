@@ -128,7 +128,7 @@ impl Draft {
 
     /// Signed so. The header says what it was told to say.
     fn sign_with(&self, key: &EncodingKey, algorithm: Algorithm) -> String {
-        let message = format!("{}.{}", encoded(&self.header.to_string()), encoded(&self.claims.to_string()));
+        let message = format!("{}.{}", encoded(self.header.to_string()), encoded(self.claims.to_string()));
         let signature = jsonwebtoken::crypto::sign(message.as_bytes(), key, algorithm).expect("a signature");
         format!("{message}.{signature}")
     }
@@ -152,7 +152,7 @@ async fn verify(auth: &Auth, draft: &Draft) -> Result<Arc<Token>, TokenError> {
 
 #[track_caller]
 fn refused(verified: Result<Arc<Token>, TokenError>) -> TokenError {
-    verified.err().expect("a refusal")
+    verified.expect_err("a refusal")
 }
 
 /// A pair of keys, in every way they are written.

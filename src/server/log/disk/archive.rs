@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, Utc};
 use redb::{
-    CommitError, Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, Table, TableError,
-    TransactionError, WriteTransaction,
+    CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table,
+    TableError, TransactionError, WriteTransaction,
 };
 use thiserror::Error;
 
@@ -22,7 +22,7 @@ use super::schema::{
     ENTRIES, EXPIRIES, FORMAT, FORMAT_NAME, IDS, KEY, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals,
 };
 use crate::server::log::seal::{KEY_BYTES, Seal};
-use crate::server::log::{Cursor, Entry, OpenError, Topic};
+use crate::server::log::{Cursor, Entry, OpenError, Retention, Size, Topic};
 
 /// The archive's file in the log's folder.
 pub(super) const FILE: &str = "log.redb";
@@ -111,11 +111,21 @@ pub(super) fn open(path: PathBuf) -> Result<Opened, OpenError> {
     }
 }
 
-/// What the archive holds in all, as the last commit left it.
-pub(super) fn totals(database: &Database) -> Result<Totals, Failure> {
-    let meta = database.begin_read()?.open_table(META)?;
+/// What the archive holds in all, as the last commit left it, and its topics.
+pub(super) fn totals(database: &Database) -> Result<(Totals, Vec<(u64, TopicRow)>), Failure> {
+    let txn = database.begin_read()?;
+    let meta = txn.open_table(META)?;
     let totals = meta.get(TOTALS)?.ok_or(Unreadable)?;
-    Ok(Totals::decode(totals.value())?)
+    Ok((Totals::decode(totals.value())?, topics(&txn)?))
+}
+
+fn topics(txn: &ReadTransaction) -> Result<Vec<(u64, TopicRow)>, Failure> {
+    let mut rows = Vec::new();
+    for row in txn.open_table(TOPICS)?.iter()? {
+        let (number, row) = row?;
+        rows.push((number.value(), TopicRow::decode(row.value())?));
+    }
+    Ok(rows)
 }
 
 type Contents = (u32, [u8; KEY_BYTES], Totals, Cursor, Vec<(u64, TopicRow)>);
@@ -142,12 +152,7 @@ fn read_or_begin(database: &Database) -> Result<Contents, Failure> {
     let key = meta.get(KEY)?.ok_or(Unreadable)?.value().try_into().map_err(|_| Unreadable)?;
     let totals = Totals::decode(meta.get(TOTALS)?.ok_or(Unreadable)?.value())?;
     let oldest = txn.open_table(ENTRIES)?.first()?.map(|(cursor, _)| Cursor(cursor.value()));
-    let mut rows = Vec::new();
-    for row in txn.open_table(TOPICS)?.iter()? {
-        let (number, row) = row?;
-        rows.push((number.value(), TopicRow::decode(row.value())?));
-    }
-    Ok((format, key, totals, oldest.unwrap_or(totals.newest.next()), rows))
+    Ok((format, key, totals, oldest.unwrap_or(totals.newest.next()), topics(&txn)?))
 }
 
 fn open_error(path: &Path, failure: Failure) -> OpenError {
@@ -218,6 +223,8 @@ impl<'t> Tables<'t> {
 /// What is true once a transaction is committed.
 pub(super) struct Outcome {
     pub(super) totals: Totals,
+    /// Of that, what is apart.
+    pub(super) apart: Size,
     /// With the newest entry that has been removed from each.
     pub(super) new_topics: Vec<(u64, Topic, Cursor)>,
     /// The topics that retention has removed something from, with the newest of it.
@@ -230,7 +237,9 @@ pub(super) struct Outcome {
 pub(super) struct Changes<'t, 'a> {
     pub(super) tables: Tables<'t>,
     seal: &'a Seal,
+    retention: &'a Retention,
     pub(super) totals: Totals,
+    pub(super) apart: Size,
     rows: HashMap<u64, TopicRow>,
     numbers: HashMap<String, u64>,
     pub(super) new_topics: BTreeMap<u64, String>,
@@ -240,11 +249,19 @@ pub(super) struct Changes<'t, 'a> {
 }
 
 impl<'t, 'a> Changes<'t, 'a> {
-    pub(super) fn begin(txn: &'t WriteTransaction, seal: &'a Seal, totals: Totals) -> Result<Self, Failure> {
+    pub(super) fn begin(
+        txn: &'t WriteTransaction,
+        seal: &'a Seal,
+        retention: &'a Retention,
+        totals: Totals,
+        apart: Size,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             tables: Tables::open(txn)?,
             seal,
+            retention,
             totals,
+            apart,
             rows: HashMap::new(),
             numbers: HashMap::new(),
             new_topics: BTreeMap::new(),
@@ -272,6 +289,9 @@ impl<'t, 'a> Changes<'t, 'a> {
             let row = self.row(number)?;
             row.count += 1;
             row.bytes += bytes;
+            if self.is_apart(number) {
+                self.apart.add(bytes);
+            }
         }
         if let Some(at) = entry.expires_at {
             self.tables.expiries.insert((at.timestamp_millis(), cursor), ())?;
@@ -303,6 +323,9 @@ impl<'t, 'a> Changes<'t, 'a> {
                 row.removed = row.removed.max(Cursor(cursor));
                 self.lost.insert(number);
             }
+            if self.is_apart(number) {
+                self.apart.remove(bytes);
+            }
         }
         if let Some(at) = header.expires_at {
             self.tables.expiries.remove((at.timestamp_millis(), cursor))?;
@@ -328,6 +351,11 @@ impl<'t, 'a> Changes<'t, 'a> {
             self.rows.insert(number, row);
         }
         Ok(self.rows.get_mut(&number).ok_or(Unreadable)?)
+    }
+
+    /// Whether a topic whose row has been read has an allowance of its own.
+    fn is_apart(&self, number: u64) -> bool {
+        self.rows.get(&number).is_some_and(|row| self.retention.is_apart(&row.name))
     }
 
     /// Whether this topic is known.
@@ -381,6 +409,6 @@ impl<'t, 'a> Changes<'t, 'a> {
             }
         }
         self.tables.meta.insert(TOTALS, self.totals.encode().as_slice())?;
-        Ok(Outcome { totals: self.totals, new_topics, lost, forgotten })
+        Ok(Outcome { totals: self.totals, apart: self.apart, new_topics, lost, forgotten })
     }
 }

@@ -16,7 +16,7 @@ use super::Shared;
 use super::archive::{self, Changes, Failure};
 use super::retention::{Due, Sweep};
 use super::schema::{TopicRow, Totals};
-use crate::server::log::{AppendError, Retention};
+use crate::server::log::{AppendError, Retention, Size};
 
 /// How long an entry waits in the journal at most before it is put into the archive.
 const EVERY: Duration = Duration::from_secs(1);
@@ -83,6 +83,7 @@ pub(super) struct Keeper {
     folder: PathBuf,
     retention: Retention,
     totals: Totals,
+    apart: Size,
     due: Due,
     /// Topics with limits of their own, and which ones.
     ruled: HashMap<u64, usize>,
@@ -104,6 +105,7 @@ impl Keeper {
     ) -> Self {
         let ruled: HashMap<_, _> =
             topics.iter().filter_map(|(number, row)| Some((*number, retention.of_topic(&row.name)?))).collect();
+        let apart = apart(&retention, topics);
         // The limits may be others than the last time.
         let checks = ruled.keys().copied().collect();
         Self {
@@ -111,6 +113,7 @@ impl Keeper {
             folder,
             retention,
             totals,
+            apart,
             due: Due::at_once(),
             ruled,
             checks,
@@ -176,7 +179,7 @@ impl Keeper {
             let ages = self.ruled.iter().filter(|(_, rule)| self.retention.topics[**rule].limits.age.is_some());
             self.checks.extend(ages.map(|(number, _)| *number));
         }
-        let due = self.due.is_now(&self.totals, &self.retention.all, now) || !self.checks.is_empty();
+        let due = self.due.is_now(&self.totals, self.apart, &self.retention, now) || !self.checks.is_empty();
         if pending.is_empty() && !due && !self.in_trouble {
             return Ok(false);
         }
@@ -185,7 +188,7 @@ impl Keeper {
         let open = shared.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = open.as_ref().ok_or(Failure(redb::Error::DatabaseClosed))?;
         let txn = archive::begin(database)?;
-        let mut changes = Changes::begin(&txn, &shared.seal, self.totals)?;
+        let mut changes = Changes::begin(&txn, &shared.seal, &self.retention, self.totals, self.apart)?;
         for entry in &pending {
             changes.put(entry)?;
         }
@@ -210,7 +213,7 @@ impl Keeper {
             self.ruled.remove(number);
         }
         let totals = outcome.totals;
-        (self.totals, self.due) = (totals, due);
+        (self.totals, self.apart, self.due) = (totals, outcome.apart, due);
         let waiting = {
             let mut recent = self.shared.recent();
             recent.forget_until(totals.newest);
@@ -276,7 +279,8 @@ impl Keeper {
     /// the same, and what it put in must not be put in again.
     fn open_again(&mut self) -> Result<(), Failure> {
         let database = archive::open_database(&self.folder.join(archive::FILE))?;
-        self.totals = archive::totals(&database)?;
+        let (totals, topics) = archive::totals(&database)?;
+        (self.totals, self.apart) = (totals, apart(&self.retention, &topics));
         self.due = Due::at_once();
         *self.shared.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
         self.shared.recent().forget_until(self.totals.newest);
@@ -296,4 +300,10 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+/// How much there is on the topics that have an allowance of their own.
+fn apart(retention: &Retention, topics: &[(u64, TopicRow)]) -> Size {
+    let apart = topics.iter().filter(|(_, row)| retention.is_apart(&row.name));
+    apart.fold(Size::default(), |all, (_, row)| Size { count: all.count + row.count, bytes: all.bytes + row.bytes })
 }

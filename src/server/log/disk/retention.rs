@@ -9,7 +9,7 @@ use redb::ReadableTable;
 
 use super::archive::{Changes, Failure, Removal, Tables};
 use super::schema::Totals;
-use crate::server::log::{Cursor, Limits, Retention};
+use crate::server::log::{Cursor, Limits, Retention, Size};
 
 /// How often topics with an age limit of their own are looked at.
 pub(super) const AGE_CHECK_EVERY: Duration = Duration::from_secs(10);
@@ -37,10 +37,10 @@ impl Due {
     }
 
     /// Whether there is something to take out.
-    pub(super) fn is_now(&self, totals: &Totals, limits: &Limits, now: DateTime<Utc>) -> bool {
-        limits.exceeded_by(totals.count, totals.bytes)
+    pub(super) fn is_now(&self, totals: &Totals, apart: Size, retention: &Retention, now: DateTime<Utc>) -> bool {
+        retention.is_exceeded_by(totals.size(), apart)
             || self.expiry.is_some_and(|at| at <= now.timestamp_millis())
-            || self.oldest_at.zip(limits.horizon(now)).is_some_and(|(oldest, horizon)| oldest < horizon)
+            || self.oldest_at.zip(retention.all.horizon(now)).is_some_and(|(oldest, horizon)| oldest < horizon)
     }
 }
 
@@ -94,10 +94,9 @@ impl Sweep<'_> {
     }
 
     fn oldest_of_all(&self, changes: &Changes<'_, '_>) -> Result<Option<Cursor>, Failure> {
-        let limits = &self.retention.all;
         let Some(oldest) = changes.tables.oldest()? else { return Ok(None) };
-        let goes = limits.exceeded_by(changes.totals.count, changes.totals.bytes)
-            || self.is_past(changes, limits, oldest.0)?;
+        let goes = self.retention.is_exceeded_by(changes.totals.size(), changes.apart)
+            || self.is_past(changes, &self.retention.all, oldest.0)?;
         Ok(goes.then_some(oldest))
     }
 

@@ -4,8 +4,8 @@
 use redb::TableDefinition;
 
 use super::codec::{Reader, Unreadable};
-use crate::server::log::Cursor;
 use crate::server::log::page::Room;
+use crate::server::log::{Cursor, Size};
 
 /// The format that this program writes and reads.
 pub(super) const FORMAT: u32 = 1;
@@ -60,6 +60,10 @@ pub(super) struct TopicRow {
 }
 
 impl Totals {
+    pub(super) fn size(&self) -> Size {
+        Size { count: self.count, bytes: self.bytes }
+    }
+
     /// How many entries there is room for, judging by what they have on the average.
     pub(super) fn hold(&self, room: &Room) -> usize {
         let average = usize::try_from(self.bytes / self.count.max(1)).unwrap_or(usize::MAX).max(1);

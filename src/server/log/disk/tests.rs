@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::schema::{FORMAT_NAME, META};
 use super::*;
-use crate::server::log::{Field, Limits, Topic};
+use crate::server::log::{Allowance, Field, Limits, Size, Topic, TopicPattern};
 
 struct Everything;
 
@@ -236,7 +236,7 @@ async fn a_folder_that_cannot_be_made_is_named() {
 async fn the_file_stops_growing_when_retention_lets_go_as_much_as_comes() {
     let folder = folder();
     let all = Limits { count: Some(2000), ..Limits::default() };
-    let retention = Retention { all, topics: Vec::new() };
+    let retention = Retention::of(all);
     let (log, _) = DiskLog::open(folder.path(), Durability::Os, retention, Arc::new(Utc::now)).expect("a log");
     let mut sizes = Vec::new();
     for _ in 0..12 {
@@ -246,6 +246,20 @@ async fn the_file_stops_growing_when_retention_lets_go_as_much_as_comes() {
     }
     assert_eq!(sizes[6], sizes[11], "{sizes:?}");
     assert_eq!(log.bounds(), Bounds { oldest: Cursor(10_001), newest: Cursor(12_000) });
+}
+
+#[tokio::test]
+async fn what_has_an_allowance_of_its_own_is_counted_anew_when_it_is_opened() {
+    let folder = folder();
+    let apart = Allowance { pattern: TopicPattern::new("here/*"), size: Size { count: 20, bytes: 1 << 20 } };
+    let retention = Retention { apart: Some(apart), ..Retention::of(Limits { count: Some(10), ..Limits::default() }) };
+    for topic in ["a", "here/1", "here/2"] {
+        let (log, _) =
+            DiskLog::open(folder.path(), Durability::Os, retention.clone(), Arc::new(Utc::now)).expect("a log");
+        log.append_all(vec![update(topic, "x"); 10]).await.expect("room");
+        log.sweep().await;
+        assert_eq!(log.bounds().oldest, Cursor(1), "after {topic}");
+    }
 }
 
 /// A file system of so many MiB, or the reason why there is none.
