@@ -62,11 +62,13 @@ async fn main() {
     }
     if wanted("memory") {
         let (clients, replayed) = (arg("--clients", 1000), arg("--replayed", 10_000));
-        let small = seed::messages(replayed, BYTES);
-        println!(
-            "memory: {clients} clients replay {replayed} updates each, all at the same time, from all over the log"
-        );
-        for (data, count) in [(small.path(), replayed), (large.path(), updates)] {
+        println!("memory: {clients} clients replay so many updates each, all at the same time, from all over the log");
+        let small = seed::messages(updates / 2, BYTES);
+        for (data, count, replayed) in [
+            (large.path(), updates, replayed / 10),
+            (large.path(), updates, replayed),
+            (small.path(), updates / 2, replayed),
+        ] {
             memory(data, count, clients, replayed).await;
         }
     }
@@ -135,7 +137,7 @@ async fn memory(data: &Path, count: usize, clients: usize, replayed: usize) {
         most = most.max(resident(server.pid()));
     }
     println!(
-        "  of a log of {count:>8}: {:>6.1} MB before, {:>6.1} at most, {:>5.1} KiB for each client; {:.0} events/s",
+        "  {replayed:>6} of a log of {count:>8}: {:>6.1} MB before, {:>6.1} at most, {:>5.1} KiB for each client; {:.0} events/s",
         before as f64 / 1e6,
         most as f64 / 1e6,
         (most - before) as f64 / 1024.0 / clients as f64,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::archive::Failure;
 use super::names::{LossPlace, Names};
-use super::read::{SCAN_LIMIT, blocking, read_error};
+use super::read::{SCAN_LIMIT, read_error};
 use super::snapshot::{Seen, Snapshot, Window};
 use crate::server::log::page::{Room, Wanted};
 use crate::server::log::{Cursor, Entry, Notes, Page, ReadError, Topic, TopicFilter};
@@ -161,12 +161,13 @@ impl Shared {
         let mut page = Page { entries: Vec::new(), next: cursor, more: !scan.ended, gap };
         if !scan.wanted.is_empty() {
             let shared = self.clone();
-            page = blocking(move || {
-                let (now, mut room) = ((shared.clock)(), room);
-                snapshot.fetch(&scan.wanted, &shared.names, now, &mut room, &mut page).map_err(read_error)?;
-                Ok(page)
-            })
-            .await?;
+            page = self
+                .blocking(move || {
+                    let (now, mut room) = ((shared.clock)(), room);
+                    snapshot.fetch(&scan.wanted, &shared.names, now, &mut room, &mut page).map_err(read_error)?;
+                    Ok(page)
+                })
+                .await?;
         }
         page.next = scan.next;
         Ok(page)
@@ -224,11 +225,12 @@ impl Shared {
                 continue;
             }
             let lost;
-            (snapshot, lost) = blocking(move || {
-                let lost = snapshot.have_lost(&wanted, cursor).map_err(read_error)?;
-                Ok((snapshot, lost))
-            })
-            .await?;
+            (snapshot, lost) = self
+                .blocking(move || {
+                    let lost = snapshot.have_lost(&wanted, cursor).map_err(read_error)?;
+                    Ok((snapshot, lost))
+                })
+                .await?;
             if lost {
                 return Ok((snapshot, true));
             }
@@ -244,7 +246,7 @@ impl Shared {
         bytes: usize,
     ) -> Result<(Snapshot, Window, HashMap<u64, Topic>), ReadError> {
         let shared = self.clone();
-        blocking(move || {
+        self.blocking(move || {
             let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
             let window = snapshot.window_from(after.next(), WINDOW, bytes).map_err(read_error)?;
             let topics = snapshot.topics_of(&window, &shared.names).map_err(read_error)?;
@@ -263,14 +265,15 @@ impl Shared {
         limit: usize,
     ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), ReadError> {
         let shared = self.clone();
-        let (snapshot, window, topics) = blocking(move || {
-            shared.with_snapshot(|snapshot| {
-                let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
-                let topics = snapshot.topics_of(&window, &shared.names)?;
-                Ok((snapshot, window, topics))
+        let (snapshot, window, topics) = self
+            .blocking(move || {
+                shared.with_snapshot(|snapshot| {
+                    let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
+                    let topics = snapshot.topics_of(&window, &shared.names)?;
+                    Ok((snapshot, window, topics))
+                })
             })
-        })
-        .await?;
+            .await?;
         asked.ask(&topics, filter);
         let mut rest = window.places.last().map(|seen| seen.cursor).filter(|_| !window.is_last);
         let mut wanted = Vec::new();
@@ -285,7 +288,7 @@ impl Shared {
             return Ok((Vec::new(), rest));
         }
         let shared = self.clone();
-        let entries = blocking(move || snapshot.all_at(&wanted, &shared.names).map_err(read_error)).await?;
+        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.names).map_err(read_error)).await?;
         Ok((entries, rest))
     }
 }

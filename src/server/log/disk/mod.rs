@@ -35,7 +35,7 @@ use std::thread::JoinHandle;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use redb::Database;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -55,6 +55,10 @@ const ARCHIVE_BYTES: usize = 4 << 20;
 /// With so many entries waiting the archive takes them over at once.
 const ARCHIVE_ENTRIES: u64 = 16 * 1024;
 
+/// How many reads of the archive are under way at a time. Each holds what it has read until its reader takes it, and
+/// a thread: a thousand at once read no faster than a few.
+const READERS: usize = 32;
+
 /// A log on disk. Dropping it puts everything into the archive, closes it and waits for that.
 pub struct DiskLog {
     shared: Arc<Shared>,
@@ -72,6 +76,8 @@ struct Shared {
     names: Names,
     /// `None` while it is being opened again, and once the log is closed.
     database: RwLock<Option<Database>>,
+    /// The reads of the archive that may be under way at a time.
+    readers: Arc<Semaphore>,
     trouble: Mutex<Option<AppendError>>,
     /// Told when the journal may have room again; the writer alone waits for it.
     archive_moved: Notify,
@@ -111,6 +117,7 @@ impl DiskLog {
             recent: Mutex::new(recent),
             names,
             database: RwLock::new(Some(opened.database)),
+            readers: Arc::new(Semaphore::new(READERS)),
             trouble: Mutex::new(None),
             archive_moved: Notify::new(),
             bell: Bell::default(),

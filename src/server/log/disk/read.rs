@@ -89,7 +89,7 @@ impl Shared {
             }
             None => {
                 let shared = self.clone();
-                let snapshot = blocking(move || shared.with_snapshot(Ok)).await?;
+                let snapshot = self.blocking(move || shared.with_snapshot(Ok)).await?;
                 Ok(self.has_lost(snapshot, filter, cursor, 0).await?.1)
             }
         }
@@ -255,7 +255,21 @@ impl Shared {
         question: impl Fn(&Self, &Snapshot) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, ReadError> {
         let shared = self.clone();
-        blocking(move || shared.with_snapshot(|snapshot| question(&shared, &snapshot))).await
+        self.blocking(move || shared.with_snapshot(|snapshot| question(&shared, &snapshot))).await
+    }
+
+    /// Does something on a thread that may wait, as soon as not too many others do.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let permit = self.readers.clone().acquire_owned().await;
+        let work = move || {
+            // Until the work is done, even if nobody waits for it any more.
+            let _permit = permit;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| ReadError(error.to_string()))?
     }
 
     pub(super) fn with_snapshot<T>(&self, question: impl Fn(Snapshot) -> Result<T, Failure>) -> Result<T, ReadError> {
@@ -284,10 +298,4 @@ fn wants(filter: &dyn TopicFilter, entry: &Entry) -> bool {
 
 pub(super) fn read_error(failure: Failure) -> ReadError {
     ReadError(failure.to_string())
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
-) -> Result<T, ReadError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| ReadError(error.to_string()))?
 }
