@@ -1,10 +1,11 @@
 // What goes wrong between the page and its server, and what the page makes of it.
 import { expect, Server, test as base, unique } from "./fixtures.ts";
 
-// A server that a spec stops is its own: the worker's others go on undisturbed.
+// A server that a spec stops is its own: the worker's others go on undisturbed. Its bursts take their time, so that there
+// is some to do something in the middle of one.
 const test = base.extend<{ fragile: Server }>({
   fragile: async ({ page }, use) => {
-    const server = new Server();
+    const server = new Server(["--burst-interval", "2s"]);
     await server.start();
     await use(server);
     // Or the page would complain of the server's end.

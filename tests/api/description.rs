@@ -117,7 +117,7 @@ impl Description {
         let item = &self.response(operation, 200)["content"]["text/event-stream"]["itemSchema"];
         let mut fields = Map::from_iter([("data".to_owned(), json!(event.data))]);
         let named = [("id", &event.id), ("event", &event.event)].into_iter();
-        let named = named.filter(|(name, value)| !value.is_empty() && !(*name == "event" && *value == "message"));
+        let named = named.filter(|(name, value)| !value.is_empty() && (*name != "event" || *value != "message"));
         fields.extend(named.map(|(name, value)| (name.to_owned(), json!(value))));
         let value = Value::Object(fields);
         let shapes = item["anyOf"].as_array().map_or_else(|| vec![item], |shapes| shapes.iter().collect());
