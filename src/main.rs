@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use tidings::server::client::{self, PublishArgs, SubscribeArgs};
 use tidings::server::log::command::{self, LogArgs};
 use tidings::server::log::{Durability, LogOptions, Storage};
-use tidings::server::settings::{Options, Settings};
+use tidings::server::settings::{MercureSettings, Options, Settings};
 use tidings::server::token_command::{self, TokenArgs};
 use tidings::server::{self, telemetry};
 use tokio::net::TcpListener;
@@ -101,8 +101,19 @@ fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
     writeln!(out, "tidings {} is listening on http://{address}", env!("CARGO_PKG_VERSION"))?;
     writeln!(out, "  data   {}", describe(&settings.log, &std::path::absolute(&settings.data)?))?;
     writeln!(out, "  keeps  {}", settings.log.retention.all)?;
+    writeln!(out, "  hub    {}", settings.mercure.url(address))?;
+    writeln!(out, "  access {}", access(&settings.mercure))?;
     writeln!(out, "  stop   Ctrl-C, or SIGTERM to process {}", std::process::id())?;
     out.flush()
+}
+
+fn access(hub: &MercureSettings) -> &'static str {
+    match (hub.anonymous, hub.publish_without_token) {
+        (true, false) => "anybody may subscribe; to publish on the hub needs a token: see `tidings token --help`",
+        (false, false) => "to subscribe and to publish on the hub need a token: see `tidings token --help`",
+        (true, true) => "anybody may subscribe and publish, without a token",
+        (false, true) => "anybody may publish, without a token; to subscribe needs one: see `tidings token --help`",
+    }
 }
 
 fn describe(log: &LogOptions, data: &Path) -> String {

@@ -25,6 +25,32 @@ async fn the_metadata_says_what_a_token_must_be() {
 }
 
 #[tokio::test]
+async fn a_document_leads_to_the_hub_which_goes_on_where_it_ends() {
+    let hub = Hub::start().await;
+    let link = |path: &'static str, accept: &'static str| {
+        let request = hub.request(Method::GET, path).header("accept", accept);
+        async move { request.answer().await.headers.get("link").map(|link| link.to_str().expect("text").to_owned()) }
+    };
+    let expected = |id: &str| {
+        Some(format!(
+            r#"</.well-known/mercure>; rel="mercure"; last-event-id="{id}"; content-type="application/json""#
+        ))
+    };
+    assert_eq!(link("/api/messages", "application/json").await, expected("earliest"));
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let submit = hub.request(Method::POST, "/api/messages").json(&json!({ "message": "hello" }));
+        let message: Value = submit.answer().await.json();
+        ids.push(message["id"].as_str().expect("an id").to_owned());
+    }
+    for (path, accept) in [("/api/messages", "application/json"), ("/", "text/html")] {
+        assert_eq!(link(path, accept).await, expected(&ids[1]), "{path}");
+    }
+    let older = format!("/api/messages?before={}", ids[1]);
+    assert_eq!(hub.app.get(&older).await.headers.get("link"), None);
+}
+
+#[tokio::test]
 async fn other_origins_may_read_what_they_need_to_go_on() {
     let hub = Hub::start().await;
     let exposed = hub.subscribe(&[("match", "a")]).await.headers;

@@ -75,13 +75,13 @@ async fn list_or_follow(
             let frames = app.producers.messages.follow(last_event_id(&headers, &params).as_deref()).await?;
             app.stream(&method, paths::MESSAGES, frames)
         }
-        _ => list(&app, &params).await?.into_response(),
+        _ => list(&app, &params).await?,
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
-async fn list(app: &App, params: &Params) -> Result<Json<MessageList>, ApiError> {
+async fn list(app: &App, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
     let before = params.get("before").map_or(Before::Newest, Before::Message);
     // One more than the page shows, to know whether there is a next one.
@@ -94,7 +94,16 @@ async fn list(app: &App, params: &Params) -> Result<Json<MessageList>, ApiError>
     messages.truncate(limit);
     let last = messages.last().filter(|_| more);
     let next = last.map(|last| format!("{}?limit={limit}&before={}", paths::MESSAGES, last.id));
-    Ok(Json(MessageList { messages, next }))
+    // Only the newest page ends where the hub goes on.
+    let link = matches!(before, Before::Newest).then(|| link(app, &messages)).flatten();
+    let mut response = Json(MessageList { messages, next }).into_response();
+    response.headers_mut().extend(link.map(|link| (header::LINK, link)));
+    Ok(response)
+}
+
+/// Where the hub goes on after the newest messages, newest first.
+pub(super) fn link(app: &App, messages: &[Message]) -> Option<HeaderValue> {
+    app.mercure.link(messages.first().map(|newest| &*newest.id), "; content-type=\"application/json\"")
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {

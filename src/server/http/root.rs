@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use super::error::ApiError;
-use super::{App, AppState, pages};
+use super::{App, AppState, messages, pages};
 use crate::server::demo::{Before, Tick};
 use crate::ui::{PageData, Refused};
 use crate::wire::paths;
@@ -51,7 +51,10 @@ pub(super) async fn page(app: &App, headers: &HeaderMap, draft: Option<Refused>)
         repeat: app.repeat,
         version: env!("CARGO_PKG_VERSION").into(),
     };
-    pages::render(data, app.assets.clone(), status.unwrap_or(StatusCode::OK)).await
+    let link = messages::link(app, &data.messages);
+    let mut response = pages::render(data, app.assets.clone(), status.unwrap_or(StatusCode::OK)).await;
+    response.headers_mut().extend(link.map(|link| (header::LINK, link)));
+    response
 }
 
 /// How the visitor reaches this server, as far as the request tells.

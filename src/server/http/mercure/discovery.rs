@@ -1,12 +1,15 @@
-//! What a client needs to know before it asks for a token: the protected resource's metadata (RFC 9728).
+//! What a client needs to know before it comes: where the hub is, and what it must know before it asks for a token (the
+//! protected resource's metadata, RFC 9728).
 
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderValue;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::Mercure;
 use super::credentials::COOKIE;
 use crate::server::auth::DETAIL_TYPE;
 use crate::server::http::{App, AppState};
@@ -15,6 +18,16 @@ use crate::wire::paths;
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route(paths::RESOURCE_METADATA, get(metadata))
+}
+
+impl Mercure {
+    /// The `Link` that leads from a document to the hub, whose events go on where the document ends: after the event
+    /// with this id, or with the first one (Mercure, "Discovery"). `parameters` say more of the events.
+    pub(in crate::server::http) fn link(&self, last_event_id: Option<&str>, parameters: &str) -> Option<HeaderValue> {
+        let last = last_event_id.unwrap_or(paths::EARLIEST).replace('\\', "\\\\").replace('"', "\\\"");
+        let link = format!("<{}>; rel=\"mercure\"; last-event-id=\"{last}\"{parameters}", self.hub.url().path());
+        HeaderValue::from_bytes(link.as_bytes()).ok()
+    }
 }
 
 async fn metadata(State(app): AppState) -> Json<Value> {

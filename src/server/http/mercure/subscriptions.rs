@@ -119,11 +119,6 @@ impl Mercure {
         next: Option<String>,
     ) -> Response {
         let last = last_event.as_deref().unwrap_or(paths::EARLIEST);
-        let quoted = format!("\"{}\"", last.replace('\\', "\\\\").replace('"', "\\\""));
-        let link = format!(
-            "<{}>; rel=\"mercure\"; last-event-id={quoted}; type=\"mercure\"; content-type=\"application/json\"",
-            self.hub.url().path()
-        );
         let etag = HeaderValue::from_bytes(format!("\"{}\"", last.replace('"', "'")).as_bytes()).ok();
         let is_known = etag.as_ref().is_some_and(|etag| conditional::is_known(request, etag));
         let mut response = match is_known {
@@ -134,8 +129,9 @@ impl Mercure {
         headers.extend(etag.map(|etag| (header::ETAG, etag)));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, must-revalidate"));
         headers.insert(header::VARY, HeaderValue::from_static("authorization, cookie"));
-        let links = [Some(link), next.map(|next| format!("<{next}>; rel=\"next\""))];
-        for link in links.into_iter().flatten().filter_map(|link| HeaderValue::from_bytes(link.as_bytes()).ok()) {
+        let link = self.link(last_event.as_deref(), "; type=\"mercure\"; content-type=\"application/json\"");
+        let next = next.and_then(|next| HeaderValue::try_from(format!("<{next}>; rel=\"next\"")).ok());
+        for link in [link, next].into_iter().flatten() {
             headers.append(header::LINK, link);
         }
         response
