@@ -56,12 +56,12 @@ test("without a script nothing pretends to work @no-js", async ({ page }) => {
 
 test("a command is copied as it stands, with this server's address @js", async ({ page, context, server }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-  const button = page.getByRole("button", { name: "Copy: Is the server there?" });
+  const button = page.getByRole("button", { name: "Copy the command: Is the server there?" });
   await button.click();
   await expect(button).toContainText("Copied");
   await expect(page.locator("#said")).toHaveText("Copied.");
   expect(await page.evaluate(() => navigator.clipboard.readText())).toBe(`curl ${server.url}/api/ping`);
-  await expect(button).toContainText("Copy:");
+  await expect(button).toContainText("Copy the command:");
 });
 
 test("the filter shows what has all of its words @js", async ({ page, isMobile }) => {

@@ -180,7 +180,7 @@ fn commands(document: &Document, operation: &Operation<'_>) -> String {
         format!(
             "<li class=\"line\"><span class=\"line-about\">{about}</span><code class=\"line-command\">{}</code>\
              <button type=\"button\" class=\"button-small needs-life with-script\"><span>Copy</span>\
-             <span class=\"sr\">: {about}</span></button></li>",
+             <span class=\"sr\"> the command: {about}</span></button></li>",
             Escaped(&command.line)
         )
     };
