@@ -81,6 +81,12 @@ impl Program {
         self.address
     }
 
+    /// Sends it a signal, named as `kill` names it.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success(), "the signal {name} was not sent");
+    }
+
     /// Its resident memory, in bytes.
     pub(crate) fn resident(&self) -> usize {
         let path = format!("/proc/{}/status", self.child.id());
