@@ -17,6 +17,7 @@ mod hub;
 mod token;
 
 mod authorization;
+mod better;
 mod details;
 mod discovery;
 mod json;
