@@ -21,6 +21,7 @@ mod better;
 mod details;
 mod discovery;
 mod json;
+mod legacy;
 mod matchers;
 mod publication;
 mod reconnection;
