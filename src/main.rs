@@ -12,8 +12,12 @@ use tidings::server::log::{Durability, LogOptions, Storage};
 use tidings::server::settings::{MercureSettings, Options, Settings};
 use tidings::server::token_command::{self, TokenArgs};
 use tidings::server::{self, telemetry};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tracing::{info, warn};
+
+/// How many connections may wait to be accepted; the system may allow fewer. After a restart all clients come back at
+/// once, and whoever finds no place is only heard again after a second, then after three, then after seven.
+const BACKLOG: u32 = 16_384;
 
 // An idle stream costs about a third less resident memory than with the system's allocator.
 #[global_allocator]
@@ -88,11 +92,30 @@ async fn serve(settings: Settings) -> Result<(), String> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "the limit of open files could not be raised: it bounds the connections");
     }
-    let listener = TcpListener::bind(&*settings.listen).await.map_err(|error| explain(&settings.listen, &error))?;
+    let listener = listen(&settings.listen).map_err(|error| explain(&settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     let _ = greet(address, &settings);
     server::run(settings, listener, stop_signal()).await.map_err(|error| error.to_string())?;
     Ok(())
+}
+
+/// Listens on the first of the addresses that can be had.
+fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let on = |address: SocketAddr| {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // Connections of the server before this one, which has just ended, hold the port otherwise.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
+    for &address in addresses {
+        outcome = on(address);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 /// Says what a person who has just started the server wants to know.

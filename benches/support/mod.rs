@@ -22,7 +22,7 @@ pub(crate) fn arg<T: FromStr>(name: &str, default: T) -> T {
     value.and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-const BINARY: &str = env!("CARGO_BIN_EXE_tidings");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidings");
 
 /// A tidings server in a process of its own, on a free port.
 pub(crate) struct Server {
@@ -42,7 +42,12 @@ impl Server {
     pub(crate) fn start_with(data: &Path, flags: &[&str]) -> Self {
         let mut command = Command::new(BINARY);
         command.env("TIDINGS_KEEP_AGE", "0s").env("TIDINGS_KEEP_COUNT", "0").env("TIDINGS_KEEP_BYTES", "0");
-        Self::spawn(command, data, flags)
+        Self::spawn(command, "127.0.0.1:0", data, flags)
+    }
+
+    /// Starts it on the data and the port of one that has ended.
+    pub(crate) fn start_at(address: SocketAddr, data: &Path, flags: &[&str]) -> Self {
+        Self::spawn(Command::new(BINARY), &address.to_string(), data, flags)
     }
 
     /// The same, on one core from its first moment: it has one worker then.
@@ -54,14 +59,14 @@ impl Server {
 
     fn spawn_empty(command: Command, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a temporary folder");
-        let mut server = Self::spawn(command, data.path(), flags);
+        let mut server = Self::spawn(command, "127.0.0.1:0", data.path(), flags);
         server.data = Some(data);
         server
     }
 
-    fn spawn(mut command: Command, data: &Path, flags: &[&str]) -> Self {
+    fn spawn(mut command: Command, listen: &str, data: &Path, flags: &[&str]) -> Self {
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())

@@ -17,9 +17,11 @@ mod hub;
 mod token;
 
 mod authorization;
+mod better;
 mod details;
 mod discovery;
 mod json;
+mod legacy;
 mod matchers;
 mod publication;
 mod reconnection;

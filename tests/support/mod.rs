@@ -38,8 +38,18 @@ impl Program {
     /// Starts it without a rate limit and waits until it has a port. It may still be opening its log: it answers
     /// when that is done.
     pub(crate) fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", data, flags)
+    }
+
+    /// Ends it with SIGKILL, and starts it again on the same port.
+    pub(crate) fn restart(mut self, data: &Path, flags: &[&str]) -> Self {
+        self.end();
+        Self::start_at(&self.address.to_string(), data, flags)
+    }
+
+    fn start_at(listen: &str, data: &Path, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--rate-limit", "0", "--log-format", "json", "--data"])
+            .args(["serve", "--listen", listen, "--rate-limit", "0", "--log-format", "json", "--data"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
@@ -79,6 +89,12 @@ impl Program {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Sends it a signal, named as `kill` names it.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success(), "the signal {name} was not sent");
     }
 
     /// Its resident memory, in bytes.

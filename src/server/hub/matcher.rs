@@ -19,7 +19,7 @@ pub enum MatchType {
     Exact,
     /// As a WHATWG URL Pattern.
     UrlPattern,
-    /// As a URI template (RFC 6570): only of the older protocol, so nobody can ask for it by its name.
+    /// As a topic or a URI template (RFC 6570): only of the older protocol, so nobody can ask for it by its name.
     UriTemplate,
 }
 
@@ -75,6 +75,8 @@ impl Matcher {
         let test = match match_type {
             _ if text == EVERYTHING => Test::Everything,
             MatchType::Exact => Test::Exact,
+            // The index of topics finds it then.
+            MatchType::UriTemplate if !text.contains('{') => Test::Exact,
             MatchType::UrlPattern => Test::Pattern(patterns.compile(text)?),
             MatchType::UriTemplate => Test::Pattern(patterns.compile_template(text)?),
         };

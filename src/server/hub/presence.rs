@@ -14,11 +14,14 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 use uuid::Uuid;
 
-use super::{Matcher, Rights};
+use super::{MatchType, Matcher, Rights};
 use crate::server::log::{Allowance, Field, Log, Size, Topic, TopicPattern, Update};
 
 /// The name of presence events, which nobody else may use.
 pub const EVENT: &str = "mercure";
+
+/// What the older protocol's documents are about.
+pub const CONTEXT: &str = "https://mercure.rocks/";
 
 /// How long events are kept: whoever comes back later asks for the list anew.
 const EVENT_TTL: Duration = Duration::from_secs(600);
@@ -59,31 +62,48 @@ enum Change {
 }
 
 /// One open subscription: one matcher of one subscriber.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct Active {
     /// Its topic.
     pub id: Arc<str>,
-    #[serde(rename = "type")]
-    kind: &'static str,
     /// The type of its matcher.
-    pub match_type: &'static str,
+    pub match_type: MatchType,
     /// The text of its matcher.
-    #[serde(rename = "match")]
     pub text: Box<str>,
     /// Its subscriber: of this connection alone.
     pub subscriber: Arc<str>,
     /// What the subscriber's token tells of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub payload: Option<Map<String, Value>>,
 }
 
-/// An open subscription as its event and the list show it.
+/// A subscription as its event and the list show it.
 #[derive(Serialize)]
 struct Document<'a> {
-    #[serde(flatten)]
-    active: &'a Active,
-    #[serde(rename = "active")]
-    is_active: bool,
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    match_type: &'static str,
+    #[serde(rename = "match")]
+    text: &'a str,
+    subscriber: &'a str,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a Map<String, Value>>,
+}
+
+/// The same in the older protocol.
+#[derive(Serialize)]
+struct OlderDocument<'a> {
+    #[serde(rename = "@context")]
+    context: &'static str,
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    topic: &'a str,
+    subscriber: &'a str,
+    active: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload: Option<&'a Map<String, Value>>,
 }
 
 /// Some of the open subscriptions, by their topics.
@@ -124,10 +144,13 @@ impl Presence {
     pub fn enter(&self, matchers: &[Matcher], rights: &Rights) -> Present {
         let subscriber: Arc<str> = Uuid::new_v4().urn().to_string().into();
         let subscription = |matcher: &Matcher| {
-            let match_type = matcher.match_type().name();
+            let match_type = matcher.match_type();
+            let id = match match_type {
+                MatchType::UriTemplate => self.topic(&[matcher.text(), &subscriber]),
+                _ => self.topic(&[match_type.name(), matcher.text(), &subscriber]),
+            };
             Arc::new(Active {
-                id: self.topic(&[match_type, matcher.text(), &subscriber]).into(),
-                kind: "subscription",
+                id: id.into(),
                 match_type,
                 text: matcher.text().into(),
                 subscriber: subscriber.clone(),
@@ -189,15 +212,47 @@ impl Presence {
 impl Active {
     /// The subscription as JSON, as it is now.
     pub fn document(&self) -> Value {
-        serde_json::to_value(Document { active: self, is_active: true }).unwrap_or_default()
+        self.told(true)
+    }
+
+    /// Whether the older protocol's clients are to understand what is told of it: it is one of theirs.
+    fn is_older(&self) -> bool {
+        self.match_type == MatchType::UriTemplate
+    }
+
+    fn told(&self, active: bool) -> Value {
+        let Self { id, text, subscriber, .. } = self;
+        let payload = self.payload.as_ref();
+        let document = match self.is_older() {
+            true => serde_json::to_value(OlderDocument {
+                context: CONTEXT,
+                id,
+                kind: "Subscription",
+                topic: text,
+                subscriber,
+                active,
+                payload,
+            }),
+            false => serde_json::to_value(Document {
+                id,
+                kind: "subscription",
+                match_type: self.match_type.name(),
+                text,
+                subscriber,
+                active,
+                payload,
+            }),
+        };
+        document.unwrap_or_default()
     }
 
     fn event(&self, is_active: bool) -> Option<Update> {
         Some(Update {
             topics: vec![Topic::parse(&self.id).ok()?],
-            data: serde_json::to_string(&Document { active: self, is_active }).ok()?,
+            data: self.told(is_active).to_string(),
             id: None,
-            event: Field::parse(EVENT).ok(),
+            // Clients of the older protocol hear only events without a name.
+            event: Field::parse(EVENT).ok().filter(|_| !self.is_older()),
             retry: None,
             private: true,
             ttl: Some(EVENT_TTL),
@@ -257,7 +312,7 @@ async fn tell(log: Arc<dyn Log>, shared: Arc<Shared>, mut receiver: mpsc::Unboun
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Hub, HubOptions, MatchType, Patterns};
+    use super::super::{Hub, HubOptions, Patterns};
     use super::*;
     use crate::server::log::{Cursor, MemoryLog, Notes, PageSize};
 

@@ -5,30 +5,34 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, StatusCode, header};
 use url::Url;
 
-use super::Mercure;
+use super::{Mercure, legacy};
 use crate::server::auth::{Role, Token};
 use crate::server::http::error::ApiError;
 use crate::server::settings::CorsOrigins;
 
 /// The cookie that holds a token.
 pub(in crate::server::http) const COOKIE: &str = "__Secure-mercure_access_token";
-/// The older protocol's.
-const LEGACY_COOKIE: &str = "mercureAuthorization";
 
 /// A token as a request presents it.
 enum Presented<'a> {
     Header(&'a str),
+    Query(&'a str),
     Cookie(&'a str),
 }
 
 impl Mercure {
-    /// Who subscribes: by the header, by a ticket, by the cookie, in this order of weight.
+    /// Who subscribes: by the header, by a ticket, by a token in the query, by the cookie, in this order of
+    /// weight.
     pub(super) async fn subscriber(
         &self,
         headers: &HeaderMap,
         ticket: Option<&str>,
+        in_query: Option<&str>,
     ) -> Result<Option<Arc<Token>>, ApiError> {
-        let presented = self.presented(headers)?;
+        let presented = match (self.presented(headers)?, in_query) {
+            (None | Some(Presented::Cookie(_)), Some(token)) => Some(Presented::Query(token)),
+            (presented, _) => presented,
+        };
         if let (Some(ticket), false) = (ticket, matches!(presented, Some(Presented::Header(_)))) {
             return match self.auth.redeem_ticket(ticket) {
                 Some(token) => Ok(Some(token)),
@@ -40,7 +44,9 @@ impl Mercure {
             };
         }
         match presented {
-            Some(Presented::Header(token) | Presented::Cookie(token)) => self.verified(token, Role::Subscriber).await,
+            Some(Presented::Header(token) | Presented::Query(token) | Presented::Cookie(token)) => {
+                self.verified(token, Role::Subscriber).await
+            }
             None => Ok(None),
         }
     }
@@ -49,7 +55,7 @@ impl Mercure {
     /// sends it along with requests of any page (cross-site request forgery).
     pub(super) async fn publisher(&self, headers: &HeaderMap) -> Result<Option<Arc<Token>>, ApiError> {
         match self.presented(headers)? {
-            Some(Presented::Header(token)) => self.verified(token, Role::Publisher).await,
+            Some(Presented::Header(token) | Presented::Query(token)) => self.verified(token, Role::Publisher).await,
             Some(Presented::Cookie(token)) => {
                 let origin = origin_of(headers);
                 let origin = origin.ok_or_else(|| not_from_here("names no page that it comes from"))?;
@@ -79,8 +85,8 @@ impl Mercure {
             let wrong = || self.presented_wrongly("The Authorization header is not `Bearer` and a token. Send that.");
             return token.map(Presented::Header).map(Some).ok_or_else(wrong);
         }
-        let legacy = self.settings.legacy.then(|| cookie(headers, LEGACY_COOKIE)).flatten();
-        Ok(cookie(headers, COOKIE).or(legacy).map(Presented::Cookie))
+        let older = self.settings.legacy.then(|| cookie(headers, legacy::COOKIE)).flatten();
+        Ok(cookie(headers, COOKIE).or(older).map(Presented::Cookie))
     }
 
     fn check_origin(&self, origin: &str, headers: &HeaderMap) -> Result<(), ApiError> {

@@ -12,22 +12,13 @@ const MAX_LENGTH: usize = 4096;
 /// What all the names of matchers begin with.
 const PREFIX: &str = "match";
 
-/// The older protocol's only matcher: a topic or a URI template.
-const LEGACY: &str = "topic";
-
 impl Mercure {
     /// All matchers of a request, each once. What looks like one and is none is refused: a subscriber that silently
     /// hears nothing is the worst answer.
     pub(super) fn matchers(&self, params: &Params) -> Result<Vec<Matcher>, ApiError> {
         let mut matchers: Vec<Matcher> = Vec::new();
         for (name, value) in params.iter() {
-            let is_template = value.contains('{');
-            let match_type = match match_type(name)? {
-                Some(match_type) => match_type,
-                None if name == LEGACY && self.settings.legacy && is_template => MatchType::UriTemplate,
-                None if name == LEGACY && self.settings.legacy => MatchType::Exact,
-                None => continue,
-            };
+            let Some(match_type) = match_type(name)?.or_else(|| self.older_matcher(name)) else { continue };
             if value.len() > MAX_LENGTH {
                 return Err(malformed(format!("A matcher has more than {MAX_LENGTH} bytes. Use a shorter one.")));
             }

@@ -3,6 +3,7 @@
 mod credentials;
 mod discovery;
 mod idempotency;
+mod legacy;
 mod matchers;
 mod open;
 mod publish;
@@ -44,6 +45,7 @@ pub(super) fn documents() -> Router<Arc<App>> {
     Router::new()
         .merge(discovery::router())
         .merge(subscriptions::router())
+        .merge(legacy::router())
         .merge(tickets::router())
         .merge(revocations::router())
 }

@@ -38,7 +38,7 @@ pub(super) async fn publish(
         Some(submission::FORM) => {
             let body = submission::whole(body, app.max_body).await?;
             let params = Params::parse(&body).map_err(|_| submission::not_utf8())?;
-            (vec![update::from_form(&params, url)?], Shape::One)
+            (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::One)
         }
         Some(submission::JSON) => update::from_json(&submission::whole(body, app.max_body).await?, url)?,
         _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),

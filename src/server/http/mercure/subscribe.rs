@@ -83,7 +83,7 @@ impl App {
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
         let matchers: Arc<[Matcher]> = hub.matchers(params)?.into();
-        let token = hub.subscriber(headers, params.get("ticket")).await?;
+        let token = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
         if token.is_none() && !hub.settings.anonymous {
             let hint = match params.get("access_token") {
                 Some(_) => " One in the query is not taken: it would end up in logs. Ask for a ticket instead.",
@@ -93,7 +93,7 @@ impl App {
         }
         let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
         let wanted = Arc::new(Matchers::new(&matchers, rights.clone()));
-        let asked = last_event_id(headers, params);
+        let asked = last_event_id(headers, params).or_else(|| hub.older_last_event_id(params));
         let place = hub.place(asked.as_deref(), &wanted).await?;
         let expires = token.as_ref().and_then(|token| token.expires);
 
@@ -116,6 +116,7 @@ impl App {
             self.stream(method, paths::HUB, frames)
         };
         if let Some(preceding) = place.preceding {
+            hub.tell_preceding(&preceding, response.headers_mut());
             response.headers_mut().insert(PRECEDING, preceding);
         }
         Ok(response)

@@ -15,6 +15,7 @@ use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::server::http::{App, AppState, conditional};
+use crate::server::hub::MatchType;
 use crate::server::hub::presence::Active;
 use crate::server::log::ReadError;
 use crate::wire::paths;
@@ -22,6 +23,9 @@ use crate::wire::paths;
 /// How many subscriptions a page has, if nothing else is asked for, and at most.
 const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 10_000;
+
+/// The type of a list.
+const TYPE: &str = "subscriptions";
 
 pub(super) fn router() -> Router<Arc<App>> {
     let below = |rest| format!("{}/{rest}", paths::SUBSCRIPTIONS);
@@ -32,7 +36,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn all(State(app): AppState, uri: Uri, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    app.mercure.list(&[], &uri, &headers, &params).await
+    app.mercure.list(&[], TYPE, &uri, &headers, &params).await
 }
 
 async fn of_matcher(
@@ -43,38 +47,38 @@ async fn of_matcher(
     parts: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let Path((match_type, text)) = parts.map_err(|_| unknown())?;
-    app.mercure.list(&[&match_type, &text], &uri, &headers, &params).await
+    if MatchType::named(&match_type).is_none() {
+        return app.mercure.one_of_topic(&match_type, &text, &uri, &headers, &params).await;
+    }
+    app.mercure.list(&[&match_type, &text], TYPE, &uri, &headers, &params).await
 }
 
 async fn one(
     State(app): AppState,
     uri: Uri,
     headers: HeaderMap,
+    params: Params,
     parts: Result<Path<(String, String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let hub = &app.mercure;
-    hub.reader(&uri, &headers).await?;
     let Path((match_type, text, subscriber)) = parts.map_err(|_| unknown())?;
-    let newest = hub.newest_id().await?;
-    let presence = hub.hub.presence();
-    let (active, last_event) = presence.get(&presence.topic(&[&match_type, &text, &subscriber]));
-    let active = active.ok_or_else(unknown)?;
-    Ok(hub.answer(&headers, last_event.or(newest), active.document(), None))
+    app.mercure.one(&[&match_type, &text, &subscriber], &uri, &headers, &params).await
 }
 
-fn unknown() -> ApiError {
+pub(super) fn unknown() -> ApiError {
     ApiError::NotFound("No such subscription is open. It may have ended.".into())
 }
 
 impl Mercure {
-    async fn list(
+    /// Those below these names of a path, as a document of this type.
+    pub(super) async fn list(
         &self,
         parts: &[&str],
+        document_type: &str,
         uri: &Uri,
         headers: &HeaderMap,
         params: &Params,
     ) -> Result<Response, ApiError> {
-        self.reader(uri, headers).await?;
+        self.reader(uri, headers, params).await?;
         let limit = limit(params)?;
         // Before the list: what is newer than this id must come as an event.
         let newest = self.newest_id().await?;
@@ -83,7 +87,7 @@ impl Mercure {
         let subscriptions: Vec<_> = listing.subscriptions.iter().map(|active| active.document()).collect();
         let document = json!({
             "id": uri.path(),
-            "type": "subscriptions",
+            "type": document_type,
             "subscriptions": subscriptions,
             "total": listing.total,
         });
@@ -91,14 +95,30 @@ impl Mercure {
         Ok(self.answer(headers, listing.last_event.or(newest), document, next))
     }
 
+    /// The one with these names.
+    pub(super) async fn one(
+        &self,
+        parts: &[&str],
+        uri: &Uri,
+        headers: &HeaderMap,
+        params: &Params,
+    ) -> Result<Response, ApiError> {
+        self.reader(uri, headers, params).await?;
+        let newest = self.newest_id().await?;
+        let presence = self.hub.presence();
+        let (active, last_event) = presence.get(&presence.topic(parts));
+        let active = active.ok_or_else(unknown)?;
+        Ok(self.answer(headers, last_event.or(newest), active.document(), None))
+    }
+
     /// Checks that the request's token grants subscribing to the request's own path.
-    async fn reader(&self, uri: &Uri, headers: &HeaderMap) -> Result<Arc<Token>, ApiError> {
+    async fn reader(&self, uri: &Uri, headers: &HeaderMap, params: &Params) -> Result<Arc<Token>, ApiError> {
         if !self.settings.presence {
             return Err(ApiError::NotFound(
                 "This hub doesn't tell presence. The operator turns it on with --presence.".into(),
             ));
         }
-        let token = self.subscriber(headers, None).await?;
+        let token = self.subscriber(headers, None, self.token_in_query(params)).await?;
         let token = token.ok_or_else(|| self.token_needed("Reading who subscribes needs a token."))?;
         match token.rights.may_subscribe(uri.path()) {
             true => Ok(token),
@@ -115,10 +135,11 @@ impl Mercure {
         &self,
         request: &HeaderMap,
         last_event: Option<Box<str>>,
-        document: Value,
+        mut document: Value,
         next: Option<String>,
     ) -> Response {
         let last = last_event.as_deref().unwrap_or(paths::EARLIEST);
+        self.tell_last_event(last, &mut document);
         let etag = HeaderValue::from_bytes(format!("\"{}\"", last.replace('"', "'")).as_bytes()).ok();
         let is_known = etag.as_ref().is_some_and(|etag| conditional::is_known(request, etag));
         let mut response = match is_known {

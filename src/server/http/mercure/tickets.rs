@@ -26,7 +26,7 @@ async fn issue(State(app): AppState, headers: HeaderMap) -> Result<Response, Api
     if !headers.contains_key(header::AUTHORIZATION) {
         return Err(hub.token_needed("A ticket is given for a token in the Authorization header."));
     }
-    let token = hub.subscriber(&headers, None).await?;
+    let token = hub.subscriber(&headers, None, None).await?;
     let token = token.ok_or_else(|| hub.token_needed("A ticket is given for a token."))?;
     let ticket = hub.auth.issue_ticket(token).ok_or(ApiError::RateLimited(TICKET_LIFETIME))?;
     let body = json!({ "ticket": ticket, "expires_in": TICKET_LIFETIME.as_secs() });

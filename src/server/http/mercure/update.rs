@@ -32,8 +32,8 @@ struct Fields {
     private: bool,
 }
 
-/// Reads a form. Fields that nobody knows are ignored.
-pub(super) fn from_form(params: &Params, hub: &Url) -> Result<Update, ApiError> {
+/// Reads a form. Fields that nobody knows are ignored. In the older protocol an empty `retry` is none.
+pub(super) fn from_form(params: &Params, hub: &Url, legacy: bool) -> Result<Update, ApiError> {
     let mut fields = Fields::default();
     for (name, value) in params.iter() {
         match name {
@@ -47,7 +47,7 @@ pub(super) fn from_form(params: &Params, hub: &Url) -> Result<Update, ApiError> 
     fields.data = text("data").unwrap_or_default();
     fields.id = text("id").unwrap_or_default();
     fields.kind = text("type").unwrap_or_default();
-    fields.retry = text("retry");
+    fields.retry = text("retry").filter(|retry| !(legacy && retry.is_empty()));
     fields.ttl = text("ttl");
     fields.checked(hub)
 }
