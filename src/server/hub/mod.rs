@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod hostile;
+mod linear_regex;
 mod matcher;
 mod pattern;
 pub mod presence;
