@@ -78,6 +78,7 @@ mod tests {
     }
 
     mod hostile {
+        use bytes::Bytes;
         use proptest::collection::vec;
         use proptest::prelude::*;
         use proptest::sample::select;
@@ -89,7 +90,7 @@ mod tests {
         const TOKENS: &[&str] =
             &["&", "=", "+", "%", "%%", ";", "%2", "%zz", "a", "topic", "%C3%A9", "é", "\0", "\r\n", "%00"];
 
-        fn encoded() -> impl Strategy<Value = Vec<u8>> {
+        fn encoded() -> impl Strategy<Value = Bytes> {
             let token = prop_oneof![
                 4 => select(TOKENS).prop_map(|token| token.as_bytes().to_vec()),
                 2 => any::<u8>().prop_map(|byte| format!("%{byte:02X}").into_bytes()),
@@ -97,11 +98,12 @@ mod tests {
                 1 => any::<u8>().prop_map(|byte| vec![byte]),
             ];
             let pairs = vec((any::<String>(), any::<String>()), 0..4);
-            prop_oneof![
+            let encoded = prop_oneof![
                 3 => vec(token, 0..24).prop_map(|tokens| tokens.concat()),
                 1 => pairs.prop_map(|pairs| serialized(&pairs).into_bytes()),
                 1 => vec(any::<u8>(), 0..64),
-            ]
+            ];
+            encoded.prop_map(Bytes::from)
         }
 
         fn serialized(pairs: &[(String, String)]) -> String {

@@ -4,6 +4,7 @@ mod frames;
 mod publish;
 mod subscribe;
 
+use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -59,7 +60,7 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 /// Bytes, in which some others may stand.
-fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Bytes> {
     let damage =
         prop_oneof![7 => Just(None), 1 => (any::<prop::sample::Index>(), vec(any::<u8>(), 0..4)).prop_map(Some)];
     (bytes, damage).prop_map(|(mut bytes, damage)| {
@@ -68,7 +69,7 @@ fn damaged(bytes: impl Strategy<Value = Vec<u8>>) -> impl Strategy<Value = Vec<u
             let end = bytes.len().min(at + other.len());
             bytes.splice(at..end, other);
         }
-        bytes
+        bytes.into()
     })
 }
 

@@ -25,8 +25,8 @@ const NUMBERS: &[&str] =
 
 #[derive(Clone, Debug)]
 enum Body {
-    Form(Vec<u8>),
-    Json(Vec<u8>),
+    Form(Bytes),
+    Json(Bytes),
 }
 
 fn bodies() -> impl Strategy<Value = Body> {

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 
+use tidings::server::settings::{DurabilityKind, Options};
 use tidings::wire::paths;
 use tidings::wire::problem::{MEDIA_TYPE, Problem};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,7 +33,7 @@ const NAMES: &[&str] = &[
 const VALUES: &[&str] =
     &["*", "a", "/books/:id", "/:id(", "https://]", "https://[::1]:80/*", "/(\\w{50})+", "{/x}?", "1"];
 
-fn queries() -> impl Strategy<Value = Vec<u8>> {
+fn queries() -> impl Strategy<Value = Bytes> {
     let value = || prop_oneof![2 => select(VALUES).prop_map(str::to_owned), 1 => text()];
     // Twice a matcher: without one nothing is asked for.
     let matcher = || (select(&NAMES[..3]).prop_map(str::to_owned), value());
@@ -42,7 +43,7 @@ fn queries() -> impl Strategy<Value = Vec<u8>> {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish().into_bytes()
     });
     let raw = vec(prop_oneof![select(b"&=+%;?/:*{}()#\"<>".to_vec()), any::<u8>()], 0..40);
-    prop_oneof![6 => pairs, 1 => raw]
+    prop_oneof![6 => pairs, 1 => raw].prop_map(Bytes::from)
 }
 
 /// Asks over a connection of its own; answers the status. What is no stream is a problem, told in full.
@@ -87,7 +88,8 @@ fn may_stand_in_a_url(query: &[u8]) -> bool {
 #[test]
 fn any_query_opens_a_stream_or_is_refused_and_the_hub_goes_on() {
     let runtime = runtime();
-    let hub = runtime.block_on(Hub::start());
+    let options = Options { durability: Some(DurabilityKind::Os), ..Options::default() };
+    let hub = runtime.block_on(Hub::start_with(options));
     let address = hub.app.address;
     let canary = Mutex::new(runtime.block_on(hub.subscribe(&[("match", "canary")])));
     let (opened, refused) = (Cell::new(0), Cell::new(0));
