@@ -25,6 +25,10 @@ pub mod server;
 pub mod ui;
 pub mod wire;
 
+#[cfg(test)]
+#[path = "../tests/support/fuzz.rs"]
+mod fuzz;
+
 /// Brings the page to life in the browser: the entry point of the WASM module.
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]

@@ -14,7 +14,6 @@ mod description;
 mod docs;
 mod errors;
 mod feed;
-mod frames;
 mod http2;
 mod limits;
 mod list;

@@ -1,7 +1,8 @@
 //! The Mercure protocol, line by line: each test is named after a line of the specification's checklist, and
 //! `docs/mercure.md` says which line each one holds.
 //!
-//! `hub` starts a server that trusts the keys of `token`; the other modules are the sections of the specification.
+//! `hub` starts a server that trusts the keys of `token`; `hostile` is what nobody specifies; the other modules are
+//! the sections of the specification.
 
 #[allow(dead_code, reason = "the other half is for the other tests")]
 #[path = "../api/answer.rs"]
@@ -9,6 +10,8 @@ mod answer;
 #[allow(dead_code, reason = "the other half is for the other tests")]
 #[path = "../api/app.rs"]
 mod app;
+#[path = "../support/fuzz.rs"]
+mod fuzz;
 #[allow(dead_code, reason = "the other half is for the other tests")]
 #[path = "../api/listener.rs"]
 mod listener;
@@ -20,6 +23,7 @@ mod authorization;
 mod better;
 mod details;
 mod discovery;
+mod hostile;
 mod json;
 mod legacy;
 mod matchers;

@@ -12,6 +12,7 @@ use super::compact::Compact;
 use super::issuer::{Issuer, Signed};
 use super::key;
 use super::{Auth, Role, Token, TokenError, details, legacy};
+use crate::server::hub::Rights;
 
 /// How far an issuer's clock may be ahead of ours: for `nbf` alone, since who issues a token often means "from now
 /// on" with it. What has expired has expired.
@@ -52,8 +53,9 @@ pub(super) struct Checked {
 }
 
 /// Which rules apply.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Protocol {
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Protocol {
+    #[default]
     Current,
     Legacy,
 }
@@ -67,7 +69,7 @@ impl Auth {
         now: DateTime<Utc>,
         findings: &mut Findings,
     ) -> Result<Option<Checked>, TokenError> {
-        let protocol = findings.take(self.protocol(compact))?.unwrap_or(Protocol::Current);
+        let protocol = findings.take(self.protocol(compact))?.unwrap_or_default();
         let algorithm = findings.take(algorithm(compact))?;
         let key_id = findings.take(compact.header("kid"))?;
         let issuer = findings.take(self.issuer(compact, protocol))?;
@@ -86,10 +88,7 @@ impl Auth {
         if let (Some((_, issuer)), Some(id)) = (issuer, id) {
             findings.take(self.not_revoked(&issuer.name, id, now))?;
         }
-        let rights = findings.take(match protocol {
-            Protocol::Current => details::rights(&compact.claims, &self.patterns).map_err(TokenError::from),
-            Protocol::Legacy => legacy::rights(&compact.claims, &self.patterns).map_err(TokenError::from),
-        })?;
+        let rights = findings.take(self.rights(compact, protocol))?;
         let (Some((place, issuer)), Some(expires), Some(subject), Some(id), Some(keys), Some(rights)) =
             (issuer, expires, subject, id, keys, rights)
         else {
@@ -105,7 +104,8 @@ impl Auth {
         Ok(Some(Checked { token, issuer: place, keys }))
     }
 
-    fn protocol(&self, compact: &Compact<'_>) -> Result<Protocol, TokenError> {
+    /// Which rules apply to a token; where that can't be told, it will not be accepted.
+    pub(super) fn protocol(&self, compact: &Compact<'_>) -> Result<Protocol, TokenError> {
         if compact.header.contains_key("crit") {
             return Err(TokenError::Critical);
         }
@@ -117,6 +117,15 @@ impl Auth {
         } else {
             Err(TokenError::Type)
         }
+    }
+
+    /// What a token grants by these rules.
+    pub(super) fn rights(&self, compact: &Compact<'_>, protocol: Protocol) -> Result<Rights, TokenError> {
+        let rights = match protocol {
+            Protocol::Current => details::rights(&compact.claims, &self.patterns),
+            Protocol::Legacy => legacy::rights(&compact.claims, &self.patterns),
+        };
+        rights.map_err(TokenError::from)
     }
 
     /// Who issued it, and their place. In the older protocol there is only the first.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::check::Findings;
 use super::compact::Compact;
-use super::{Auth, AuthError, AuthOptions, Role, TokenError, details, legacy};
+use super::{Auth, AuthError, AuthOptions, Role, TokenError};
 use crate::server::hub::{Patterns, Rights};
 
 /// What a token says.
@@ -40,11 +40,7 @@ impl Auth {
             let Findings::All(found) = findings else { continue };
             refusals.push((role, found));
         }
-        let is_legacy = self.options.legacy && legacy::is_legacy(&compact.claims);
-        let rights = match is_legacy && !compact.claims.contains_key(details::CLAIM) {
-            true => legacy::rights(&compact.claims, &self.patterns),
-            false => details::rights(&compact.claims, &self.patterns),
-        };
+        let rights = self.rights(&compact, self.protocol(&compact).unwrap_or_default());
         let Compact { header, claims, .. } = compact;
         Ok(Inspection { header, claims, rights: rights.ok(), refusals })
     }

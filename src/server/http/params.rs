@@ -59,8 +59,6 @@ impl<S: Sync> FromRequestParts<S> for Params {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -79,20 +77,57 @@ mod tests {
         assert!(Params::parse(b"\xff=1").is_err());
     }
 
-    proptest! {
-        #[test]
-        fn any_pair_arrives_as_it_was_sent(name in ".*", value in ".*") {
-            let encoded = form_urlencoded::Serializer::new(String::new()).append_pair(&name, &value).finish();
-            let params = Params::parse(encoded.as_bytes()).expect("UTF-8");
-            prop_assert_eq!(params.get(&name), Some(value.as_str()));
+    mod hostile {
+        use bytes::Bytes;
+        use proptest::collection::vec;
+        use proptest::prelude::*;
+        use proptest::sample::select;
+
+        use super::*;
+        use crate::fuzz::fuzz;
+
+        /// What a query is made of, and what breaks one.
+        const TOKENS: &[&str] =
+            &["&", "=", "+", "%", "%%", ";", "%2", "%zz", "a", "topic", "%C3%A9", "é", "\0", "\r\n", "%00"];
+
+        fn encoded() -> impl Strategy<Value = Bytes> {
+            let token = prop_oneof![
+                4 => select(TOKENS).prop_map(|token| token.as_bytes().to_vec()),
+                2 => any::<u8>().prop_map(|byte| format!("%{byte:02X}").into_bytes()),
+                1 => any::<char>().prop_map(|c| c.to_string().into_bytes()),
+                1 => any::<u8>().prop_map(|byte| vec![byte]),
+            ];
+            let pairs = vec((any::<String>(), any::<String>()), 0..4);
+            let encoded = prop_oneof![
+                3 => vec(token, 0..24).prop_map(|tokens| tokens.concat()),
+                1 => pairs.prop_map(|pairs| serialized(&pairs).into_bytes()),
+                1 => vec(any::<u8>(), 0..64),
+            ];
+            encoded.prop_map(Bytes::from)
+        }
+
+        fn serialized(pairs: &[(String, String)]) -> String {
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
         }
 
         #[test]
-        fn it_reads_what_the_standard_reads(encoded in "[a-c=&;%+0-9a-fA-F]{0,40}") {
-            if let Ok(params) = Params::parse(encoded.as_bytes()) {
-                let expected: Vec<_> = form_urlencoded::parse(encoded.as_bytes()).into_owned().collect();
-                prop_assert_eq!(params.0, expected);
-            }
+        fn any_bytes_are_read_as_the_standard_reads_them_or_are_no_utf_8() {
+            fuzz("queries and forms", encoded(), |encoded| {
+                let expected: Vec<_> = form_urlencoded::parse(encoded).into_owned().collect();
+                match Params::parse(encoded) {
+                    Ok(params) => {
+                        prop_assert_eq!(&params.0, &expected);
+                        let again = Params::parse(serialized(&params.0).as_bytes()).expect("UTF-8");
+                        prop_assert_eq!(again.0, params.0);
+                    }
+                    // The standard replaces what is no UTF-8.
+                    Err(NotUtf8) => {
+                        let replaced = expected.iter().any(|(name, value)| (name.clone() + value).contains('\u{fffd}'));
+                        prop_assert!(replaced, "it is UTF-8");
+                    }
+                }
+                Ok(())
+            });
         }
     }
 }

@@ -5,6 +5,9 @@
 //! subscription then reads on from its own cursor, from the recent part or, where it has fallen out of
 //! it, from the log. Nothing is queued for a subscriber, however slow it is.
 
+#[cfg(test)]
+mod hostile;
+mod linear_regex;
 mod matcher;
 mod pattern;
 pub mod presence;

@@ -5,19 +5,18 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
-use regex::RegexBuilder;
 use thiserror::Error;
 use url::Url;
-use urlpattern::RegexSyntax;
+use urlpattern::matcher::Matcher;
 use urlpattern::quirks::{MatchInput, parse_match_input};
-use urlpattern::regexp::RegExp;
 use urlpattern::{UrlPattern, UrlPatternInit, UrlPatternMatchInput, UrlPatternOptions};
 
+use super::linear_regex::LinearRegex;
 use super::uri_template::UriTemplate;
 use crate::server::log::Topic;
 
-/// Bytes a compiled regular expression may take: `((a{99}){99}){99}` is short to write and long to hold.
-const REGEX_SIZE: usize = 256 * 1024;
+/// Bytes that the regular expression of a URI template may take.
+const TEMPLATE_SIZE: usize = 256 * 1024;
 /// How many topics' matches are remembered: those of the newest topics, and of as many before them.
 const KNOWN_TOPICS: usize = if cfg!(test) { 4 } else { 50_000 };
 /// Patterns that nobody holds any more are forgotten when there are this many, and twice as many as were left.
@@ -42,7 +41,7 @@ enum Syntax {
 #[derive(Debug)]
 enum Test {
     /// As the URL that it is, seen from the hub's own.
-    Url(Box<UrlPattern<LinearRegex>>),
+    Url(Box<Components>),
     /// As the text that it is. The template's own text matches too.
     Template { text: Box<str>, template: UriTemplate },
 }
@@ -200,10 +199,10 @@ impl Test {
                     |error: urlpattern::Error| PatternError { kind: "URL pattern", reason: error.to_string() };
                 let init = UrlPatternInit::parse_constructor_string::<LinearRegex>(text, Some(base.clone()));
                 let pattern = init.and_then(|init| UrlPattern::parse(init, UrlPatternOptions::default()));
-                pattern.map(|pattern| Self::Url(Box::new(pattern))).map_err(explain)
+                pattern.map(|pattern| Self::Url(Box::new(pattern.into()))).map_err(explain)
             }
             Syntax::Template => {
-                let template = UriTemplate::parse(text, REGEX_SIZE);
+                let template = UriTemplate::parse(text, TEMPLATE_SIZE);
                 let template = template.map_err(|reason| PatternError { kind: "URI template", reason })?;
                 Ok(Self::Template { text: text.into(), template })
             }
@@ -220,7 +219,7 @@ impl Pattern {
     /// Whether it matches the topic. The whole topic must match, and the case of its letters (except the host's).
     pub fn matches(&self, topic: &Candidate<'_>) -> bool {
         match &self.test {
-            Test::Url(pattern) => topic.url().is_some_and(|url| matches_url(pattern, url)),
+            Test::Url(pattern) => topic.url().is_some_and(|url| pattern.match_all(url)),
             Test::Template { text, template } => **text == *topic.text || template.matches(topic.text),
         }
     }
@@ -230,20 +229,40 @@ impl Pattern {
     }
 }
 
-fn matches_url(pattern: &UrlPattern<LinearRegex>, url: &MatchInput) -> bool {
-    // What differs most between patterns comes first.
-    [
-        (&pattern.pathname, &url.pathname),
-        (&pattern.hostname, &url.hostname),
-        (&pattern.protocol, &url.protocol),
-        (&pattern.search, &url.search),
-        (&pattern.hash, &url.hash),
-        (&pattern.port, &url.port),
-        (&pattern.username, &url.username),
-        (&pattern.password, &url.password),
-    ]
-    .into_iter()
-    .all(|(component, value)| component.matcher.matches(value).is_some())
+/// What is compared with each component of a URL. What differs most between patterns comes first.
+#[derive(Debug)]
+struct Components([Matcher<LinearRegex>; 8]);
+
+impl From<UrlPattern<LinearRegex>> for Components {
+    /// The rest of the pattern has each regular expression once more.
+    fn from(pattern: UrlPattern<LinearRegex>) -> Self {
+        Self([
+            pattern.pathname.matcher,
+            pattern.hostname.matcher,
+            pattern.protocol.matcher,
+            pattern.search.matcher,
+            pattern.hash.matcher,
+            pattern.port.matcher,
+            pattern.username.matcher,
+            pattern.password.matcher,
+        ])
+    }
+}
+
+impl Components {
+    fn match_all(&self, url: &MatchInput) -> bool {
+        let values = [
+            &url.pathname,
+            &url.hostname,
+            &url.protocol,
+            &url.search,
+            &url.hash,
+            &url.port,
+            &url.username,
+            &url.password,
+        ];
+        self.0.iter().zip(values).all(|(matcher, value)| matcher.matches(value).is_some())
+    }
 }
 
 impl<'a> Candidate<'a> {
@@ -254,30 +273,6 @@ impl<'a> Candidate<'a> {
     fn url(&self) -> Option<&MatchInput> {
         let parse = |url| parse_match_input(UrlPatternMatchInput::Url(url));
         self.url.get_or_init(|| self.base.join(self.text).ok().and_then(parse)).as_ref()
-    }
-}
-
-/// A regular expression that is matched in linear time, and is small.
-#[derive(Debug)]
-struct LinearRegex(regex::Regex);
-
-impl RegExp for LinearRegex {
-    fn syntax() -> RegexSyntax {
-        RegexSyntax::Rust
-    }
-
-    fn parse(pattern: &str, _: &str, _: bool) -> Result<Self, ()> {
-        let regex = RegexBuilder::new(pattern).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_SIZE).build();
-        regex.map(Self).map_err(|_| ())
-    }
-
-    /// Says whether it matches: nobody asks for the captures.
-    fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
-        self.0.is_match(text).then(Vec::new)
-    }
-
-    fn pattern_string(&self) -> &str {
-        self.0.as_str()
     }
 }
 
@@ -313,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn words_and_digits_are_those_of_ascii_and_take_little_room() {
+        check("/:id(\\w{50})", &format!("/{}", "a".repeat(50)), true);
+        check("/:id(\\w{50})", &format!("/{}", "é".repeat(50)), false);
+        check("/:id([^a]+)", "/é", true);
+        check("/:id(\\d)", "/٣", false);
+    }
+
+    #[test]
     fn the_case_of_letters_counts_but_not_in_the_host() {
         check("https://example.com/Books/:id", "https://example.com/books/1", false);
         check("https://EXAMPLE.com/books/:id", "https://example.COM/books/1", true);
@@ -326,7 +329,9 @@ mod tests {
 
     #[test]
     fn what_is_no_pattern_or_too_large_a_one_is_refused() {
-        for text in ["/books/(", "https://[/", "/:id(((((a{99}){99}){99}){99}){99})"] {
+        for text in
+            ["/books/(", "https://[/", "https://]", "/:id(((((a{99}){99}){99}){99}){99})", "/((?u:\\w{3}))", "/(\\pL)"]
+        {
             patterns().compile(text).expect_err(text);
         }
     }

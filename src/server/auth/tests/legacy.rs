@@ -56,6 +56,19 @@ async fn an_access_token_is_one_however_old_its_claims() {
 }
 
 #[tokio::test]
+async fn an_inspection_tells_what_the_hub_would_grant_and_no_claim_of_the_other_protocol() {
+    let auth = House::new().legacy().open();
+    let claim = json!({ "publish": ["*"] });
+    let details = json!([{ "type": DETAIL_TYPE, "actions": ["subscribe"], "topics": [{ "match": "a" }] }]);
+    let both = draft(claim.clone()).details(details);
+    for draft in [Draft::new().with("mercure", claim), Draft::new().with("mercure", json!({ "publish": 7 })), both] {
+        let granted = verify(&auth, &draft).await.expect("a token").rights.clone();
+        let told = auth.inspect(&draft.sign(), &[]).await.expect("a token").rights.expect("rights");
+        assert_eq!(format!("{told:?}"), format!("{granted:?}"));
+    }
+}
+
+#[tokio::test]
 async fn its_topics_are_texts_uri_templates_and_an_asterisk() {
     let auth = House::new().legacy().open();
     let claim = json!({

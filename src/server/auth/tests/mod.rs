@@ -2,6 +2,7 @@
 //! reason is told apart.
 
 mod details;
+mod hostile;
 mod keys;
 mod legacy;
 mod validation;
