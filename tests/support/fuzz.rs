@@ -1,5 +1,6 @@
 //! Hostile input: a target is given one input after another until its time is over, which is half a second, or what
-//! `TIDINGS_FUZZ_SECONDS` says. The targets are the tests in modules named `hostile`; `cargo make fuzz` gives each a minute.
+//! `TIDINGS_FUZZ_SECONDS` says. The targets are the tests in modules named `hostile`; `cargo make fuzz` gives each a
+//! minute.
 //!
 //! The tests within the library and those from outside both include this file.
 
