@@ -32,9 +32,7 @@ async fn a_document_leads_to_the_hub_which_goes_on_where_it_ends() {
         async move { request.answer().await.headers.get("link").map(|link| link.to_str().expect("text").to_owned()) }
     };
     let expected = |id: &str| {
-        Some(format!(
-            r#"</.well-known/mercure>; rel="mercure"; last-event-id="{id}"; content-type="application/json""#
-        ))
+        Some(format!(r#"</.well-known/mercure>; rel="mercure"; last-event-id="{id}"; content-type="application/json""#))
     };
     assert_eq!(link("/api/messages", "application/json").await, expected("earliest"));
     let mut ids = Vec::new();

@@ -1,9 +1,10 @@
 //! 2.3 Matcher Types.
 
+use reqwest::Method;
 use tidings::wire::paths;
 
-use crate::app::Ask;
-use crate::hub::Hub;
+use crate::app::{Ask, FORM};
+use crate::hub::{Hub, encode};
 use crate::token::{Claims, exact, pattern};
 
 /// Whether a stream with this matcher hears an update on this topic.
@@ -103,5 +104,21 @@ async fn both_types_serve_in_tokens_too() {
     let publish = |topic: &'static str| hub.post(&[("topic", topic)]).bearer_auth(&token).answer();
     for (topic, status) in [("a", 200), ("/b/1", 200), ("/b/1/2", 403), ("/a", 403)] {
         publish(topic).await.assert_status(status);
+    }
+}
+
+#[tokio::test]
+async fn many_long_patterns_at_once_are_refused_and_many_topics_are_not() {
+    let hub = Hub::start().await;
+    let query = |name: &'static str, length: usize| {
+        let values: Vec<_> = (0..20).map(|number| format!("/{number}/{}", "a".repeat(length))).collect();
+        let pairs: Vec<_> = values.iter().map(|value| (name, &**value)).collect();
+        let request = hub.request(Method::from_bytes(b"QUERY").expect("a method"), paths::HUB);
+        request.header("content-type", FORM).body(encode(&pairs))
+    };
+    let detail = query("match_urlpattern", 1000).answer().await.problem(400);
+    assert!(detail.contains("16384 bytes together"), "{detail}");
+    for (name, length) in [("match_urlpattern", 100), ("match", 1000)] {
+        query(name, length).open().await;
     }
 }

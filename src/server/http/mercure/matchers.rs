@@ -9,6 +9,8 @@ use crate::server::hub::{MatchType, Matcher};
 const MAX_MATCHERS: usize = 100;
 /// Longest matcher, in bytes.
 const MAX_LENGTH: usize = 4096;
+/// Bytes that all patterns of one request may have together: each is compiled before the request is answered.
+const MAX_PATTERNS_LENGTH: usize = 16 * 1024;
 /// What all the names of matchers begin with.
 const PREFIX: &str = "match";
 
@@ -17,10 +19,20 @@ impl Mercure {
     /// hears nothing is the worst answer.
     pub(super) fn matchers(&self, params: &Params) -> Result<Vec<Matcher>, ApiError> {
         let mut matchers: Vec<Matcher> = Vec::new();
+        let mut patterns = 0;
         for (name, value) in params.iter() {
             let Some(match_type) = match_type(name)?.or_else(|| self.older_matcher(name)) else { continue };
             if value.len() > MAX_LENGTH {
                 return Err(malformed(format!("A matcher has more than {MAX_LENGTH} bytes. Use a shorter one.")));
+            }
+            if match_type != MatchType::Exact {
+                patterns += value.len();
+            }
+            if patterns > MAX_PATTERNS_LENGTH {
+                let detail = format!(
+                    "The patterns have more than {MAX_PATTERNS_LENGTH} bytes together. Use fewer, or several streams."
+                );
+                return Err(malformed(detail));
             }
             let matcher = Matcher::parse(match_type, value, self.hub.patterns())
                 .map_err(|error| malformed(format!("`{name}={}` can't be used: {error}.", excerpt(value))))?;
