@@ -66,8 +66,8 @@ impl Mercure {
         headers: &HeaderMap,
         params: &Params,
     ) -> Result<Response, ApiError> {
-        self.reader(uri, headers, params).await?;
         if !self.settings.legacy {
+            self.reader(uri, headers, params).await?;
             return Err(unknown());
         }
         let mut response = self.one(&[topic, subscriber], uri, headers, params).await?;
