@@ -45,6 +45,7 @@ async fn of_topic(
     topic: Result<Path<String>, PathRejection>,
 ) -> Result<Response, ApiError> {
     let hub = &app.mercure;
+    hub.reader(&uri, &headers, &params).await?;
     let Path(topic) = topic.map_err(|_| unknown())?;
     // Below the name of a type lie those of today's protocol.
     if !hub.settings.legacy || MatchType::named(&topic).is_some() {
@@ -66,6 +67,7 @@ impl Mercure {
         params: &Params,
     ) -> Result<Response, ApiError> {
         if !self.settings.legacy {
+            self.reader(uri, headers, params).await?;
             return Err(unknown());
         }
         let mut response = self.one(&[topic, subscriber], uri, headers, params).await?;

@@ -112,7 +112,7 @@ impl Mercure {
     }
 
     /// Checks that the request's token grants subscribing to the request's own path.
-    async fn reader(&self, uri: &Uri, headers: &HeaderMap, params: &Params) -> Result<Arc<Token>, ApiError> {
+    pub(super) async fn reader(&self, uri: &Uri, headers: &HeaderMap, params: &Params) -> Result<Arc<Token>, ApiError> {
         if !self.settings.presence {
             return Err(ApiError::NotFound(
                 "This hub doesn't tell presence. The operator turns it on with --presence.".into(),
