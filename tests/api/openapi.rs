@@ -306,12 +306,10 @@ fn is_stream(description: &Description, operation: &crate::description::Operatio
     media_type == Some("text/event-stream")
 }
 
-/// How many routes the source of the server's border has, without the older protocol's: nobody new is to use them, and
-/// docs/mercure.md tells of them.
+/// How many routes the source of the server's border has.
 fn routes(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let count = |path: std::path::PathBuf| match path.extension().and_then(|extension| extension.to_str()) {
-        Some("rs") if path.ends_with("legacy.rs") => 0,
         Some("rs") => fs::read_to_string(path).expect("a text").matches(".route(").count(),
         _ if path.is_dir() => routes(&path),
         _ => 0,
