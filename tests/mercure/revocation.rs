@@ -31,6 +31,19 @@ async fn a_revoked_token_is_refused_and_its_streams_end_and_a_restart_forgets_no
 }
 
 #[tokio::test]
+async fn a_token_whose_end_is_known_is_remembered_until_then() {
+    let hub = Hub::start().await;
+    let token = Claims::new().with("jti", "t1").subscriber();
+    let now = chrono::Utc::now().timestamp();
+    for exp in [now - 1, i64::MAX] {
+        let detail = revoke(&hub, &json!({ "jti": "t1", "exp": exp })).answer().await.problem(400);
+        assert!(detail.contains("expired") || detail.contains("`exp`"), "{detail}");
+    }
+    revoke(&hub, &json!({ "jti": "t1", "exp": now + 600 })).answer().await.assert_status(200);
+    hub.stream(&[("match", "a")]).bearer_auth(&token).answer().await.problem(401);
+}
+
+#[tokio::test]
 async fn the_streams_of_a_subject_and_of_a_topic_are_ended() {
     let hub = Hub::start().await;
     let mut of_subject = hub.subscribe_as(&Claims::new().with("sub", "anna").subscriber(), &[("match", "a")]).await;

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::post;
 use axum::{Json, Router};
+use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
@@ -25,6 +26,8 @@ struct Revocation {
     iss: Option<String>,
     /// A token's id: it is refused from now on, and its streams end.
     jti: Option<String>,
+    /// When that token expires, in seconds since 1970, as it says itself: it need not be remembered for longer.
+    exp: Option<i64>,
     /// A subject: its streams end.
     sub: Option<String>,
     /// A topic: the streams that hear it end.
@@ -52,14 +55,17 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
         ))
     })?;
     let issuer = wanted.iss.as_deref().or_else(|| hub.auth.issuers().next()).unwrap_or_default();
+    let until = wanted.exp.map(|exp| DateTime::from_timestamp(exp, 0).ok_or(exp)).transpose();
+    let until = until.map_err(|exp| ApiError::Malformed(format!("`exp` is no time in seconds: {exp}.")))?;
     let whose = match (&wanted.jti, &wanted.sub, &wanted.topic) {
         (Some(id), None, None) => {
             // First, or its client would be back before it is refused.
-            hub.auth.revoke(issuer, id, None).await.map_err(|error| match error {
-                RevokeError::Issuer | RevokeError::Id => {
+            hub.auth.revoke(issuer, id, until).await.map_err(|error| match error {
+                RevokeError::Issuer | RevokeError::Id | RevokeError::Expired => {
                     ApiError::Malformed(format!("The token can't be revoked: {error}."))
                 }
-                error => {
+                RevokeError::TooMany { .. } => ApiError::Invalid(format!("The token can't be revoked: {error}.")),
+                RevokeError::File { .. } => {
                     tracing::error!(%error, "a token was not revoked");
                     ApiError::Internal
                 }
