@@ -12,7 +12,8 @@
 //! * [`ui`]: the views, rendered by the server and hydrated in the browser.
 //!
 //! A room names only the rooms before it: wire; log (wire); hub (wire, log); auth (wire, hub); demo
-//! (wire, hub); http (wire, hub, auth, demo, and for the pages ui); client (wire); ui (wire). `tests/layers.rs` holds this.
+//! (wire, hub); http (wire, hub, auth, demo, and for the pages ui); client (wire); ui (wire).
+//! `tests/layers.rs` holds this.
 //!
 //! The crate is built twice: with the feature `ssr` as the server's binary, with `hydrate` as the
 //! browser's library. Outside this file only `ui/browser/mod.rs` asks which half it is in.

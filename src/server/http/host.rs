@@ -12,8 +12,9 @@ use super::App;
 use super::error::ApiError;
 use crate::wire::paths;
 
-/// Refuses requests for other hosts with 421, once the operator has said what this server's public URL is. Health checks
-/// are answered under any name, and so is whoever asks for an address or for localhost: nobody can make those lead here.
+/// Refuses requests for other hosts with 421, once the operator has said what this server's public URL is. Health
+/// checks are answered under any name, and so is whoever asks for an address or for localhost: nobody can make those
+/// lead here.
 pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(public) = &app.public_host else { return next.run(request).await };
     let named = request.uri().host().or_else(|| {

@@ -18,8 +18,8 @@ impl RegExp for LinearRegex {
     }
 
     fn parse(pattern: &str, _: &str, _: bool) -> Result<Self, ()> {
-        // A URL is ASCII, and so are `\w` and `\d` in a browser: with all of Unicode in them they take a hundred times the
-        // room. `\p{…}` is refused.
+        // A URL is ASCII, and so are `\w` and `\d` in a browser: with all of Unicode in them they take a hundred times
+        // the room. `\p{…}` is refused.
         let mut builder = RegexBuilder::new(pattern);
         let regex = builder.unicode(false).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_SIZE).build();
         regex.map(Self).map_err(|_| ())
