@@ -16,7 +16,6 @@ pub(in crate::server::http) const COOKIE: &str = "__Secure-mercure_access_token"
 /// A token as a request presents it.
 enum Presented<'a> {
     Header(&'a str),
-    Query(&'a str),
     Cookie(&'a str),
 }
 
@@ -29,11 +28,12 @@ impl Mercure {
         ticket: Option<&str>,
         in_query: Option<&str>,
     ) -> Result<Option<Arc<Token>>, ApiError> {
-        let presented = match (self.presented(headers)?, in_query) {
-            (None | Some(Presented::Cookie(_)), Some(token)) => Some(Presented::Query(token)),
-            (presented, _) => presented,
+        let (header, cookie) = match self.presented(headers)? {
+            Some(Presented::Header(token)) => (Some(token), None),
+            Some(Presented::Cookie(token)) => (None, Some(token)),
+            None => (None, None),
         };
-        if let (Some(ticket), false) = (ticket, matches!(presented, Some(Presented::Header(_)))) {
+        if let (None, Some(ticket)) = (header, ticket) {
             return match self.auth.redeem_ticket(ticket) {
                 Some(token) => Ok(Some(token)),
                 None => {
@@ -43,10 +43,8 @@ impl Mercure {
                 }
             };
         }
-        match presented {
-            Some(Presented::Header(token) | Presented::Query(token) | Presented::Cookie(token)) => {
-                self.verified(token, Role::Subscriber).await
-            }
+        match header.or(in_query).or(cookie) {
+            Some(token) => self.verified(token, Role::Subscriber).await,
             None => Ok(None),
         }
     }
@@ -55,7 +53,7 @@ impl Mercure {
     /// sends it along with requests of any page (cross-site request forgery).
     pub(super) async fn publisher(&self, headers: &HeaderMap) -> Result<Option<Arc<Token>>, ApiError> {
         match self.presented(headers)? {
-            Some(Presented::Header(token) | Presented::Query(token)) => self.verified(token, Role::Publisher).await,
+            Some(Presented::Header(token)) => self.verified(token, Role::Publisher).await,
             Some(Presented::Cookie(token)) => {
                 let origin = origin_of(headers);
                 let origin = origin.ok_or_else(|| not_from_here("names no page that it comes from"))?;
