@@ -44,9 +44,8 @@ pub(super) async fn publish(
         _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),
     };
     if let Some(token) = &token {
-        let denied = updates.iter().flat_map(|update| &update.topics);
-        let denied = denied.filter(|topic| !token.rights.may_publish(std::slice::from_ref(topic)));
-        if let Some(topic) = denied.into_iter().next() {
+        let mut topics = updates.iter().flat_map(|update| &update.topics);
+        if let Some(topic) = topics.find(|topic| !token.rights.may_publish(std::slice::from_ref(topic))) {
             let topic = super::matchers::excerpt(topic.as_str());
             return Err(hub.not_granted(format!("The token does not grant publishing on `{topic}`.")));
         }
@@ -68,15 +67,11 @@ pub(super) async fn publish(
 }
 
 impl Mercure {
-    async fn append(&self, mut updates: Vec<Update>) -> Result<Vec<Box<str>>, ApiError> {
-        let entries = match updates.pop() {
-            Some(update) if updates.is_empty() => vec![self.hub.publish(update).await?],
-            Some(last) => {
-                updates.push(last);
-                self.hub.publish_all(updates).await?
-            }
-            None => Vec::new(),
-        };
+    async fn append(&self, updates: Vec<Update>) -> Result<Vec<Box<str>>, ApiError> {
+        if updates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = self.hub.publish_all(updates).await?;
         Ok(entries.iter().map(|entry| entry.id.clone()).collect())
     }
 }
