@@ -170,8 +170,8 @@ pub(super) fn is_reserved(topic: &str, hub: &Url) -> bool {
     path == own || path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The path with the percent-encoded unreserved characters decoded (RFC 3986, 6.2.2.2), and the dot-segments that this
-/// brings to light removed.
+/// The path with the percent-encoded unreserved characters decoded (RFC 3986, 6.2.2.2). A URL has no dot-segments that
+/// this could bring to light: those that are percent-encoded are removed when it is parsed.
 fn unreserved_decoded(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
