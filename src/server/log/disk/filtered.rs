@@ -104,8 +104,7 @@ impl Wanted {
         }
         while let Self::Few { numbers, last } = self {
             let topics = names.after(*last, TOPICS_AT_ONCE);
-            let wanted = topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number);
-            let wanted: Vec<_> = wanted.collect();
+            let wanted = wanted_of(&topics, filter);
             if numbers.len() + wanted.len() > MOST_WANTED {
                 *self = Self::Many;
                 return;
@@ -218,8 +217,7 @@ impl Shared {
         }
         let mut place = LossPlace::after(known);
         while let Some(topics) = self.names.lost_after(&mut place, cursor, TOPICS_AT_ONCE) {
-            let wanted = topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number);
-            let wanted: Vec<_> = wanted.collect();
+            let wanted = wanted_of(&topics, filter);
             if wanted.is_empty() {
                 tokio::task::yield_now().await;
                 continue;
@@ -291,6 +289,11 @@ impl Shared {
         let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.names).map_err(read_error)).await?;
         Ok((entries, rest))
     }
+}
+
+/// The numbers of those of these topics that a filter wants.
+fn wanted_of(topics: &[(u64, Topic)], filter: &dyn TopicFilter) -> Vec<u64> {
+    topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number).collect()
 }
 
 /// Whether a page of these topics' entries within `cursor..=to` is found by the index with less work than by
