@@ -32,6 +32,9 @@ const ORIGIN: &str = "{origin}";
 /// The document, as it is answered.
 static OPENAPI: LazyLock<String> = LazyLock::new(|| Document::new().to_json());
 
+/// Its entity tag.
+static OPENAPI_ETAG: LazyLock<HeaderValue> = LazyLock::new(|| etag(&[&OPENAPI]));
+
 /// The page below its masthead, for any origin.
 static PAGE: LazyLock<String> = LazyLock::new(|| page::body(&Document::new()));
 
@@ -40,7 +43,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn openapi(headers: HeaderMap) -> Response {
-    let etag = etag(&[&OPENAPI]);
+    let etag = OPENAPI_ETAG.clone();
     if conditional::is_known(&headers, &etag) {
         return not_modified(etag);
     }
