@@ -5,6 +5,8 @@
 
 mod answer;
 mod app;
+#[path = "../support/lines.rs"]
+mod lines;
 mod listener;
 
 mod client_page;

@@ -2,6 +2,8 @@
 //! test plays, request by request.
 
 mod hub;
+#[path = "../support/lines.rs"]
+mod lines;
 mod program;
 mod publish;
 mod refusals;

@@ -1,12 +1,12 @@
 //! The program, started by a test with nothing in its environment but what the test puts there.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::thread;
 
 use super::PATIENCE;
 use super::hub::Hub;
+use super::lines::lines;
 
 /// A running program, killed with the test.
 pub(crate) struct Program {
@@ -128,16 +128,4 @@ impl Ended {
         assert_eq!(self.code(), Some(code), "{self:?}");
         assert!(self.errors.contains(words), "{words:?} is not in {self:?}");
     }
-}
-
-fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    lines
 }
