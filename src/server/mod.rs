@@ -6,6 +6,7 @@ pub mod demo;
 mod http;
 pub mod hub;
 pub mod log;
+mod net;
 pub mod settings;
 pub mod telemetry;
 pub mod token_command;
@@ -52,7 +53,14 @@ pub async fn run(
 ) -> Result<Ended, StartError> {
     let address = listener.local_addr()?;
     let (log, tail) = log::open(settings.log.clone())?;
-    let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
+    let options = HubOptions {
+        url: settings.mercure.url(address),
+        reader_buffer: settings.reader_buffer,
+        heartbeat: settings.heartbeat,
+        sessions_per_client: settings.mercure.max_streams,
+        presence: settings.mercure.presence,
+        ..HubOptions::default()
+    };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
     let messages = Messages::new(hub.clone())?;

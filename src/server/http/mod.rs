@@ -3,50 +3,47 @@
 mod accept;
 mod compress;
 mod conditional;
-mod connection;
 mod docs;
-mod drain;
 mod error;
 mod host;
 mod limits;
-mod listener;
 mod mercure;
 mod messages;
-mod outlet;
 mod pages;
 mod params;
-mod parked;
 mod ping;
 mod publish;
 mod root;
 mod site;
-mod stall;
+mod sse_body;
 mod streams;
 mod submission;
 mod trace;
-mod window;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderName, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
 use super::demo::{Bursts, Messages, Ticker};
 use super::hub::Hub;
+use super::net::{self, ConnectionLimits, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
-use drain::Drain;
 use error::ApiError;
 use limits::PublishLimit;
-use listener::ConnectionLimits;
 use mercure::Mercure;
 
 /// How long a browser may remember what a preflight allowed.
@@ -65,9 +62,7 @@ struct App {
     mercure: Mercure,
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
-    drain: Arc<Drain>,
     limit: PublishLimit,
-    heartbeat: Duration,
     max_message: usize,
     max_body: usize,
     repeat: u32,
@@ -89,15 +84,12 @@ pub(super) async fn serve(
     auth: Arc<Auth>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
-    let drain = Drain::new();
     let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
     let app = App {
         producers,
-        mercure: Mercure::new(hub, auth, settings.mercure.clone()),
+        mercure: Mercure::new(hub.clone(), auth, settings.mercure.clone()),
         public_host,
-        drain: drain.clone(),
         limit: PublishLimit::new(settings.rate_limit),
-        heartbeat: settings.heartbeat,
         max_message: settings.max_message,
         max_body: settings.max_body,
         repeat: settings.burst.repeat,
@@ -105,13 +97,29 @@ pub(super) async fn serve(
         started: Instant::now(),
     };
     let router = router(Arc::new(app), &settings.cors_origins);
-    let begin = drain.clone();
+    let refusals = refusals(&settings.cors_origins);
+    let stop = Shutdown::default();
+    let begin = stop.clone();
     tokio::spawn(async move {
         shutdown.await;
         begin.begin();
+        hub.drain().await;
     });
-    let limits = ConnectionLimits { connections: settings.max_connections, stall: settings.stall_timeout };
-    listener::serve(listener, router, limits, drain).await
+    let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
+    let service = |router: &Router, peer: SocketAddr| {
+        let router = router.clone();
+        service_fn(move |mut request: axum::http::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // In a box: a connection must not keep room for a request while it is idle.
+            Box::pin(router.clone().oneshot(request.map(Body::new)))
+        })
+    };
+    net::serve(listener, |peer| service(&router, peer), |peer| service(&refusals, peer), limits, stop).await
+}
+
+/// Answers the requests of connections above the limit.
+fn refusals(cors_origins: &CorsOrigins) -> Router {
+    Router::new().fallback(async || ApiError::TooManyConnections).layer(cors(cors_origins))
 }
 
 /// The table of contents.

@@ -12,8 +12,9 @@ use futures_util::Stream;
 
 use super::error::ApiError;
 use super::params::Params;
-use super::{App, AppState, messages, outlet};
+use super::{App, AppState, messages, sse_body};
 use crate::server::demo::{Counter, Resume, Tick};
+use crate::server::hub::SessionOptions;
 use crate::wire::paths;
 
 /// The spelling some polyfills use; it gives way to the protocol's own.
@@ -69,7 +70,13 @@ impl App {
     where
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
-        outlet::respond(method, name, frames, self.heartbeat, &self.drain)
+        if method == Method::HEAD {
+            return sse_body::respond_to_head();
+        }
+        match self.mercure.session(SessionOptions::default()) {
+            Ok(session) => sse_body::respond(name, frames, session),
+            Err(error) => error.into_response(),
+        }
     }
 }
 

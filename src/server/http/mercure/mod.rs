@@ -5,7 +5,7 @@ mod discovery;
 mod idempotency;
 mod legacy;
 mod matchers;
-mod open;
+mod opening;
 mod publish;
 mod revocations;
 mod stream;
@@ -23,18 +23,18 @@ use url::Url;
 use super::App;
 use super::error::ApiError;
 use crate::server::auth::{Auth, TokenError};
-use crate::server::hub::Hub;
+use crate::server::hub::{AtLimit, Hub, Session, SessionOptions};
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
 use idempotency::Repeats;
-use open::OpenStreams;
+use opening::OpeningLimits;
 
 /// What the hub's addresses need.
 pub(super) struct Mercure {
     hub: Hub,
     auth: Arc<Auth>,
     settings: MercureSettings,
-    open: Arc<OpenStreams>,
+    opening: OpeningLimits,
     repeats: Repeats,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
@@ -60,8 +60,12 @@ impl Mercure {
         let mut metadata = hub.url().clone();
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
-        let open = OpenStreams::new(settings.max_streams);
-        Self { hub, auth, settings, open, repeats: Repeats::default(), metadata }
+        Self { hub, auth, settings, opening: OpeningLimits::new(), repeats: Repeats::default(), metadata }
+    }
+
+    /// Opens a session that is not fed by the hub.
+    pub(super) fn session(&self, options: SessionOptions) -> Result<Session, ApiError> {
+        Ok(self.hub.session(options)?)
     }
 
     /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).
@@ -93,5 +97,11 @@ impl Mercure {
         let challenge =
             format!("Bearer error=\"{error}\", error_description=\"{description}\", resource_metadata=\"{metadata}\"");
         ApiError::Token { status, detail, challenge }
+    }
+}
+
+impl From<AtLimit> for ApiError {
+    fn from(AtLimit(limit): AtLimit) -> Self {
+        Self::TooManyStreams(limit)
     }
 }
