@@ -11,14 +11,20 @@ pub mod settings;
 pub mod telemetry;
 pub mod token_command;
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tracing::info;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use auth::Auth;
 use demo::{Bursts, Messages, Ticker};
 use hub::{Hub, HubOptions};
 use settings::Settings;
+
+/// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,8 +76,10 @@ pub async fn run(
         messages,
     };
     let cut = http::serve(listener, &settings, producers, hub.clone(), auth, shutdown).await;
-    // The streams that have ended with the server are told of too, for whoever comes back before it does.
-    hub.presence().settle().await;
+    // The end of the streams that have ended with the server is told of too, for clients that come back before it does.
+    if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
+        warn!("the last presence events were not published in time");
+    }
     info!(cut, "the server has stopped");
     Ok(Ended { cut })
 }

@@ -100,7 +100,7 @@ pub(super) async fn serve(
     let refusals = refusals(&settings.cors_origins);
     let stop = Shutdown::default();
     let begin = stop.clone();
-    tokio::spawn(async move {
+    let draining = tokio::spawn(async move {
         shutdown.await;
         begin.begin();
         hub.drain().await;
@@ -114,7 +114,10 @@ pub(super) async fn serve(
             Box::pin(router.clone().oneshot(request.map(Body::new)))
         })
     };
-    net::serve(listener, |peer| service(&router, peer), |peer| service(&refusals, peer), limits, stop).await
+    let cut = net::serve(listener, |peer| service(&router, peer), |peer| service(&refusals, peer), limits, stop).await;
+    // It holds the hub, and with it the log, which the next server may be about to open.
+    _ = draining.await;
+    cut
 }
 
 /// Answers the requests of connections above the limit.

@@ -128,7 +128,7 @@ impl<S> Drop for SseBody<S> {
             Stage::Ended(reason) => reason.name(),
             Stage::Opening | Stage::Open => "disconnected",
         };
-        let seconds = self.opened.elapsed().as_secs();
+        let seconds = self.opened.elapsed().as_millis() as f64 / 1000.0;
         info!(stream = self.name, reason, seconds, events = self.events, "a stream has ended");
     }
 }

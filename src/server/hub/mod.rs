@@ -26,7 +26,6 @@ mod uri_template;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use rand::Rng;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
@@ -43,7 +42,7 @@ pub use tail_cache::TailCacheSize;
 
 use super::log::{AppendError, Clock, Entry, Log, ReadError, Tail, Topic, TopicFilter, Update};
 use outlet::Mailbox;
-use sessions::{NewSession, Sessions, SweepTimes};
+use sessions::{NewSession, Sessions};
 use tail_cache::TailCache;
 
 /// Bytes of entries that a session which is behind holds in memory, unless told otherwise.
@@ -55,8 +54,7 @@ const DEFAULT_URL: &str = "http://127.0.0.1:3000/.well-known/mercure";
 /// Silence after which a stream sends a comment, unless told otherwise.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Longest time between two sweeps: heartbeats are late by this at most, and a token's stream ends before its token
-/// expires, by this at most.
+/// Longest time between two looks at heartbeats, lifetimes and the wall clock: they are late by this at most.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// A lifetime is shortened by up to this part of it, so that sessions that began together don't end together.
@@ -104,7 +102,7 @@ pub struct Hub {
 struct HubShared {
     log: Arc<dyn Log>,
     tail_cache: TailCache,
-    sessions: Sessions,
+    sessions: Arc<Sessions>,
     patterns: Arc<Patterns>,
     presence: Presence,
     options: HubOptions,
@@ -120,7 +118,7 @@ impl Hub {
         let presence = Presence::new(&log, options.url.path());
         let shared = Arc::new(HubShared {
             tail_cache: TailCache::new(newest, options.tail_cache),
-            sessions: Sessions::new(presence.root().into(), newest),
+            sessions: Arc::new(Sessions::new(presence.root().into(), newest)),
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
             log,
@@ -128,7 +126,8 @@ impl Hub {
             opened: Instant::now(),
         });
         tokio::spawn(fan_out::run(Arc::downgrade(&shared), tail));
-        tokio::spawn(sweep(Arc::downgrade(&shared)));
+        tokio::spawn(sweep(Arc::downgrade(&shared), shared.options.heartbeat));
+        tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(&shared.sessions), shared.options.clock.clone()));
         Self { shared }
     }
 
@@ -234,6 +233,12 @@ impl Hub {
         self.shared.sessions.drain().await;
     }
 
+    /// Waits until every change of presence was published, and ends that: what comes after is not told of. Nothing but
+    /// the hub and its sessions holds the log then.
+    pub async fn close(&self) {
+        self.shared.presence.close().await;
+    }
+
     /// Number of open sessions.
     pub fn open_sessions(&self) -> usize {
         self.shared.sessions.len()
@@ -267,22 +272,25 @@ impl HubShared {
     }
 }
 
-/// Looks after heartbeats and deadlines until the hub and its sessions are gone.
-async fn sweep(shared: Weak<HubShared>) {
-    let Some(heartbeat) = shared.upgrade().map(|shared| shared.options.heartbeat) else { return };
+/// Looks after heartbeats and lifetimes until the hub and its sessions are gone.
+async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
     let every = SWEEP_EVERY.min(heartbeat / 4).max(Duration::from_millis(1));
+    let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
     let mut sweeps = interval(every);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         sweeps.tick().await;
         let Some(shared) = shared.upgrade() else { return };
-        let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
-        shared.sessions.sweep(SweepTimes {
-            // A stream must not outlive its token until the next sweep.
-            expired: (shared.options.clock)() + TimeDelta::from_std(every).unwrap_or_default(),
-            now: Instant::now(),
-            silent_since: shared.elapsed().checked_sub(heartbeat),
-        });
+        shared.sessions.sweep(Instant::now(), shared.elapsed().checked_sub(heartbeat));
+    }
+}
+
+/// Ends the sessions of expired tokens until the hub and its sessions are gone.
+async fn expire(hub: Weak<HubShared>, sessions: Weak<Sessions>, clock: Clock) {
+    while hub.strong_count() > 0
+        && let Some(sessions) = sessions.upgrade()
+    {
+        sessions.expire_for(SWEEP_EVERY, &clock).await;
     }
 }
 

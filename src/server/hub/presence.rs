@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tracing::error;
 use uuid::Uuid;
 
@@ -44,6 +45,7 @@ pub struct Presence {
     /// The path below which each subscription has its topic.
     root: Box<str>,
     queue: Arc<EventQueue>,
+    publisher: Mutex<Option<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -118,8 +120,8 @@ impl Presence {
     /// Publishes events to the log, on topics below `hub_path`. Call it within a tokio runtime.
     pub(super) fn new(log: &Arc<dyn Log>, hub_path: &str) -> Self {
         let queue = Arc::new(EventQueue::default());
-        tokio::spawn(publish(log.clone(), queue.clone()));
-        Self { root: root(hub_path).into(), queue }
+        let publisher = tokio::spawn(publish(log.clone(), queue.clone()));
+        Self { root: root(hub_path).into(), queue, publisher: Mutex::new(Some(publisher)) }
     }
 
     /// What the log keeps of the events of a hub with this path, beside everything else.
@@ -155,6 +157,15 @@ impl Presence {
         self.queue.wait_until(|state| state.published >= pushed).await;
     }
 
+    /// Publishes what is still to be published, and nothing after that.
+    pub(super) async fn close(&self) {
+        self.queue.close();
+        let publisher = self.publisher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(publisher) = publisher {
+            _ = publisher.await;
+        }
+    }
+
     /// The subscriptions of a new subscriber with these matchers. Their payloads come from its rights.
     pub(super) fn subscriptions(&self, matchers: &[Matcher], rights: &Rights) -> Arc<[Arc<ActiveSubscription>]> {
         let subscriber: Arc<str> = Uuid::new_v4().urn().to_string().into();
@@ -188,8 +199,7 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.queue.state().closed = true;
-        self.queue.pushed.notify_one();
+        self.queue.close();
     }
 }
 
@@ -267,6 +277,11 @@ impl EventQueue {
             }
             state.pushed += subscriptions.len() as u64;
         }
+        self.pushed.notify_one();
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
         self.pushed.notify_one();
     }
 

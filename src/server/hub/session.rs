@@ -17,7 +17,7 @@ pub struct SessionOptions {
     pub client: Option<ClientKey>,
     /// Who holds its token.
     pub holder: Option<Arc<dyn Holder>>,
-    /// When its token expires, by the wall clock: it ends a moment before.
+    /// When its token expires, by the wall clock.
     pub expires: Option<DateTime<Utc>>,
     /// How long it may last.
     pub lifetime: Option<Duration>,

@@ -6,19 +6,21 @@
 mod drain;
 mod index;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use slab::Slab;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use index::IndexKeys;
 pub(super) use index::{Index, SubscribedPatterns, TopicMatches};
-pub(super) use sweep::SweepTimes;
 
 use super::matcher::Matchers;
 use super::outlet::{Batch, EndReason, Outlet, Selection};
@@ -96,6 +98,8 @@ pub(super) struct Sessions {
     /// The path below which presence events have their topics: they are matched only against who may read them.
     presence_root: Box<str>,
     table: Mutex<Table>,
+    /// Notified when a session may expire before all others.
+    expiry_added: Notify,
 }
 
 #[derive(Default)]
@@ -106,6 +110,8 @@ struct Table {
     clients: HashMap<ClientKey, usize>,
     /// By their topics, so those of one matcher stand together.
     listed: BTreeMap<Arc<str>, Arc<ActiveSubscription>>,
+    /// The sessions whose tokens expire, first those that expire first.
+    expiries: BTreeSet<(DateTime<Utc>, SessionKey)>,
     /// What has been fanned out. A session that is opened now begins after it.
     position: Cursor,
     draining: bool,
@@ -152,7 +158,7 @@ impl Sessions {
     /// An empty table. Sessions begin after `position`.
     pub(super) fn new(presence_root: Box<str>, position: Cursor) -> Self {
         let table = Table { position, ..Table::default() };
-        Self { presence_root, table: Mutex::new(table) }
+        Self { presence_root, table: Mutex::new(table), expiry_added: Notify::new() }
     }
 
     /// Opens a session, and answers its key and the position it begins after. Every entry that is fanned out from now
@@ -184,6 +190,10 @@ impl Sessions {
             Box::new((below, keys))
         });
         table.listed.extend(session.subscriptions.iter().map(|active| (active.id.clone(), active.clone())));
+        if let Some(expires) = session.expires {
+            table.expiries.insert((expires, key));
+            self.expiry_added.notify_one();
+        }
         entry.insert(Record { session, keys, presence, may_read_private });
         Ok((key, table.position))
     }
@@ -198,6 +208,9 @@ impl Sessions {
         }
         if let Some(presence) = &record.presence {
             table.presence_index.remove(&presence.0, &presence.1);
+        }
+        if let Some(expires) = record.session.expires {
+            table.expiries.remove(&(expires, key));
         }
         for active in record.session.subscriptions.iter() {
             table.listed.remove(&active.id);
@@ -345,6 +358,7 @@ impl Sessions {
             && table.index.is_empty()
             && table.presence_index.is_empty()
             && table.clients.is_empty()
+            && table.expiries.is_empty()
             && table.listed.is_empty()
     }
 
