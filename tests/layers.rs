@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -16,7 +16,8 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("server/demo", &["wire", "server/hub", "server/log"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
-    ("server/client", &["wire"]),
+    ("server/cli/client", &["wire"]),
+    ("server/cli", &["server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
     ("server/telemetry", &["server/settings"]),
