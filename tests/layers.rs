@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -16,13 +16,16 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("server/demo", &["wire", "server/hub", "server/log"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
-    ("server/cli/client", &["wire"]),
-    ("server/cli", &["server/log", "server/settings"]),
+    ("server/cli/client", &["wire", "server/cli/outcome"]),
+    ("server/cli/outcome", &[]),
+    // `server::run` is what it serves.
+    ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
+    ("server/cli", &["server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
     ("server/telemetry", &["server/settings"]),
     ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "ui"]),
-    ("server/token_command", &["server/hub", "server/auth", "server/settings"]),
+    ("server/token_command", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
     // Puts the rooms together.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
