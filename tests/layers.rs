@@ -12,17 +12,18 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("server/hub", &["wire", "server/log"]),
     // What a token grants is read with the hub's matchers.
     ("server/auth", &["wire", "server/log", "server/hub"]),
-    // A message is an update, so the demo speaks of the log's types too.
-    ("server/demo", &["wire", "server/hub", "server/log"]),
+    // It stands on the plumbing of http. A message is an update, so it speaks of the log's types too.
+    ("server/demo", &["wire", "server/log", "server/hub", "server/settings", "server/http", "ui"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
     ("server/client", &["wire"]),
     // The types of the options.
-    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
+    ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),
-    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "ui"]),
+    // The hub's web API: it knows nothing of the demo.
+    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/settings", "ui"]),
     ("server/token_command", &["server/hub", "server/auth", "server/settings"]),
-    // Puts the rooms together.
+    // Puts the rooms together, and alone names the demo.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
 
@@ -37,13 +38,13 @@ const NAMES: [(&str, &[&str]); 15] = [
     ("wasm_bindgen", &["ui/browser/", "lib.rs"]),
     ("wasm_bindgen_futures", &["ui/browser/"]),
     // HTTP. The settings hold origins as the header values they will be.
-    ("axum", &["server/http/", "server/settings/"]),
+    ("axum", &["server/http/", "server/demo/", "server/settings/"]),
     ("tower_http", &["server/http/"]),
     ("hyper", &["server/http/"]),
     ("hyper_util", &["server/http/"]),
     ("leptos_axum", &["server/http/pages.rs"]),
     // The views.
-    ("leptos", &["ui/", "lib.rs", "server/http/pages.rs"]),
+    ("leptos", &["ui/", "lib.rs", "server/http/pages.rs", "server/demo/page.rs"]),
     // The server's own.
     ("tokio", &["server/", "main.rs"]),
     ("tracing", &["server/", "main.rs"]),
