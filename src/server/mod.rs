@@ -1,7 +1,7 @@
 //! The server: native only.
 
 pub mod auth;
-pub mod client;
+pub mod cli;
 pub mod demo;
 mod http;
 pub mod hub;

@@ -23,7 +23,10 @@ pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat,
 
 use super::hub::DEFAULT_READER_BUFFER;
 use super::hub::presence::Presence;
-use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern, command};
+use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
+
+/// The log's folder within the data folder.
+pub const LOG_FOLDER: &str = "log";
 
 /// Short enough for proxies that cut a connection after 30 s or a minute of silence.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
@@ -143,7 +146,7 @@ impl Options {
 fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
     let mut log = match options.storage {
         Some(StorageKind::Memory) => LogOptions::memory(),
-        Some(StorageKind::Disk) | None => LogOptions::disk(data.join(command::FOLDER)),
+        Some(StorageKind::Disk) | None => LogOptions::disk(data.join(LOG_FOLDER)),
     };
     log.durability = options.durability.map(Into::into).unwrap_or_default();
     let age = options.keep_age.map_or(Retention::DEFAULT_AGE, |span| span.0);
