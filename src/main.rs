@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tidings::server::client::{self, PublishArgs, SubscribeArgs};
-use tidings::server::log::command::{self, LogArgs};
+use tidings::server::cli::client::{self, PublishArgs, SubscribeArgs};
+use tidings::server::cli::log::{self, LogArgs};
 use tidings::server::log::{Durability, LogOptions, Storage};
 use tidings::server::settings::{MercureSettings, Options, Settings};
 use tidings::server::token_command::{self, TokenArgs};
@@ -53,7 +53,7 @@ fn main() -> ExitCode {
         Some(Command::Serve(options)) => *options,
         Some(Command::Token(args)) => return token(*args),
         Some(Command::Log(args)) => {
-            return match command::run(args) {
+            return match log::run(args) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => fail(&error.to_string()),
             };

@@ -3,7 +3,6 @@
 //! The log gives every update one place, a [`Cursor`], in one hub-wide order. It knows no HTTP and no
 //! subscriber: the hub reads from it and follows its tail.
 
-pub mod command;
 mod disk;
 mod entry;
 mod idempotency;

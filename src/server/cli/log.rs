@@ -1,5 +1,5 @@
 //! `tidings log`: what an operator does with the log of a stopped server. It only parses and prints;
-//! the work is in `disk/maintenance.rs`.
+//! the work is in the log's `maintenance`.
 #![expect(clippy::print_stderr, reason = "progress is for the person who waits, beside what is piped")]
 
 use std::fs::File;
@@ -9,10 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
-use super::disk::maintenance::{self, MaintenanceError, Place, Stat};
-
-/// The log's folder in the folder of the server's data.
-pub const FOLDER: &str = "log";
+use crate::server::log::maintenance::{self, MaintenanceError, Place, Stat};
+use crate::server::settings::LOG_FOLDER;
 
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -51,7 +49,7 @@ enum LogCommand {
 
 /// Does what the arguments say. An error is written for the operator.
 pub fn run(args: LogArgs) -> Result<(), MaintenanceError> {
-    let folder = args.data.join(FOLDER);
+    let folder = args.data.join(LOG_FOLDER);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut progress = Progress { told: Instant::now() };
     match args.command {

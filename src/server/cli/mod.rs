@@ -1,0 +1,4 @@
+//! The commands beside `serve`. Each parses its own arguments, prints, and answers how it ended.
+
+pub mod client;
+pub mod log;
