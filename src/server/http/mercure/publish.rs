@@ -11,7 +11,7 @@ use super::{Mercure, idempotency};
 use crate::server::http::accept::{self, negotiate};
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::http::{AppState, Peer, submission};
+use crate::server::http::{AppState, Peer, body};
 use crate::server::log::Update;
 
 /// Plain text, which `negotiate` weighs against JSON.
@@ -34,13 +34,13 @@ pub(super) async fn publish(
         app.limit.check(peer.ip())?;
     }
     let url = hub.hub.url();
-    let (mut updates, shape) = match submission::media_type(&headers).as_deref() {
-        Some(submission::FORM) => {
-            let body = submission::whole(body, app.max_body).await?;
-            let params = Params::parse(&body).map_err(|_| submission::not_utf8())?;
+    let (mut updates, shape) = match body::media_type(&headers).as_deref() {
+        Some(body::FORM) => {
+            let body = body::whole(body, app.max_body).await?;
+            let params = Params::parse(&body).map_err(|_| body::not_utf8())?;
             (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::One)
         }
-        Some(submission::JSON) => update::from_json(&submission::whole(body, app.max_body).await?, url)?,
+        Some(body::JSON) => update::from_json(&body::whole(body, app.max_body).await?, url)?,
         _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),
     };
     if let Some(token) = &token {

@@ -13,9 +13,9 @@ use futures_util::stream::Abortable;
 use super::stream::{Frames, deadline};
 use super::{Mercure, publish};
 use crate::server::http::error::ApiError;
+use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
-use crate::server::http::streams::last_event_id;
-use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet, submission};
+use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, outlet};
 use crate::server::hub::{Matcher, Matchers, Start};
 use crate::server::log::ReadError;
 use crate::wire::paths;
@@ -58,12 +58,12 @@ async fn query(
     params: Params,
     body: Body,
 ) -> Result<Response, ApiError> {
-    if submission::media_type(&headers).as_deref() != Some(submission::FORM) {
-        return Err(ApiError::MediaType(submission::FORM));
+    if body::media_type(&headers).as_deref() != Some(body::FORM) {
+        return Err(ApiError::MediaType(body::FORM));
     }
-    let body = submission::whole(body, app.max_body).await?;
+    let body = body::whole(body, app.max_body).await?;
     // The query's values come first: of a value that may stand once, they win.
-    let params = params.and(Params::parse(&body).map_err(|_| submission::not_utf8())?);
+    let params = params.and(Params::parse(&body).map_err(|_| body::not_utf8())?);
     app.subscribe(peer, &Method::GET, &headers, &params).await
 }
 
