@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 use tidings::server::cli::client::{self, PublishArgs, SubscribeArgs};
 use tidings::server::cli::log::{self, LogArgs};
 use tidings::server::cli::serve;
+use tidings::server::cli::token::{self, TokenArgs};
 use tidings::server::settings::Options;
-use tidings::server::token_command::{self, TokenArgs};
 
 // An idle stream costs about a third less resident memory than with the system's allocator.
 #[global_allocator]
@@ -41,7 +41,7 @@ fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     match command.unwrap_or(Command::Serve(Box::new(options))) {
         Command::Serve(options) => serve::run(*options),
-        Command::Token(args) => token_command::run(*args),
+        Command::Token(args) => token::run(*args),
         Command::Log(args) => log::run(args),
         Command::Publish(args) => client::publish(*args),
         Command::Subscribe(args) => client::subscribe(*args),

@@ -4,3 +4,4 @@ pub mod client;
 pub mod log;
 pub mod outcome;
 pub mod serve;
+pub mod token;

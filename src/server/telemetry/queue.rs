@@ -48,12 +48,15 @@ impl LineQueue {
         self.filled.notify_one();
     }
 
-    /// Writes lines for as long as the process lives. Calls `report` with the number of dropped lines as soon as those
-    /// before them are written.
+    /// Writes lines for as long as the process lives. Calls `report` with the number of dropped lines where they
+    /// would have stood; it may add a line.
     pub(super) fn write_to(&self, mut output: impl Write, report: impl Fn(u64)) -> ! {
         let mut batch = Vec::new();
         loop {
-            self.take(&mut batch);
+            let dropped = self.take(&mut batch);
+            if dropped > 0 {
+                report(dropped);
+            }
             let mut rest = &batch[..];
             while write_rest(&mut output, &mut rest).is_err() {
                 self.lock().is_failing = true;
@@ -61,32 +64,28 @@ impl LineQueue {
                 thread::sleep(RETRY_AFTER);
             }
             batch.clear();
-            let dropped = self.finish_batch();
-            if dropped > 0 {
-                report(dropped);
-            }
+            self.finish_batch();
         }
     }
 
-    /// Waits for lines and moves them into the empty `batch`.
-    fn take(&self, batch: &mut Vec<u8>) {
+    /// Waits for lines and moves them into the empty `batch`. Returns how many lines did not fit behind them.
+    fn take(&self, batch: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
         while state.lines.is_empty() {
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.is_writing = true;
         std::mem::swap(&mut state.lines, batch);
+        std::mem::take(&mut state.dropped)
     }
 
-    /// Notes that a batch is written, and returns how many lines were dropped meanwhile.
-    fn finish_batch(&self) -> u64 {
+    /// Notes that a batch is written.
+    fn finish_batch(&self) {
         let mut state = self.lock();
         state.is_writing = false;
         state.is_failing = false;
-        let dropped = std::mem::take(&mut state.dropped);
         drop(state);
         self.tried.notify_all();
-        dropped
     }
 
     /// Waits until every line so far is written, at most `timeout`, and no longer once a write has failed.

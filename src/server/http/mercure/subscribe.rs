@@ -13,11 +13,11 @@ use futures_util::stream::Abortable;
 use super::stream::{Frames, deadline};
 use super::{Mercure, publish};
 use crate::server::http::error::ApiError;
+use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
-use crate::server::http::streams::last_event_id;
-use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet, submission};
+use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, outlet};
 use crate::server::hub::{Matcher, Matchers, Start};
-use crate::server::log::ReadError;
+use crate::server::log::{Cursor, Log, PageSize, ReadError};
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -58,12 +58,12 @@ async fn query(
     params: Params,
     body: Body,
 ) -> Result<Response, ApiError> {
-    if submission::media_type(&headers).as_deref() != Some(submission::FORM) {
-        return Err(ApiError::MediaType(submission::FORM));
+    if body::media_type(&headers).as_deref() != Some(body::FORM) {
+        return Err(ApiError::MediaType(body::FORM));
     }
-    let body = submission::whole(body, app.max_body).await?;
+    let body = body::whole(body, app.max_body).await?;
     // The query's values come first: of a value that may stand once, they win.
-    let params = params.and(Params::parse(&body).map_err(|_| submission::not_utf8())?);
+    let params = params.and(Params::parse(&body).map_err(|_| body::not_utf8())?);
     app.subscribe(peer, &Method::GET, &headers, &params).await
 }
 
@@ -125,7 +125,7 @@ impl App {
 
 impl Mercure {
     /// Where a client that has come up to the event `asked` goes on.
-    async fn place(&self, asked: Option<&str>, wanted: &Matchers) -> Result<Place, ReadError> {
+    async fn place(&self, asked: Option<&str>, wanted: &Arc<Matchers>) -> Result<Place, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
         let Some(asked) = asked else { return Ok(Place { start: Start::Now, preceding: None }) };
@@ -135,12 +135,18 @@ impl Mercure {
         }
         Ok(match log.locate(asked).await? {
             Some(cursor) => {
-                let preceding = if log.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
+                let preceding = if has_gap(log, cursor, wanted).await? { None } else { header_of(asked) };
                 Place { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
             }
             None => Place { start: Start::Lost, preceding: Some(earliest) },
         })
     }
+}
+
+/// Whether a reader that begins at this cursor is told that it has missed something.
+async fn has_gap(log: &dyn Log, cursor: Cursor, wanted: &Arc<Matchers>) -> Result<bool, ReadError> {
+    let first = PageSize { entries: 1, bytes: 0 };
+    Ok(log.reader(cursor, wanted.clone()).next(first).await?.gap)
 }
 
 fn header_of(id: &str) -> Option<HeaderValue> {
