@@ -1,7 +1,7 @@
 //! The server: native only.
 
 pub mod auth;
-pub mod client;
+pub mod cli;
 pub mod demo;
 mod http;
 pub mod hub;
@@ -9,7 +9,6 @@ pub mod log;
 mod net;
 pub mod settings;
 pub mod telemetry;
-pub mod token_command;
 
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use auth::Auth;
-use demo::{Bursts, Messages, Ticker};
+use demo::Demo;
 use hub::{Hub, HubOptions};
 use settings::Settings;
 
@@ -69,13 +68,9 @@ pub async fn run(
     };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
-    let messages = Messages::new(hub.clone())?;
-    let producers = http::Producers {
-        bursts: Bursts::new(messages.clone(), settings.burst),
-        ticker: Ticker::start(demo::local_time()),
-        messages,
-    };
-    let cut = http::serve(listener, &settings, producers, hub.clone(), auth, shutdown).await;
+    let app = http::App::new(&settings, hub.clone(), auth);
+    let demo = Demo::start(app.clone(), hub.clone(), settings.demo)?;
+    let cut = http::serve(listener, app, demo.router(), &settings, shutdown).await;
     // The end of the streams that have ended with the server is told of too, for clients that come back before it does.
     if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
         warn!("the last presence events were not published in time");

@@ -9,14 +9,14 @@ use super::error::ApiError;
 
 /// The pairs of a query or a form, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Params(Vec<(String, String)>);
+pub(in crate::server) struct Params(Vec<(String, String)>);
 
 /// A name or value whose bytes are not UTF-8.
 #[derive(Debug)]
-pub(super) struct NotUtf8;
+pub(in crate::server) struct NotUtf8;
 
 impl Params {
-    pub(super) fn parse(encoded: &[u8]) -> Result<Self, NotUtf8> {
+    pub(in crate::server) fn parse(encoded: &[u8]) -> Result<Self, NotUtf8> {
         let pairs = encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
         let decode = |pair: &[u8]| {
             let mut parts = pair.splitn(2, |&byte| byte == b'=');
@@ -27,18 +27,18 @@ impl Params {
     }
 
     /// These pairs, and after them those of `more`.
-    pub(super) fn and(mut self, more: Self) -> Self {
+    pub(in crate::server) fn and(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
     }
 
     /// All pairs, in their order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The first value of this name.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::server) fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }

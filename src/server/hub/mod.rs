@@ -40,7 +40,9 @@ pub use sessions::{AtLimit, ClientKey, Holder, RevocationTarget, SubscriptionLis
 pub use subscription::{Delivery, Start, Subscription};
 pub use tail_cache::TailCacheSize;
 
-use super::log::{AppendError, Clock, Entry, Log, ReadError, Tail, Topic, TopicFilter, Update};
+use super::log::{
+    AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
+};
 use outlet::Mailbox;
 use sessions::{NewSession, Sessions};
 use tail_cache::TailCache;
@@ -141,9 +143,13 @@ impl Hub {
         &self.shared.presence
     }
 
-    /// Publishes updates one after the other, all or none: answers when they are durable.
-    pub async fn publish_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        self.shared.log.append_all(updates).await
+    /// Publishes updates one after the other, all or none, and once with one key: answers when they are durable.
+    pub async fn publish_all(
+        &self,
+        updates: Vec<Update>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Appended, AppendError> {
+        self.shared.log.append(updates, key).await
     }
 
     /// The hub's public URL.
@@ -153,7 +159,8 @@ impl Hub {
 
     /// Publishes an update: answers when it is durable. Its subscribers hear it then, not before.
     pub async fn publish(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
-        self.shared.log.append(update).await
+        let mut entries = self.shared.log.append(vec![update], None).await?.into_entries();
+        entries.pop().ok_or_else(|| AppendError::Failed("it lost an update".into()))
     }
 
     /// Opens a session for a stream that is not fed by the hub. It counts towards its client's limit, gets heartbeats
@@ -205,7 +212,7 @@ impl Hub {
         mailbox: &Arc<Mailbox>,
         matchers: Option<Arc<Matchers>>,
         subscriptions: Arc<[Arc<ActiveSubscription>]>,
-    ) -> Result<(Session, super::log::Cursor), AtLimit> {
+    ) -> Result<(Session, Cursor), AtLimit> {
         let lifetime = options.lifetime.map(|lifetime| {
             let shortened = rand::rng().random_range(0.0..LIFETIME_SPREAD);
             lifetime.mul_f64(1.0 - shortened)

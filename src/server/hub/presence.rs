@@ -338,12 +338,12 @@ fn root(hub_path: &str) -> String {
 async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
     while let Some(events) = queue.next().await {
         let updates = events.iter().filter_map(PresenceEvent::update).collect();
-        let published = log.append_all(updates).await;
+        let published = log.append(updates, None).await;
         {
             let mut state = queue.state();
             state.published += events.len() as u64;
             match published {
-                Ok(entries) => state.last_event = entries.last().map(|entry| entry.id.clone()),
+                Ok(appended) => state.last_event = appended.into_ids().pop(),
                 // The list is right all the same: a client reads it anew after a gap.
                 Err(error) => error!(%error, events = events.len(), "presence events were not published"),
             }
@@ -356,7 +356,7 @@ async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
 mod tests {
     use super::super::{Hub, HubOptions, Patterns, Session, SessionOptions, Start, Subscription};
     use super::*;
-    use crate::server::log::{Cursor, MemoryLog, Notes, PageSize};
+    use crate::server::log::{Cursor, MemoryLog, PageSize};
 
     fn hub() -> Hub {
         let (log, tail) = MemoryLog::open(100_000);
@@ -375,7 +375,7 @@ mod tests {
     async fn events(hub: &Hub) -> Vec<Value> {
         let everything = super::super::Matchers::new(&exact(&["*"], hub.patterns()), Arc::default());
         let size = PageSize { entries: 100, bytes: usize::MAX };
-        let page = hub.log().read_after(Cursor::START, &everything, size, &mut Notes::default()).await.expect("a page");
+        let page = hub.log().reader(Cursor::START, Arc::new(everything)).next(size).await.expect("a page");
         page.entries.iter().map(|entry| serde_json::from_str(&entry.data()).expect("JSON")).collect()
     }
 

@@ -13,7 +13,7 @@ use tracing::error;
 use super::matcher::Matchers;
 use super::outlet::{Batch, Mailbox, Offered, Selection};
 use super::{HubShared, Session};
-use crate::server::log::{Cursor, Entry, Notes, Page, PageSize, ReadError};
+use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Reader};
 
 /// Maximum number of entries that a session which is behind holds in memory, however small they are.
 const PAGE_ENTRIES: usize = 512;
@@ -51,7 +51,7 @@ pub struct Subscription {
     /// Whether the session is to be told that updates were lost.
     lost: bool,
     /// Only while it reads from the log.
-    notes: Option<Box<Notes>>,
+    reader: Option<Box<dyn Reader>>,
     state: ReadState,
     _session: Option<Session>,
 }
@@ -66,7 +66,7 @@ enum ReadState {
     /// Passes on what it wants of these entries, which follow the cursor.
     Slice(vec::IntoIter<Arc<Entry>>),
     /// Waits for a page of the log.
-    Reading(BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>>),
+    Reading(BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>>),
     /// Passes on the entries of a page.
     Page {
         entries: vec::IntoIter<Arc<Entry>>,
@@ -89,7 +89,7 @@ impl Subscription {
             Start::After(cursor) => (cursor, ReadState::Behind),
             Start::Lost => (hub.log.bounds().oldest.previous(), ReadState::Behind),
         };
-        Self { hub, matchers, mailbox, cursor, lost: start == Start::Lost, notes: None, state, _session: None }
+        Self { hub, matchers, mailbox, cursor, lost: start == Start::Lost, reader: None, state, _session: None }
     }
 
     /// Keeps the session open for as long as the subscription lives.
@@ -97,11 +97,11 @@ impl Subscription {
         Self { _session: Some(session), ..self }
     }
 
-    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>> {
-        let (log, matchers, cursor) = (self.hub.log.clone(), self.matchers.clone(), self.cursor);
+    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>> {
         let size = PageSize { entries: PAGE_ENTRIES, bytes: self.hub.options.reader_buffer };
-        let mut notes = self.notes.take().unwrap_or_default();
-        Box::pin(async move { Ok((log.read_after(cursor, &*matchers, size, &mut notes).await?, notes)) })
+        let reader = self.reader.take();
+        let mut reader = reader.unwrap_or_else(|| self.hub.log.reader(self.cursor, self.matchers.clone()));
+        Box::pin(async move { Ok((reader.next(size).await?, reader)) })
     }
 
     /// Reads on from the tail cache, or from the log where the cache does not reach back.
@@ -110,7 +110,7 @@ impl Subscription {
         let slice = if self.lost { None } else { self.hub.tail_cache.slice(self.cursor) };
         match slice {
             Some(entries) => {
-                self.notes = None;
+                self.reader = None;
                 if entries.is_empty() { ReadState::Live } else { ReadState::Slice(entries.into_iter()) }
             }
             None => ReadState::Reading(self.read()),
@@ -161,8 +161,8 @@ impl Stream for Subscription {
                     }
                 },
                 ReadState::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
-                    Ok((page, notes)) => {
-                        this.notes = Some(notes);
+                    Ok((page, reader)) => {
+                        this.reader = Some(reader);
                         this.lost |= page.gap;
                         let mut readable = page.entries.iter().filter(|entry| this.matchers.may_read(entry));
                         let oldest = readable.next().map(|entry| entry.id.clone());

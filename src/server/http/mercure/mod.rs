@@ -23,10 +23,9 @@ use url::Url;
 use super::App;
 use super::error::ApiError;
 use crate::server::auth::{Auth, TokenError};
-use crate::server::hub::{AtLimit, Hub, Session, SessionOptions};
+use crate::server::hub::{AtLimit, Hub};
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
-use idempotency::Repeats;
 use opening::OpeningLimits;
 
 /// What the hub's addresses need.
@@ -35,7 +34,6 @@ pub(super) struct Mercure {
     auth: Arc<Auth>,
     settings: MercureSettings,
     opening: OpeningLimits,
-    repeats: Repeats,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
 }
@@ -60,12 +58,12 @@ impl Mercure {
         let mut metadata = hub.url().clone();
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
-        Self { hub, auth, settings, opening: OpeningLimits::new(), repeats: Repeats::default(), metadata }
+        Self { hub, auth, settings, opening: OpeningLimits::new(), metadata }
     }
 
-    /// Opens a session that is not fed by the hub.
-    pub(super) fn session(&self, options: SessionOptions) -> Result<Session, ApiError> {
-        Ok(self.hub.session(options)?)
+    /// The hub that is served here.
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).

@@ -14,7 +14,7 @@ use tracing::info;
 
 use crate::server::auth::RevokeError;
 use crate::server::http::error::ApiError;
-use crate::server::http::{App, AppState, submission};
+use crate::server::http::{App, AppState, body};
 use crate::server::hub::RevocationTarget;
 use crate::wire::paths;
 
@@ -45,10 +45,10 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
     if !token.rights.may_revoke() {
         return Err(hub.not_granted("The token does not grant `revoke` on every topic (`*`).".into()));
     }
-    if submission::media_type(&headers).as_deref() != Some(submission::JSON) {
-        return Err(ApiError::MediaType(submission::JSON));
+    if body::media_type(&headers).as_deref() != Some(body::JSON) {
+        return Err(ApiError::MediaType(body::JSON));
     }
-    let body = submission::whole(body, app.max_body).await?;
+    let body = body::whole(body, app.max_body).await?;
     let wanted: Revocation = serde_json::from_slice(&body).map_err(|error| {
         ApiError::Malformed(format!(
             "The body is no revocation: {error}. Send {{\"jti\": …}}, {{\"sub\": …}} or {{\"topic\": …}}."

@@ -13,11 +13,11 @@ use super::stream::Frames;
 use super::{Mercure, publish};
 use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
+use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
-use crate::server::http::streams::last_event_id;
-use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, sse_body, submission};
+use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, sse_body};
 use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
-use crate::server::log::ReadError;
+use crate::server::log::{Cursor, Log, PageSize, ReadError};
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -58,12 +58,12 @@ async fn query(
     params: Params,
     body: Body,
 ) -> Result<Response, ApiError> {
-    if submission::media_type(&headers).as_deref() != Some(submission::FORM) {
-        return Err(ApiError::MediaType(submission::FORM));
+    if body::media_type(&headers).as_deref() != Some(body::FORM) {
+        return Err(ApiError::MediaType(body::FORM));
     }
-    let body = submission::whole(body, app.max_body).await?;
+    let body = body::whole(body, app.max_body).await?;
     // The query's values come first: of a value that may stand once, they win.
-    let params = params.and(Params::parse(&body).map_err(|_| submission::not_utf8())?);
+    let params = params.and(Params::parse(&body).map_err(|_| body::not_utf8())?);
     app.subscribe(peer, &Method::GET, &headers, &params).await
 }
 
@@ -96,7 +96,7 @@ impl App {
         let matchers = hub.matchers(params)?;
         let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
         let asked = last_event_id(headers, params).or_else(|| hub.older_last_event_id(params));
-        let resume = hub.resume_point(asked.as_deref(), &Matchers::new(&matchers, rights.clone())).await?;
+        let resume = hub.resume_point(asked.as_deref(), &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
 
         let mut response = if method == Method::HEAD {
             sse_body::respond_to_head()
@@ -136,7 +136,7 @@ fn client_key(token: Option<&Token>, peer: std::net::SocketAddr) -> ClientKey {
 
 impl Mercure {
     /// Where a client goes on that has seen the event `asked`.
-    async fn resume_point(&self, asked: Option<&str>, wanted: &Matchers) -> Result<ResumePoint, ReadError> {
+    async fn resume_point(&self, asked: Option<&str>, wanted: &Arc<Matchers>) -> Result<ResumePoint, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
         let Some(asked) = asked else { return Ok(ResumePoint { start: Start::Now, preceding: None }) };
@@ -146,12 +146,18 @@ impl Mercure {
         }
         Ok(match log.locate(asked).await? {
             Some(cursor) => {
-                let preceding = if log.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
+                let preceding = if has_gap(log, cursor, wanted).await? { None } else { header_of(asked) };
                 ResumePoint { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
             }
             None => ResumePoint { start: Start::Lost, preceding: Some(earliest) },
         })
     }
+}
+
+/// Whether a reader that begins at this cursor is told that it has missed something.
+async fn has_gap(log: &dyn Log, cursor: Cursor, wanted: &Arc<Matchers>) -> Result<bool, ReadError> {
+    let first = PageSize { entries: 1, bytes: 0 };
+    Ok(log.reader(cursor, wanted.clone()).next(first).await?.gap)
 }
 
 fn header_of(id: &str) -> Option<HeaderValue> {

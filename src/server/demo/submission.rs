@@ -1,0 +1,74 @@
+//! What a client submits to be published: the text, out of a JSON, form or plain body.
+
+use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
+use serde_json::error::Category;
+
+use crate::server::http::body::{FORM, JSON, media_type, not_utf8, whole};
+use crate::server::http::error::ApiError;
+use crate::server::http::params::Params;
+use crate::wire::message::Submission;
+
+/// Which bodies an address reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AcceptedBodies {
+    /// JSON and forms.
+    Strict,
+    /// Also plain text, a body without a type, and a form body that is no form: what
+    /// `curl -d 'some text'` sends.
+    Lenient,
+}
+
+const FIELD: &str = "message";
+
+/// Reads the text of a submission of at most `max_body` bytes.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    accepted: AcceptedBodies,
+    max_body: usize,
+) -> Result<String, ApiError> {
+    // The declared type is checked before the body is read: an upload of the wrong kind is refused at once.
+    let parse = match (media_type(headers).as_deref(), accepted) {
+        (Some(JSON), _) => json,
+        (Some(FORM), AcceptedBodies::Strict) => form,
+        (Some(FORM), AcceptedBodies::Lenient) => form_or_text,
+        (Some("text/plain") | None, AcceptedBodies::Lenient) => text,
+        (_, AcceptedBodies::Strict) => {
+            return Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"));
+        }
+        (_, AcceptedBodies::Lenient) => {
+            return Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"));
+        }
+    };
+    parse(&whole(body, max_body).await?)
+}
+
+fn json(body: &Bytes) -> Result<String, ApiError> {
+    let parsed: Result<Submission, _> = serde_json::from_slice(body);
+    parsed.map(|submission| submission.message).map_err(|error| {
+        let place = format!("at line {}, column {}", error.line(), error.column());
+        let what = error.to_string();
+        let what = what.split(" at line ").next().unwrap_or_default();
+        match error.classify() {
+            Category::Data => ApiError::Invalid(format!(
+                "The JSON is not a submission: {what}, {place}. Send {{\"message\": \"…\"}}."
+            )),
+            _ => ApiError::Malformed(format!("The body is not valid JSON: {what}, {place}.")),
+        }
+    })
+}
+
+fn form(body: &Bytes) -> Result<String, ApiError> {
+    let params = Params::parse(body).map_err(|_| not_utf8())?;
+    let message = params.get(FIELD).map(str::to_owned);
+    message.ok_or_else(|| ApiError::Invalid(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
+}
+
+fn form_or_text(body: &Bytes) -> Result<String, ApiError> {
+    if body.contains(&b'=') { form(body) } else { text(body) }
+}
+
+fn text(body: &Bytes) -> Result<String, ApiError> {
+    String::from_utf8(body.to_vec()).map_err(|_| not_utf8())
+}
