@@ -78,10 +78,10 @@ async fn updates_on_the_topic_that_are_no_messages_or_private_hide_no_message() 
 async fn a_limit_out_of_range_and_an_unknown_before_are_refused() {
     let app = App::start().await;
     for limit in ["0", "201", "-1", "1.5", "many", "", "99999999999999999999"] {
-        let detail = app.get(&format!("/api/messages?limit={limit}")).await.problem(422);
+        let detail = app.get(&format!("/api/messages?limit={limit}")).await.problem(400);
         assert!(detail.contains("1 to 200"), "{detail}");
     }
-    let detail = app.get("/api/messages?before=nobody").await.problem(422);
+    let detail = app.get("/api/messages?before=nobody").await.problem(400);
     assert!(detail.contains("before"), "{detail}");
     app.get("/api/messages?before=%ff").await.problem(400);
 }
