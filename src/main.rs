@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tidings::server::cli::client::{self, PublishArgs, SubscribeArgs};
 use tidings::server::cli::log::{self, LogArgs};
+use tidings::server::cli::token::{self, TokenArgs};
 use tidings::server::log::{Durability, LogOptions, Storage};
 use tidings::server::settings::{MercureSettings, Options, Settings};
-use tidings::server::token_command::{self, TokenArgs};
 use tidings::server::{self, telemetry};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{info, warn};
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
     let options = match command {
         Some(Command::Serve(options)) => *options,
-        Some(Command::Token(args)) => return token(*args),
+        Some(Command::Token(args)) => return make_or_inspect_token(*args),
         Some(Command::Log(args)) => {
             return match log::run(args) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -77,12 +77,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn token(args: TokenArgs) -> ExitCode {
+fn make_or_inspect_token(args: TokenArgs) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime could not be started: {error}")),
     };
-    match runtime.block_on(token_command::run(args)) {
+    match runtime.block_on(token::run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string()),
     }

@@ -17,13 +17,13 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
     ("server/cli/client", &["wire"]),
+    ("server/cli/token", &["server/hub", "server/auth", "server/settings"]),
     ("server/cli", &["server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),
     // The hub's web API: it knows nothing of the demo.
     ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/settings", "ui"]),
-    ("server/token_command", &["server/hub", "server/auth", "server/settings"]),
     // Puts the rooms together, and alone names the demo.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];

@@ -8,7 +8,6 @@ pub mod hub;
 pub mod log;
 pub mod settings;
 pub mod telemetry;
-pub mod token_command;
 
 use thiserror::Error;
 use tokio::net::TcpListener;

@@ -150,6 +150,7 @@ impl From<AppendError> for ApiError {
         match error {
             // The log tells the operator once that it is full, not again with every publish.
             AppendError::Full(_) => Self::Full,
+            AppendError::Conflict(detail) => Self::Invalid(detail.into()),
             AppendError::Failed(_) => {
                 error!(%error, "an update was not published");
                 Self::Internal

@@ -27,7 +27,6 @@ use crate::server::auth::{Auth, TokenError};
 use crate::server::hub::Hub;
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
-use idempotency::Repeats;
 use open::OpenStreams;
 
 /// What the hub's addresses need.
@@ -36,7 +35,6 @@ pub(super) struct Mercure {
     auth: Arc<Auth>,
     settings: MercureSettings,
     open: Arc<OpenStreams>,
-    repeats: Repeats,
     pub(super) origins: PublishOrigins,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
@@ -64,7 +62,7 @@ impl Mercure {
         metadata.set_query(None);
         let open = OpenStreams::new(settings.max_streams);
         let origins = PublishOrigins::new(settings.publish_origins.clone(), hub.url());
-        Self { hub, auth, settings, open, repeats: Repeats::default(), origins, metadata }
+        Self { hub, auth, settings, open, origins, metadata }
     }
 
     /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).

@@ -17,7 +17,7 @@ use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
 use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, outlet};
 use crate::server::hub::{Matcher, Matchers, Start};
-use crate::server::log::ReadError;
+use crate::server::log::{Cursor, Log, PageSize, ReadError};
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -125,7 +125,7 @@ impl App {
 
 impl Mercure {
     /// Where a client that has come up to the event `asked` goes on.
-    async fn place(&self, asked: Option<&str>, wanted: &Matchers) -> Result<Place, ReadError> {
+    async fn place(&self, asked: Option<&str>, wanted: &Arc<Matchers>) -> Result<Place, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
         let Some(asked) = asked else { return Ok(Place { start: Start::Now, preceding: None }) };
@@ -135,12 +135,18 @@ impl Mercure {
         }
         Ok(match log.locate(asked).await? {
             Some(cursor) => {
-                let preceding = if log.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
+                let preceding = if has_gap(log, cursor, wanted).await? { None } else { header_of(asked) };
                 Place { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
             }
             None => Place { start: Start::Lost, preceding: Some(earliest) },
         })
     }
+}
+
+/// Whether a reader that begins at this cursor is told that it has missed something.
+async fn has_gap(log: &dyn Log, cursor: Cursor, wanted: &Arc<Matchers>) -> Result<bool, ReadError> {
+    let first = PageSize { entries: 1, bytes: 0 };
+    Ok(log.reader(cursor, wanted.clone()).next(first).await?.gap)
 }
 
 fn header_of(id: &str) -> Option<HeaderValue> {

@@ -14,9 +14,9 @@ use clap::{Args, Subcommand};
 use thiserror::Error;
 use url::Url;
 
-use super::auth::{AuthError, AuthOptions, DetailError, KeyError};
-use super::hub::Patterns;
-use super::settings::{Listen, Options, SettingsError};
+use crate::server::auth::{AuthError, AuthOptions, DetailError, KeyError};
+use crate::server::hub::Patterns;
+use crate::server::settings::{Listen, Options, SettingsError};
 use inspect::InspectArgs;
 use make::MakeArgs;
 
