@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -16,9 +16,12 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("server/demo", &["wire", "server/log", "server/hub", "server/settings", "server/http", "ui"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
-    ("server/cli/client", &["wire"]),
-    ("server/cli/token", &["server/hub", "server/auth", "server/settings"]),
-    ("server/cli", &["server/log", "server/settings"]),
+    ("server/cli/client", &["wire", "server/cli/outcome"]),
+    ("server/cli/outcome", &[]),
+    // `server::run` is what it serves.
+    ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
+    ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
+    ("server/cli", &["server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),
