@@ -15,6 +15,7 @@ use tracing::info;
 
 use auth::Auth;
 use demo::Demo;
+use http::Description;
 use hub::{Hub, HubOptions};
 use settings::Settings;
 
@@ -54,9 +55,13 @@ pub async fn run(
     let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
-    let app = http::App::new(&settings, hub.clone(), auth);
-    let demo = Demo::start(app.clone(), hub.clone(), settings.demo)?;
-    let cut = http::serve(listener, app, demo.router(), &settings, shutdown).await;
+    let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
+    let app = http::App::new(&settings, hub.clone(), auth, description);
+    let routes = match settings.demo {
+        Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
+        None => http::welcome::router().merge(demo::switched_off()),
+    };
+    let cut = http::serve(listener, app, routes, &settings, shutdown).await;
     // The streams that have ended with the server are told of too, for whoever comes back before it does.
     hub.presence().settle().await;
     info!(cut, "the server has stopped");

@@ -14,6 +14,7 @@ pub(super) mod last_event_id;
 mod limits;
 mod listener;
 mod mercure;
+mod origin;
 mod outlet;
 pub(super) mod pages;
 pub(super) mod params;
@@ -22,6 +23,7 @@ mod ping;
 mod site;
 mod stall;
 mod trace;
+pub(super) mod welcome;
 mod window;
 
 use std::net::SocketAddr;
@@ -30,7 +32,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use futures_util::Stream;
@@ -42,6 +44,7 @@ use super::auth::Auth;
 use super::hub::Hub;
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
+pub(super) use docs::Description;
 use drain::Drain;
 use error::ApiError;
 use limits::PublishLimit;
@@ -61,6 +64,7 @@ pub(super) struct App {
     heartbeat: Duration,
     max_body: usize,
     assets: Option<Assets>,
+    description: Description,
     started: Instant,
 }
 
@@ -69,8 +73,8 @@ type AppState = State<Arc<App>>;
 pub(super) type Peer = ConnectInfo<SocketAddr>;
 
 impl App {
-    /// What the handlers of a server with this hub need.
-    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>) -> Arc<Self> {
+    /// What the handlers of a server with this hub need. `description` describes what the server serves.
+    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>, description: Description) -> Arc<Self> {
         let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
         Arc::new(Self {
             mercure: Mercure::new(hub, auth, settings.mercure.clone()),
@@ -80,6 +84,7 @@ impl App {
             heartbeat: settings.heartbeat,
             max_body: settings.max_body,
             assets: site::assets(),
+            description,
             started: Instant::now(),
         })
     }
@@ -91,6 +96,21 @@ impl App {
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
         outlet::respond(method, name, frames, self.heartbeat, &self.drain)
+    }
+
+    /// Refuses what a page of another site makes a visitor's browser send, unless the operator allows its origin. A
+    /// request that comes from no page passes, as a script's.
+    pub(super) fn check_page(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.mercure.origins.check(headers).map_err(|foreign| ApiError::Forbidden(foreign.to_string()))
+    }
+
+    /// 404: there is nothing at this address. A browser gets a page.
+    pub(super) async fn not_found(&self, request: Request, detail: String) -> Response {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
+            accept::HTML if is_read => pages::not_found(self.assets(), request.uri().path().to_owned()).await,
+            _ => ApiError::NotFound(detail).into_response(),
+        }
     }
 
     /// Counts one publish of this client, and refuses it when the client publishes too fast.
@@ -158,15 +178,9 @@ async fn fallback(State(app): AppState, request: Request) -> Response {
     if read && let Some(file) = site::file(&request) {
         return file;
     }
-    let path = request.uri().path().to_owned();
-    match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
-        accept::HTML if read => pages::not_found(app.assets.clone(), path).await,
-        _ => {
-            let detail =
-                format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
-            ApiError::NotFound(detail).into_response()
-        }
-    }
+    let path = request.uri().path();
+    let detail = format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
+    app.not_found(request, detail).await
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {

@@ -22,6 +22,7 @@ use url::Url;
 
 use super::App;
 use super::error::ApiError;
+use super::origin::PublishOrigins;
 use crate::server::auth::{Auth, TokenError};
 use crate::server::hub::Hub;
 use crate::server::settings::MercureSettings;
@@ -34,6 +35,7 @@ pub(super) struct Mercure {
     auth: Arc<Auth>,
     settings: MercureSettings,
     open: Arc<OpenStreams>,
+    pub(super) origins: PublishOrigins,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
 }
@@ -59,7 +61,8 @@ impl Mercure {
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
         let open = OpenStreams::new(settings.max_streams);
-        Self { hub, auth, settings, open, metadata }
+        let origins = PublishOrigins::new(settings.publish_origins.clone(), hub.url());
+        Self { hub, auth, settings, open, origins, metadata }
     }
 
     /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).
