@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use auth::Auth;
 use demo::Demo;
+use http::Description;
 use hub::{Hub, HubOptions};
 use settings::Settings;
 
@@ -68,9 +69,13 @@ pub async fn run(
     };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
-    let app = http::App::new(&settings, hub.clone(), auth);
-    let demo = Demo::start(app.clone(), hub.clone(), settings.demo)?;
-    let cut = http::serve(listener, app, demo.router(), &settings, shutdown).await;
+    let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
+    let app = http::App::new(&settings, hub.clone(), auth, description);
+    let routes = match settings.demo {
+        Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
+        None => http::welcome::router().merge(demo::switched_off()),
+    };
+    let cut = http::serve(listener, app, routes, &settings, shutdown).await;
     // The end of the streams that have ended with the server is told of too, for clients that come back before it does.
     if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
         warn!("the last presence events were not published in time");

@@ -31,6 +31,8 @@ pub(in crate::server) enum ApiError {
         /// The header `WWW-Authenticate`.
         challenge: String,
     },
+    /// 403: not for the sake of a token.
+    Forbidden(String),
     /// 404
     NotFound(String),
     /// 405
@@ -76,6 +78,7 @@ impl ApiError {
                 },
                 detail.clone(),
             ),
+            Self::Forbidden(detail) => (StatusCode::FORBIDDEN, "Not allowed", detail.clone()),
             Self::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail.clone()),
             Self::Method(detail) => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail.clone()),
             Self::TooSlow(limit) => (

@@ -11,12 +11,14 @@ pub(super) mod host;
 pub(super) mod last_event_id;
 mod limits;
 mod mercure;
+mod origin;
 pub(super) mod pages;
 pub(super) mod params;
 mod ping;
 mod site;
 mod sse_body;
 mod trace;
+pub(super) mod welcome;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use futures_util::Stream;
@@ -40,6 +42,7 @@ use super::hub::{Hub, SessionOptions};
 use super::net::{self, ConnectionLimits, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
+pub(super) use docs::Description;
 use error::ApiError;
 use limits::PublishLimit;
 use mercure::Mercure;
@@ -55,6 +58,7 @@ pub(super) struct App {
     limit: PublishLimit,
     max_body: usize,
     assets: Option<Assets>,
+    description: Description,
     started: Instant,
 }
 
@@ -63,8 +67,8 @@ type AppState = State<Arc<App>>;
 pub(super) type Peer = ConnectInfo<SocketAddr>;
 
 impl App {
-    /// What the handlers of a server with this hub need.
-    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>) -> Arc<Self> {
+    /// What the handlers of a server with this hub need. `description` describes what the server serves.
+    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>, description: Description) -> Arc<Self> {
         let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
         Arc::new(Self {
             mercure: Mercure::new(hub, auth, settings.mercure.clone()),
@@ -72,6 +76,7 @@ impl App {
             limit: PublishLimit::new(settings.rate_limit),
             max_body: settings.max_body,
             assets: site::assets(),
+            description,
             started: Instant::now(),
         })
     }
@@ -88,6 +93,21 @@ impl App {
         match self.mercure.hub().session(SessionOptions::default()) {
             Ok(session) => sse_body::respond(name, frames, session),
             Err(error) => ApiError::from(error).into_response(),
+        }
+    }
+
+    /// Refuses what a page of another site makes a visitor's browser send, unless the operator allows its origin. A
+    /// request that comes from no page passes, as a script's.
+    pub(super) fn check_page(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.mercure.origins.check(headers).map_err(|foreign| ApiError::Forbidden(foreign.to_string()))
+    }
+
+    /// 404: there is nothing at this address. A browser gets a page.
+    pub(super) async fn not_found(&self, request: Request, detail: String) -> Response {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
+            accept::HTML if is_read => pages::not_found(self.assets(), request.uri().path().to_owned()).await,
+            _ => ApiError::NotFound(detail).into_response(),
         }
     }
 
@@ -175,15 +195,9 @@ async fn fallback(State(app): AppState, request: Request) -> Response {
     if read && let Some(file) = site::file(&request) {
         return file;
     }
-    let path = request.uri().path().to_owned();
-    match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
-        accept::HTML if read => pages::not_found(app.assets.clone(), path).await,
-        _ => {
-            let detail =
-                format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
-            ApiError::NotFound(detail).into_response()
-        }
-    }
+    let path = request.uri().path();
+    let detail = format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
+    app.not_found(request, detail).await
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {

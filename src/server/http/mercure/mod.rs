@@ -22,6 +22,7 @@ use url::Url;
 
 use super::App;
 use super::error::ApiError;
+use super::origin::PublishOrigins;
 use crate::server::auth::{Auth, TokenError};
 use crate::server::hub::{AtLimit, Hub};
 use crate::server::settings::MercureSettings;
@@ -34,6 +35,7 @@ pub(super) struct Mercure {
     auth: Arc<Auth>,
     settings: MercureSettings,
     opening: OpeningLimits,
+    pub(super) origins: PublishOrigins,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
 }
@@ -58,7 +60,8 @@ impl Mercure {
         let mut metadata = hub.url().clone();
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
-        Self { hub, auth, settings, opening: OpeningLimits::new(), metadata }
+        let origins = PublishOrigins::new(settings.publish_origins.clone(), hub.url());
+        Self { hub, auth, settings, opening: OpeningLimits::new(), origins, metadata }
     }
 
     /// The hub that is served here.
