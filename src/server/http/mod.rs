@@ -161,7 +161,9 @@ pub(super) async fn serve(
             Box::pin(router.clone().oneshot(request.map(Body::new)))
         })
     };
-    let cut = net::serve(listener, |peer| service(&router, peer), |peer| service(&refusals, peer), limits, stop).await;
+    let serve = |peer| service(&router, peer);
+    let refuse = |peer| service(&refusals, peer);
+    let cut = net::serve(listener, serve, refuse, error::head_refusals(&settings.cors_origins), limits, stop).await;
     // It holds the hub, and with it the log, which the next server may be about to open.
     _ = draining.await;
     cut
