@@ -17,6 +17,10 @@ use crate::wire::problem::{MEDIA_TYPE, Problem};
 /// Seconds after which a client that is at its limit of streams may try again.
 const STREAMS_RETRY_AFTER: u64 = 10;
 
+const HEAD_TOO_LARGE_TITLE: &str = "Head too large";
+const HEAD_TOO_LARGE: &str = "The request's URL and headers have more than 64 KiB, or there are more than 100 headers. \
+                              Send less: what is in the query can be sent as the form body of QUERY instead.";
+
 /// Seconds after which a client may try again when the server is at its connection limit.
 const CONNECTIONS_RETRY_AFTER: u64 = 5;
 
@@ -63,6 +67,8 @@ pub(in crate::server) enum ApiError {
     TooManyConnections,
     /// 503: the server compiles as many patterns as it may.
     TooManyPatterns(Duration),
+    /// 431: the URL and the headers are larger than is allowed.
+    HeadTooLarge,
     /// 500: the cause is in the log.
     Internal,
     /// 507: the disk is full.
@@ -118,6 +124,9 @@ impl ApiError {
                     seconds(*after)
                 ),
             ),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE.into())
+            }
             Self::TooManyConnections => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many connections",
@@ -167,11 +176,7 @@ pub(super) fn head_refusals(cors_origins: &CorsOrigins) -> HeadRefusals {
             414 => {
                 ("URL too long", "The URL is too long. Send what is in its query as the form body of QUERY instead.")
             }
-            431 => (
-                "Head too large",
-                "The request's URL and headers have more than 64 KiB, or there are more than 100 headers. Send less: what \
-                 is in the query can be sent as the form body of QUERY instead.",
-            ),
+            431 => (HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE),
             _ => return None,
         };
         let reason = StatusCode::from_u16(status).ok()?.canonical_reason().unwrap_or_default();

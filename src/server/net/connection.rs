@@ -33,7 +33,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum bytes of a request's head: room for a token of 16 KiB, an event id of 4 KiB and a long query beside them.
 /// hyper begins with 8 KiB and takes more only for a head that needs it.
-const MAX_HEAD: usize = 64 * 1024;
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// Bytes that an HTTP/2 stream may buffer of what its client has not taken yet.
 const HTTP2_SEND_BUFFER: usize = 8 * 1024;
@@ -125,7 +125,8 @@ fn http2<B: ResponseBody>(
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(HTTP2_SEND_BUFFER);
-    builder.max_header_list_size(MAX_HEAD as u32);
+    // What is above the limit must arrive to be refused with a reason: h2's own refusal has none.
+    builder.max_header_list_size(2 * MAX_HEAD as u32);
     // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
     builder.keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
     let tracked = service_fn(move |request| {

@@ -8,6 +8,7 @@ mod shutdown;
 mod stalled_streams;
 mod write_timeout;
 
+pub(crate) use connection::MAX_HEAD;
 pub(crate) use head_refusals::HeadRefusals;
 pub(crate) use listener::{ConnectionLimits, serve};
 pub(crate) use shutdown::Shutdown;
