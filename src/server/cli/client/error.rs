@@ -1,5 +1,6 @@
 //! Why a client gave up, in words for the person who started it, and as an exit code.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use humantime::format_duration;
 use thiserror::Error;
 
-use super::answer::Refusal;
 use crate::server::cli::outcome::CommandError;
 
 /// Why a client gave up. It never holds a token.
@@ -55,6 +55,33 @@ pub(super) enum ClientError {
     /// The system refuses a thread, or what a connection needs.
     #[error("the client could not be started: {0}")]
     Runtime(#[source] io::Error),
+}
+
+/// An error that a hub answered.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// In the hub's words; empty if it has none.
+    pub(super) said: String,
+    /// How long to wait before another try, if the hub says so.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) token_sent: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hub answered {}", self.status)?;
+        if let Some(reason) = reqwest::StatusCode::from_u16(self.status).ok().and_then(|code| code.canonical_reason()) {
+            write!(f, " {reason}")?;
+        }
+        if !self.said.is_empty() {
+            write!(f, ": {}", self.said)?;
+        }
+        if self.status == 401 && !self.token_sent {
+            write!(f, " (no token was sent: give one with --token-file, or in the environment as TIDINGS_TOKEN)")?;
+        }
+        Ok(())
+    }
 }
 
 impl CommandError for ClientError {
