@@ -82,7 +82,8 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_PUBLISH_WITHOUT_TOKEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
     pub publish_without_token: Option<bool>,
 
-    /// Origins whose pages may publish with a cookie, comma-separated; * for all [default: the hub's own]
+    /// Origins whose pages may publish, with a cookie or messages of the demo, comma-separated; * for all [default: the
+    /// hub's own]
     #[arg(long, env = "TIDINGS_PUBLISH_ORIGINS", value_name = "ORIGINS", help_heading = "Tokens")]
     pub publish_origins: Option<CorsOrigins>,
 
