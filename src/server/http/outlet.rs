@@ -154,7 +154,7 @@ impl<S> Drop for Outlet<S> {
             Stage::ShutDown => "shutdown",
             Stage::Opening | Stage::Open | Stage::Draining => "disconnected",
         };
-        let seconds = self.opened.elapsed().as_secs_f64();
+        let seconds = self.opened.elapsed().as_millis() as f64 / 1000.0;
         info!(stream = self.name, reason, seconds, events = self.events, "a stream has ended");
     }
 }
