@@ -1,6 +1,5 @@
 //! Answers of a hub that are not streams: problem documents, texts, `Retry-After`.
 
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +7,7 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::error::{ClientError, cause};
+use super::error::{ClientError, Refusal, cause};
 use crate::wire::problem;
 
 /// Maximum bytes of an answer. No id or problem document is longer.
@@ -16,33 +15,6 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// Maximum characters of a hub's text that are printed.
 const MAX_PRINTED: usize = 500;
-
-/// An error response of a hub.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    /// The hub's explanation, or empty.
-    pub(super) detail: String,
-    /// The response's `Retry-After`.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) token_sent: bool,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the hub answered {}", self.status)?;
-        if let Some(reason) = reqwest::StatusCode::from_u16(self.status).ok().and_then(|code| code.canonical_reason()) {
-            write!(f, " {reason}")?;
-        }
-        if !self.detail.is_empty() {
-            write!(f, ": {}", self.detail)?;
-        }
-        if self.status == 401 && !self.token_sent {
-            write!(f, " (no token was sent: give one with --token-file, or in the environment as TIDINGS_TOKEN)")?;
-        }
-        Ok(())
-    }
-}
 
 /// The members of a problem document (RFC 9457) that are for people. All of them are optional.
 #[derive(Deserialize)]

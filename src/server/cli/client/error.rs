@@ -1,5 +1,6 @@
 //! Errors of the client, with their exit codes.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use humantime::format_duration;
 use thiserror::Error;
 
-use super::answer::Refusal;
 use crate::server::cli::outcome::CommandError;
 
 /// Why `publish` or `subscribe` gave up. It never holds a token.
@@ -55,6 +55,33 @@ pub(super) enum ClientError {
     /// The runtime or the HTTP client can't be started.
     #[error("the client could not be started: {0}")]
     Runtime(#[source] io::Error),
+}
+
+/// An error response of a hub.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// The hub's explanation, or empty.
+    pub(super) detail: String,
+    /// The response's `Retry-After`.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) token_sent: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hub answered {}", self.status)?;
+        if let Some(reason) = reqwest::StatusCode::from_u16(self.status).ok().and_then(|code| code.canonical_reason()) {
+            write!(f, " {reason}")?;
+        }
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        if self.status == 401 && !self.token_sent {
+            write!(f, " (no token was sent: give one with --token-file, or in the environment as TIDINGS_TOKEN)")?;
+        }
+        Ok(())
+    }
 }
 
 impl CommandError for ClientError {
