@@ -33,14 +33,14 @@ async fn burst(
     params: Params,
 ) -> Result<Response, ApiError> {
     let bursts = &demo.bursts;
-    let last = last_event_id(&headers, &params);
+    let last_event_id = last_event_id(&headers, &params);
     let Some(message) = params.get("message") else {
-        let next = bursts.next(last.as_deref()).await?;
+        let next = bursts.next(last_event_id.as_deref()).await?;
         return Ok(demo.app.stream(&request, paths::STREAM, next));
     };
-    match bursts.of(message, last.as_deref()).await? {
+    match bursts.resume(message, last_event_id.as_deref()).await? {
         Resume::Burst(burst) => Ok(demo.app.stream(&request, paths::STREAM, burst)),
-        // An `EventSource` comes back after every end but this one.
+        // An `EventSource` reconnects after any other end of a stream.
         Resume::Ended => Ok(StatusCode::NO_CONTENT.into_response()),
         Resume::Unknown => Err(message_unknown()),
     }
@@ -53,5 +53,6 @@ fn tick(path: &'static str, tick: Tick) -> MethodRouter<Arc<Demo>> {
 }
 
 async fn counter(State(demo): DemoState, request: StreamRequest, headers: HeaderMap, params: Params) -> Response {
-    demo.app.stream(&request, paths::COUNTER, Counter::after(last_event_id(&headers, &params).as_deref()))
+    let last_event_id = last_event_id(&headers, &params);
+    demo.app.stream(&request, paths::COUNTER, Counter::after(last_event_id.as_deref()))
 }
