@@ -108,12 +108,9 @@ async fn a_head_of_60_kib_arrives_and_a_larger_one_is_refused_with_a_problem_ove
         };
         ask(60 * 1024).await.assert_status(200);
         let answer = ask(70 * 1024).await;
-        assert_eq!(answer.assert_status(431).header("access-control-allow-origin"), "*", "{answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), "*", "{answer:?}");
+        assert!(answer.problem(431).contains("QUERY"), "{answer:?}");
     }
-    let query = "x".repeat(70 * 1024);
-    let answer = app.get(&format!("/api/ping?{query}")).await;
-    assert!([414, 431].contains(&answer.status.as_u16()), "{answer:?}");
-    assert!(answer.problem(answer.status.as_u16()).contains("QUERY"), "{answer:?}");
 }
 
 #[tokio::test]
