@@ -1,11 +1,11 @@
-//! The regular expressions of URL patterns: matched in linear time, and small, whatever somebody writes.
+//! The regular expressions of URL patterns: matched in linear time and bounded in size, whatever a client sends.
 
 use regex::bytes::{Regex, RegexBuilder};
 use urlpattern::RegexSyntax;
 use urlpattern::regexp::RegExp;
 
-/// Bytes that the program of a regular expression may take, of which a URL pattern may have eight:
-/// `((a{99}){99}){99}` is short to write and long to hold. What is built from the program takes several times as much.
+/// Maximum bytes of a regular expression's program; a URL pattern has up to eight. `((a{99}){99}){99}` is short to send
+/// and large once compiled. The automata built from a program take several times as much.
 const REGEX_SIZE: usize = 32 * 1024;
 
 /// A regular expression for ASCII.
@@ -18,14 +18,14 @@ impl RegExp for LinearRegex {
     }
 
     fn parse(pattern: &str, _: &str, _: bool) -> Result<Self, ()> {
-        // A URL is ASCII, and so are `\w` and `\d` in a browser: with all of Unicode in them they take a hundred times
-        // the room. `\p{…}` is refused.
+        // URLs are ASCII, and so are `\w` and `\d` in browsers. With all of Unicode these would take a hundred times the
+        // memory. `\p{…}` is refused.
         let mut builder = RegexBuilder::new(pattern);
         let regex = builder.unicode(false).size_limit(REGEX_SIZE).dfa_size_limit(REGEX_SIZE).build();
         regex.map(Self).map_err(|_| ())
     }
 
-    /// Says whether it matches: nobody asks for the captures.
+    /// Whether it matches: captures are never used.
     fn matches<'a>(&self, text: &'a str) -> Option<Vec<Option<&'a str>>> {
         self.0.is_match(text.as_bytes()).then(Vec::new)
     }

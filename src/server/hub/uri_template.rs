@@ -1,14 +1,14 @@
-//! URI templates (RFC 6570), read backwards: which texts could a template expand to? The older protocol addresses
+//! URI templates (RFC 6570) in reverse: which texts could a template expand to? Clients of the older protocol select
 //! topics with them.
 //!
-//! A template is compiled once to a regular expression that is matched in linear time. Values are whatever variables
-//! could hold: a string, a list, pairs, or nothing at all, so `/books{/id}` matches `/books` too.
+//! A template is compiled to a regular expression that is matched in linear time. A variable may be a string, a list,
+//! pairs or undefined, so `/books{/id}` matches `/books` too.
 
 use std::fmt::Write;
 
 use regex::{Regex, RegexBuilder};
 
-/// More are never meant: how they can follow each other grows with the square.
+/// Maximum number of variables: the regular expression grows with their square.
 const MAX_VARIABLES: usize = 32;
 
 /// Characters that need no encoding, and those that have a meaning in URIs (RFC 3986, sections 2.2 and 2.3).
@@ -45,12 +45,12 @@ struct Variable<'a> {
 enum Modifier {
     None,
     Explode,
-    /// So many characters at most.
+    /// Maximum number of characters.
     Prefix(u16),
 }
 
 impl UriTemplate {
-    /// Reads a template; its regular expression may take `size` bytes.
+    /// Parses a template. Its compiled regular expression takes at most `size` bytes.
     pub(super) fn parse(template: &str, size: usize) -> Result<Self, String> {
         let mut regex = String::from(r"\A");
         let (mut rest, mut variables) = (template, 0);
@@ -75,7 +75,7 @@ impl UriTemplate {
         regex.map(Self).map_err(|_| "it is too large".into())
     }
 
-    /// Whether it can expand to the text.
+    /// Whether the template can expand to this text.
     pub(super) fn matches(&self, text: &str) -> bool {
         self.0.is_match(text)
     }

@@ -3,20 +3,19 @@
 //! The list of open subscriptions is the table of sessions. A change is in the table before its event is published, so
 //! a client that reads the list and then hears the events after [`Presence::last_event`] misses nothing.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+mod queue;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tracing::error;
 use uuid::Uuid;
 
 use super::{MatchType, Matcher, Rights};
-use crate::server::log::{Allowance, Field, Log, Size, Topic, TopicPattern, Update};
+use crate::server::log::{Allowance, Log, Size, TopicPattern};
+use queue::EventQueue;
 
 /// The type of presence events, which nobody else may use.
 pub const EVENT: &str = "mercure";
@@ -24,18 +23,8 @@ pub const EVENT: &str = "mercure";
 /// The JSON-LD context of the older protocol's documents.
 pub const CONTEXT: &str = "https://mercure.rocks/";
 
-/// How long events are kept: a client that comes back later reads the list anew.
-const EVENT_TTL: Duration = Duration::from_secs(600);
-
 /// The quota of presence events in the log.
 const ALLOWANCE: Size = Size { count: 100_000, bytes: 64 << 20 };
-
-/// Maximum bytes of events that are published at once; one event always fits.
-const BATCH_BYTES: usize = 1 << 20;
-
-/// Bytes of events that wait to be published before new subscriptions have to wait too. Events of subscriptions that
-/// end are not held back, so more may wait, at most one for each subscription that was open.
-const QUEUE_BYTES: usize = 8 << 20;
 
 /// What stands in a topic as it is: RFC 3986's unreserved characters, as simple expansion has it (RFC 6570, 3.2.2).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -46,29 +35,6 @@ pub struct Presence {
     root: Box<str>,
     queue: Arc<EventQueue>,
     publisher: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Default)]
-struct EventQueue {
-    state: Mutex<EventQueueState>,
-    pushed: Notify,
-    published: Notify,
-}
-
-#[derive(Default)]
-struct EventQueueState {
-    waiting: VecDeque<PresenceEvent>,
-    bytes: usize,
-    /// Number of events that were ever pushed, and of those that were taken care of.
-    pushed: u64,
-    published: u64,
-    last_event: Option<Box<str>>,
-    closed: bool,
-}
-
-struct PresenceEvent {
-    subscription: Arc<ActiveSubscription>,
-    is_active: bool,
 }
 
 /// One open subscription: one matcher of one session.
@@ -120,7 +86,7 @@ impl Presence {
     /// Publishes events to the log, on topics below `hub_path`. Call it within a tokio runtime.
     pub(super) fn new(log: &Arc<dyn Log>, hub_path: &str) -> Self {
         let queue = Arc::new(EventQueue::default());
-        let publisher = tokio::spawn(publish(log.clone(), queue.clone()));
+        let publisher = tokio::spawn(queue::publish(log.clone(), queue.clone()));
         Self { root: root(hub_path).into(), queue, publisher: Mutex::new(Some(publisher)) }
     }
 
@@ -143,18 +109,17 @@ impl Presence {
 
     /// The id of the last event that was published; `None` before the first one. Read it before the list.
     pub fn last_event(&self) -> Option<Box<str>> {
-        self.queue.state().last_event.clone()
+        self.queue.last_event()
     }
 
     /// Waits while too many events wait to be published. Every new subscription has to pass here.
     pub async fn admission(&self) {
-        self.queue.wait_until(|state| state.bytes < QUEUE_BYTES).await;
+        self.queue.wait_for_room().await;
     }
 
     /// Waits until everything that has begun or ended so far was published, or could not be.
     pub async fn settle(&self) {
-        let pushed = self.queue.state().pushed;
-        self.queue.wait_until(|state| state.published >= pushed).await;
+        self.queue.settle().await;
     }
 
     /// Publishes what is still to be published, and nothing after that.
@@ -242,114 +207,8 @@ impl ActiveSubscription {
     }
 }
 
-impl PresenceEvent {
-    fn update(&self) -> Option<Update> {
-        let Self { subscription, is_active } = self;
-        Some(Update {
-            topics: vec![Topic::parse(&subscription.id).ok()?],
-            data: subscription.to_json(*is_active).to_string(),
-            id: None,
-            // Clients of the older protocol hear only events without a type.
-            event: Field::parse(EVENT).ok().filter(|_| !subscription.is_legacy()),
-            retry: None,
-            private: true,
-            ttl: Some(EVENT_TTL),
-        })
-    }
-
-    /// About as many bytes as the event takes: its topic is in its data too.
-    fn size(&self) -> usize {
-        2 * self.subscription.id.len() + self.subscription.text.len()
-    }
-}
-
-impl EventQueue {
-    fn push(&self, subscriptions: &[Arc<ActiveSubscription>], is_active: bool) {
-        if subscriptions.is_empty() {
-            return;
-        }
-        {
-            let mut state = self.state();
-            for subscription in subscriptions {
-                let event = PresenceEvent { subscription: subscription.clone(), is_active };
-                state.bytes += event.size();
-                state.waiting.push_back(event);
-            }
-            state.pushed += subscriptions.len() as u64;
-        }
-        self.pushed.notify_one();
-    }
-
-    fn close(&self) {
-        self.state().closed = true;
-        self.pushed.notify_one();
-    }
-
-    /// The next events, at most [`BATCH_BYTES`] of them; `None` once there are none and never will be.
-    async fn next(&self) -> Option<Vec<PresenceEvent>> {
-        loop {
-            {
-                let mut state = self.state();
-                let mut batch = Vec::new();
-                let mut bytes = 0;
-                while bytes < BATCH_BYTES
-                    && let Some(event) = state.waiting.pop_front()
-                {
-                    bytes += event.size();
-                    batch.push(event);
-                }
-                state.bytes -= bytes;
-                if state.waiting.is_empty() {
-                    // After a crowd has come or gone.
-                    state.waiting.shrink_to(64);
-                }
-                if !batch.is_empty() {
-                    return Some(batch);
-                }
-                if state.closed {
-                    return None;
-                }
-            }
-            self.pushed.notified().await;
-        }
-    }
-
-    async fn wait_until(&self, reached: impl Fn(&EventQueueState) -> bool) {
-        loop {
-            // Before the look: what is published in between wakes it.
-            let published = self.published.notified();
-            if reached(&self.state()) {
-                return;
-            }
-            published.await;
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, EventQueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 fn root(hub_path: &str) -> String {
     format!("{}/subscriptions", hub_path.trim_end_matches('/'))
-}
-
-/// Publishes the events in their order, as many at once as have come up meanwhile.
-async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
-    while let Some(events) = queue.next().await {
-        let updates = events.iter().filter_map(PresenceEvent::update).collect();
-        let published = log.append(updates, None).await;
-        {
-            let mut state = queue.state();
-            state.published += events.len() as u64;
-            match published {
-                Ok(appended) => state.last_event = appended.into_ids().pop(),
-                // The list is right all the same: a client reads it anew after a gap.
-                Err(error) => error!(%error, events = events.len(), "presence events were not published"),
-            }
-        }
-        queue.published.notify_waiters();
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,168 @@
+//! The presence events that wait to be published, bounded in bytes.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tracing::error;
+
+use super::{ActiveSubscription, EVENT};
+use crate::server::log::{Field, Log, Topic, Update};
+
+/// How long events are kept: a client that comes back later reads the list anew.
+const EVENT_TTL: Duration = Duration::from_secs(600);
+
+/// Maximum bytes of events that are published at once; one event always fits.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Bytes of events that wait to be published before new subscriptions have to wait too. Events of subscriptions that
+/// end are not held back, so more may wait, at most one for each subscription that was open.
+const QUEUE_BYTES: usize = 8 << 20;
+
+/// Events in the order of their changes.
+#[derive(Default)]
+pub(super) struct EventQueue {
+    state: Mutex<EventQueueState>,
+    pushed: Notify,
+    published: Notify,
+}
+
+#[derive(Default)]
+struct EventQueueState {
+    waiting: VecDeque<PresenceEvent>,
+    bytes: usize,
+    /// Number of events that were ever pushed, and of those that were taken care of.
+    pushed: u64,
+    published: u64,
+    last_event: Option<Box<str>>,
+    closed: bool,
+}
+
+struct PresenceEvent {
+    subscription: Arc<ActiveSubscription>,
+    is_active: bool,
+}
+
+impl PresenceEvent {
+    fn update(&self) -> Option<Update> {
+        let Self { subscription, is_active } = self;
+        Some(Update {
+            topics: vec![Topic::parse(&subscription.id).ok()?],
+            data: subscription.to_json(*is_active).to_string(),
+            id: None,
+            // Clients of the older protocol hear only events without a type.
+            event: Field::parse(EVENT).ok().filter(|_| !subscription.is_legacy()),
+            retry: None,
+            private: true,
+            ttl: Some(EVENT_TTL),
+        })
+    }
+
+    /// About as many bytes as the event takes: its topic is in its data too.
+    fn size(&self) -> usize {
+        2 * self.subscription.id.len() + self.subscription.text.len()
+    }
+}
+
+impl EventQueue {
+    pub(super) fn push(&self, subscriptions: &[Arc<ActiveSubscription>], is_active: bool) {
+        if subscriptions.is_empty() {
+            return;
+        }
+        {
+            let mut state = self.state();
+            for subscription in subscriptions {
+                let event = PresenceEvent { subscription: subscription.clone(), is_active };
+                state.bytes += event.size();
+                state.waiting.push_back(event);
+            }
+            state.pushed += subscriptions.len() as u64;
+        }
+        self.pushed.notify_one();
+    }
+
+    /// Ends the publishing, once everything that was pushed is published.
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.pushed.notify_one();
+    }
+
+    /// The next events, at most [`BATCH_BYTES`] of them; `None` once there are none and never will be.
+    async fn next(&self) -> Option<Vec<PresenceEvent>> {
+        loop {
+            {
+                let mut state = self.state();
+                let mut batch = Vec::new();
+                let mut bytes = 0;
+                while bytes < BATCH_BYTES
+                    && let Some(event) = state.waiting.pop_front()
+                {
+                    bytes += event.size();
+                    batch.push(event);
+                }
+                state.bytes -= bytes;
+                if state.waiting.is_empty() {
+                    // After a crowd has come or gone.
+                    state.waiting.shrink_to(64);
+                }
+                if !batch.is_empty() {
+                    return Some(batch);
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            self.pushed.notified().await;
+        }
+    }
+
+    /// Waits while too many events wait.
+    pub(super) async fn wait_for_room(&self) {
+        self.wait_until(|state| state.bytes < QUEUE_BYTES).await;
+    }
+
+    /// Waits until every event that has been pushed was published, or could not be.
+    pub(super) async fn settle(&self) {
+        let pushed = self.state().pushed;
+        self.wait_until(|state| state.published >= pushed).await;
+    }
+
+    /// The id of the last event that was published.
+    pub(super) fn last_event(&self) -> Option<Box<str>> {
+        self.state().last_event.clone()
+    }
+
+    async fn wait_until(&self, reached: impl Fn(&EventQueueState) -> bool) {
+        loop {
+            // Before the look: what is published in between wakes it.
+            let published = self.published.notified();
+            if reached(&self.state()) {
+                return;
+            }
+            published.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, EventQueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Publishes the events in their order, as many at once as have come up meanwhile, until the queue is closed.
+pub(super) async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
+    while let Some(events) = queue.next().await {
+        let updates = events.iter().filter_map(PresenceEvent::update).collect();
+        let published = log.append(updates, None).await;
+        {
+            let mut state = queue.state();
+            state.published += events.len() as u64;
+            match published {
+                Ok(appended) => state.last_event = appended.into_ids().pop(),
+                // The list is right all the same: a client reads it anew after a gap.
+                Err(error) => error!(%error, events = events.len(), "presence events were not published"),
+            }
+        }
+        queue.published.notify_waiters();
+    }
+}
