@@ -13,7 +13,8 @@ use url::{Host, Url};
 
 use super::address::{PublicAddresses, is_global};
 use super::jwk;
-use super::key::{Key, KeyError};
+use super::key::Key;
+use super::key_error::KeyError;
 
 /// For all of it: the name, the connection, the document.
 const TIMEOUT: Duration = Duration::from_secs(5);
