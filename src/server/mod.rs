@@ -50,10 +50,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, StartError> {
     let address = listener.local_addr()?;
+    let clock = settings.log.clock.clone();
     let (log, tail) = log::open(settings.log.clone())?;
     let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
     let hub = Hub::open(log, tail, options);
-    let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
+    let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone(), clock)?;
     let app = http::App::new(&settings, hub.clone(), auth);
     let demo = Demo::start(app.clone(), hub.clone(), settings.demo)?;
     let cut = http::serve(listener, app, demo.router(), &settings, shutdown).await;

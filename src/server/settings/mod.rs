@@ -250,6 +250,22 @@ mod tests {
     }
 
     #[test]
+    fn anybody_may_subscribe_only_where_nobody_else_can_come() {
+        for (toml, anonymous) in [
+            ("", true),
+            ("listen = '[::1]:3000'", true),
+            ("listen = '0.0.0.0:3000'", false),
+            // A proxy on the same machine comes from a loopback address with what the internet sends.
+            ("resource = 'https://hub.example/.well-known/mercure'", false),
+            ("resource = 'https://hub.example/.well-known/mercure'\nanonymous = true", true),
+            ("anonymous = false", false),
+        ] {
+            let settings = options(toml).expect("options").resolve().expect("settings");
+            assert_eq!(settings.mercure.anonymous, anonymous, "{toml}");
+        }
+    }
+
+    #[test]
     fn the_log_is_kept_in_the_data_folder_for_as_long_as_is_set() {
         let toml =
             "data = '/x'\nkeep-age = '1h'\nkeep-count = 0\nkeep-bytes = '2MiB'\n[[keep]]\ntopic = 'jobs/*'\ncount = 5";

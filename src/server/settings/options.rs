@@ -61,11 +61,11 @@ pub struct Options {
     #[serde(skip)]
     pub issuer: Option<String>,
 
-    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a raw secret [default: a key made in the data folder]
+    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a secret in one line [default: a key made in the data folder]
     #[arg(long, env = "TIDINGS_PUBLISHER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
     pub publisher_key_file: Option<PathBuf>,
 
-    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a raw secret [default: a key made in the data folder]
+    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a secret in one line [default: a key made in the data folder]
     #[arg(long, env = "TIDINGS_SUBSCRIBER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
     pub subscriber_key_file: Option<PathBuf>,
 
@@ -74,7 +74,7 @@ pub struct Options {
     #[serde(rename = "issuer")]
     pub issuers: Issuers,
 
-    /// Whether who has no token may subscribe to public updates [default: true if only this machine can connect]
+    /// Allow anonymous subscriptions to public updates [default: true on loopback without --resource]
     #[arg(long, env = "TIDINGS_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
     pub anonymous: Option<bool>,
 

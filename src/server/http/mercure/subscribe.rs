@@ -83,7 +83,8 @@ impl App {
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
         let matchers: Arc<[Matcher]> = hub.matchers(params)?.into();
-        let token = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
+        let subscriber = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
+        let token = subscriber.token.clone();
         if token.is_none() && !hub.settings.anonymous {
             let hint = match params.get("access_token") {
                 Some(_) => " One in the query is not taken: it would end up in logs. Ask for a ticket instead.",
@@ -97,6 +98,7 @@ impl App {
         let place = hub.place(asked.as_deref(), &wanted).await?;
         let expires = token.as_ref().and_then(|token| token.expires);
 
+        let mut reconnect_cookie = None;
         let mut response = if method == Method::HEAD {
             outlet::respond(method, paths::HUB, futures_util::stream::empty(), self.heartbeat, &self.drain)
         } else {
@@ -104,6 +106,7 @@ impl App {
             let entered = hub.open.enter(token, client, matchers.clone());
             let full = || ApiError::TooManyStreams(hub.settings.max_streams.unwrap_or_default());
             let (open, end) = entered.ok_or_else(full)?;
+            reconnect_cookie = hub.admit(&subscriber, headers)?;
             let subscription = hub.hub.subscribe(wanted, place.start);
             let frames = Frames {
                 subscription: Abortable::new(subscription, end),
@@ -115,6 +118,9 @@ impl App {
             };
             self.stream(method, paths::HUB, frames)
         };
+        if let Some(cookie) = reconnect_cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
         if let Some(preceding) = place.preceding {
             hub.tell_preceding(&preceding, response.headers_mut());
             response.headers_mut().insert(PRECEDING, preceding);
