@@ -50,8 +50,6 @@ impl MercureSettings {
                 .filter(|url| matches!(url.scheme(), "http" | "https"))
                 .ok_or_else(|| invalid("resource", resource, hint))?;
         }
-        // Behind a proxy on the same machine the whole internet comes from a loopback address.
-        let is_private = options.resource.is_none() && listen.iter().all(|address| address.ip().is_loopback());
         let file = |path: &Option<std::path::PathBuf>| path.clone().map_or(KeySource::Generated, KeySource::File);
         let (named, tables) = match &options.issuers {
             Issuers::Name(name) => (Some(name.clone()), &[][..]),
@@ -59,7 +57,7 @@ impl MercureSettings {
         };
         Ok(Self {
             resource: options.resource.clone(),
-            anonymous: options.anonymous.unwrap_or(is_private),
+            anonymous: options.anonymous.unwrap_or_else(|| options.is_for_this_machine(listen)),
             publish_without_token: options.publish_without_token.unwrap_or(false),
             publish_origins: options.publish_origins.clone().unwrap_or(CorsOrigins::List(Vec::new())),
             legacy: options.legacy.unwrap_or(false),
