@@ -107,7 +107,7 @@ impl Fetch for Document {
             return Err(FetchError::Status(response.status()));
         }
         let headers = response.headers().get_all(CACHE_CONTROL).iter();
-        let directives: Vec<_> = headers.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+        let directives: Vec<_> = headers.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(explain)? {
             if document.len() + chunk.len() > MAX_DOCUMENT {
