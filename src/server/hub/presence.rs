@@ -15,7 +15,7 @@ use tracing::error;
 use uuid::Uuid;
 
 use super::{MatchType, Matcher, Rights};
-use crate::server::log::{Allowance, Field, Log, Size, Topic, TopicPattern, Update};
+use crate::server::log::{Field, Log, Topic, Update};
 
 /// The name of presence events, which nobody else may use.
 pub const EVENT: &str = "mercure";
@@ -25,9 +25,6 @@ pub const CONTEXT: &str = "https://mercure.rocks/";
 
 /// How long events are kept: whoever comes back later asks for the list anew.
 const EVENT_TTL: Duration = Duration::from_secs(600);
-
-/// How much of them does not count towards what the log keeps in all: many that come and go push nobody's history out.
-const ALLOWANCE: Size = Size { count: 100_000, bytes: 64 << 20 };
 
 /// How many changes are made durable at once.
 const BATCH: usize = 1024;
@@ -133,11 +130,6 @@ impl Presence {
         let shared = Arc::new(Shared { root, state: Mutex::default() });
         tokio::spawn(tell(log.clone(), shared.clone(), receiver));
         Self { shared, changes }
-    }
-
-    /// What the log keeps of the events of a hub with this path, beside everything else.
-    pub fn allowance(hub_path: &str) -> Allowance {
-        Allowance { pattern: TopicPattern::new(root(hub_path) + "/*"), size: ALLOWANCE }
     }
 
     /// A new subscriber with these matchers. Its events tell what its rights say of it.

@@ -9,9 +9,9 @@ use super::{Cursor, Entry, ReadError};
 /// How much a page may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize {
-    /// At most so many entries; one may be there in any case.
+    /// Maximum number of entries. A page always fits at least one.
     pub entries: usize,
-    /// At most so many bytes of frames, unless the first entry alone has more.
+    /// Maximum number of bytes, as [`Entry::size`] counts them, unless the first entry alone has more.
     pub bytes: usize,
 }
 
@@ -59,7 +59,7 @@ impl PageBudget {
 
     /// Takes room for one more entry; `false` if there is none.
     pub(super) fn take(&mut self, entry: &Entry) -> bool {
-        self.take_bytes(entry.frame.len())
+        self.take_bytes(entry.size())
     }
 
     /// Takes room for one more entry that counts for so many bytes; `false` if there is none.

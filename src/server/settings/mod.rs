@@ -22,7 +22,6 @@ pub use options::{Issuer, Issuers, KeepTopic, Options};
 pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
 
 use super::hub::DEFAULT_READER_BUFFER;
-use super::hub::presence::Presence;
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
 
 /// The log's folder within the data folder.
@@ -122,8 +121,7 @@ impl Options {
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
         let mercure = MercureSettings::resolve(&options, &addresses)?;
-        let mut log = log_options(&options, &data);
-        log.retention.apart = Some(Presence::allowance(mercure.url(addresses[0]).path()));
+        let log = log_options(&options, &data);
         Ok(Settings {
             mercure,
             log,
@@ -165,7 +163,7 @@ fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
     log.retention = Retention {
         all: limits(Some(age), Some(count), Some(bytes)),
         topics: options.keep.iter().map(of_topic).collect(),
-        apart: None,
+        ..Retention::unlimited()
     };
     log
 }

@@ -12,10 +12,10 @@ use tokio::task::yield_now;
 
 use super::Shared;
 use super::archive::Failure;
-use super::names::{LossPlace, Names};
 use super::read::{SCAN_LIMIT, SLICE, read_error};
 use super::reader::ReadState;
 use super::snapshot::{Seen, Snapshot, Window};
+use super::topic_directory::{EvictionPlace, TopicDirectory};
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
 use crate::server::log::{Cursor, Entry, Page, ReadError, Topic, TopicFilter};
@@ -97,7 +97,7 @@ impl Scan {
         for slice in named.window.places.chunks(SLICE) {
             for seen in slice {
                 let wanted = named.wants(seen, filter, verdicts);
-                self.full = self.budget.is_full() || (wanted && !self.budget.take_bytes(seen.frame));
+                self.full = self.budget.is_full() || (wanted && !self.budget.take_bytes(seen.size));
                 if self.full {
                     return;
                 }
@@ -122,12 +122,12 @@ impl Scan {
 
 impl Wanted {
     /// Asks a filter about all topics that it has not been asked about. Afterwards they aren't `Unknown`.
-    async fn ask(&mut self, filter: &dyn TopicFilter, names: &Names) {
+    async fn ask(&mut self, filter: &dyn TopicFilter, directory: &TopicDirectory) {
         if matches!(self, Self::Unknown) {
             *self = Self::Few { numbers: Arc::default(), last: None };
         }
         while let Self::Few { numbers, last } = self {
-            let topics = names.after(*last, TOPICS_AT_ONCE);
+            let topics = directory.after(*last, TOPICS_AT_ONCE);
             let wanted = wanted_of(&topics, filter);
             if numbers.len() + wanted.len() > MOST_WANTED {
                 *self = Self::Many;
@@ -158,7 +158,7 @@ impl Shared {
         if is_known && let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
             return Ok(page);
         }
-        let losses = self.names.losses();
+        let losses = self.topics.evictions();
         let mut scan = Scan::from(cursor, budget);
         let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
@@ -172,7 +172,7 @@ impl Shared {
             bytes = (bytes * 2).min(WINDOW_BYTES);
         };
         if !is_known && !scan.ended && !scan.full {
-            state.wanted.ask(filter, &self.names).await;
+            state.wanted.ask(filter, &self.topics).await;
             if let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
                 return Ok(page);
             }
@@ -184,8 +184,8 @@ impl Shared {
             let shared = self.clone();
             page = self
                 .blocking(move || {
-                    let (now, mut budget) = ((shared.clock)(), budget);
-                    snapshot.fetch(&scan.wanted, &shared.names, now, &mut budget, &mut page).map_err(read_error)?;
+                    let (now, mut budget) = (shared.clock.now(), budget);
+                    snapshot.fetch(&scan.wanted, &shared.topics, now, &mut budget, &mut page).map_err(read_error)?;
                     Ok(page)
                 })
                 .await?;
@@ -205,8 +205,8 @@ impl Shared {
     ) -> Result<Option<Page>, ReadError> {
         // Before the question, which is about all topics of what is archived now, and before the snapshot, which
         // has all of these losses at least.
-        let (to, losses) = (self.recent().archived, self.names.losses());
-        state.wanted.ask(filter, &self.names).await;
+        let (to, losses) = (self.unarchived().archived, self.topics.evictions());
+        state.wanted.ask(filter, &self.topics).await;
         let Wanted::Few { numbers, .. } = &state.wanted else { return Ok(None) };
         let (numbers, known) = (numbers.clone(), state.evictions);
         let page = self
@@ -215,7 +215,7 @@ impl Shared {
                     return Ok(None);
                 }
                 let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
-                let gap = lost || shared.names.have_forgotten(cursor, known);
+                let gap = lost || shared.topics.have_evicted_dropped(cursor, known);
                 shared.page_of(snapshot, &numbers, cursor, to, budget, gap).map(Some)
             })
             .await?;
@@ -234,11 +234,11 @@ impl Shared {
         cursor: Cursor,
         known: u64,
     ) -> Result<(Snapshot, bool), ReadError> {
-        if snapshot.totals.removed <= cursor {
+        if snapshot.totals.last_evicted <= cursor {
             return Ok((snapshot, false));
         }
-        let mut place = LossPlace::after(known);
-        while let Some(topics) = self.names.lost_after(&mut place, cursor, TOPICS_AT_ONCE) {
+        let mut place = EvictionPlace::after(known);
+        while let Some(topics) = self.topics.evicted_after(&mut place, cursor, TOPICS_AT_ONCE) {
             let wanted = wanted_of(&topics, filter);
             if wanted.is_empty() {
                 yield_now().await;
@@ -255,7 +255,7 @@ impl Shared {
                 return Ok((snapshot, true));
             }
         }
-        Ok((snapshot, self.names.have_forgotten(cursor, known)))
+        Ok((snapshot, self.topics.have_evicted_dropped(cursor, known)))
     }
 
     /// A part of the log from a place on, with its topics.
@@ -269,7 +269,7 @@ impl Shared {
         self.blocking(move || {
             let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
             let window = snapshot.window_from(after.next(), WINDOW, bytes).map_err(read_error)?;
-            let topics = snapshot.topics_of(&window, &shared.names).map_err(read_error)?;
+            let topics = snapshot.topics_of(&window, &shared.topics).map_err(read_error)?;
             Ok((snapshot, NamedWindow { window, topics }))
         })
         .await
@@ -289,7 +289,7 @@ impl Shared {
             .blocking(move || {
                 shared.with_snapshot(|snapshot| {
                     let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
-                    let topics = snapshot.topics_of(&window, &shared.names)?;
+                    let topics = snapshot.topics_of(&window, &shared.topics)?;
                     Ok((snapshot, NamedWindow { window, topics }))
                 })
             })
@@ -310,7 +310,7 @@ impl Shared {
             return Ok((Vec::new(), rest));
         }
         let shared = self.clone();
-        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.names).map_err(read_error)).await?;
+        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.topics).map_err(read_error)).await?;
         Ok((entries, rest))
     }
 }
@@ -333,7 +333,7 @@ fn prefers_index(
     let by_index = SEEK_COST * numbers.len() as u64 + page;
     let by_scan = |hits: u64| {
         let rest = to.0.saturating_sub(cursor.0);
-        rest.min(page.saturating_mul(snapshot.totals.count) / hits.max(1))
+        rest.min(page.saturating_mul(snapshot.totals.size().count) / hits.max(1))
     };
     // Each has one entry at least, as a rule: it need not be known how many there are to see that it is too many.
     if by_index >= by_scan(numbers.len() as u64) {

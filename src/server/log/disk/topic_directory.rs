@@ -1,11 +1,11 @@
-//! The topics that the archive knows, in memory: what a filter that can't list its topics is held against, and
-//! which of them have lost something since a reader last looked.
+//! The topics of the archive, in memory: filters that can't list their topics are evaluated on these, and readers ask
+//! which of them have lost entries to retention since they last looked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::archive::Outcome;
+use super::changes::Outcome;
 use super::schema::TopicRow;
 use crate::server::log::{Cursor, Topic};
 
@@ -15,39 +15,39 @@ use crate::server::log::{Cursor, Topic};
 /// Losses are counted: each transaction that removes something is one more. They are announced before the
 /// commit, so whoever has a snapshot without an entry finds its loss here.
 #[derive(Default)]
-pub(super) struct Names(RwLock<State>);
+pub(super) struct TopicDirectory(RwLock<State>);
 
 #[derive(Default)]
 struct State {
     topics: BTreeMap<u64, Known>,
     /// The topics that have lost something, each under the last count at which it did.
-    losses: BTreeSet<(u64, u64)>,
-    /// Of the topics that have been forgotten: the newest entry that was removed, and the last count at which one
+    evictions: BTreeSet<(u64, u64)>,
+    /// Of the topics that have been dropped: the newest entry that was evicted, and the last count at which one
     /// of them lost something.
-    forgotten: Cursor,
-    forgotten_at: u64,
+    dropped: Cursor,
+    dropped_at: u64,
     announced: u64,
     committed: u64,
 }
 
 struct Known {
     topic: Topic,
-    /// The newest of its entries that retention has removed, or is about to.
-    removed: Cursor,
-    lost_at: u64,
+    /// The newest of its entries that retention has evicted, or is about to.
+    evicted: Cursor,
+    evicted_at: u64,
 }
 
-/// A place in the order of the losses.
-pub(super) struct LossPlace((u64, u64));
+/// A place in the order of the evictions.
+pub(super) struct EvictionPlace((u64, u64));
 
-impl Names {
-    /// The topics of an archive, and the newest entry that has been removed of those it has forgotten.
-    pub(super) fn of(topics: &[(u64, TopicRow)], forgotten: Cursor) -> Self {
+impl TopicDirectory {
+    /// The topics of an archive, and the newest entry that has been evicted of those it has dropped.
+    pub(super) fn of(topics: &[(u64, TopicRow)], dropped: Cursor) -> Self {
         // What was lost before is the first loss.
-        let mut state = State { forgotten, forgotten_at: 1, announced: 1, committed: 1, ..State::default() };
+        let mut state = State { dropped, dropped_at: 1, announced: 1, committed: 1, ..State::default() };
         for (number, row) in topics {
             if let Ok(topic) = Topic::parse(&row.name) {
-                state.insert(*number, topic, row.removed, 1);
+                state.insert(*number, topic, row.evicted, 1);
             }
         }
         Self(RwLock::new(state))
@@ -69,23 +69,23 @@ impl Names {
     /// topic, and whoever misses one must be able to find that out.
     pub(super) fn announce(&self, outcome: &Outcome) {
         let mut state = self.write();
-        for (number, topic, removed) in &outcome.new_topics {
-            // What it has lost it lost before it was forgotten, if it was known then.
-            let lost_at = state.forgotten_at;
-            state.insert(*number, topic.clone(), *removed, lost_at);
+        for (number, topic, evicted) in &outcome.new_topics {
+            // What it has lost it lost before it was dropped, if it was known then.
+            let evicted_at = state.dropped_at;
+            state.insert(*number, topic.clone(), *evicted, evicted_at);
         }
-        state.announced += u64::from(!outcome.lost.is_empty());
-        let lost_at = state.announced;
-        for (number, removed) in &outcome.lost {
+        state.announced += u64::from(!outcome.evicted.is_empty());
+        let evicted_at = state.announced;
+        for (number, evicted) in &outcome.evicted {
             if let Some(topic) = state.topics.get(number).map(|known| known.topic.clone()) {
-                state.insert(*number, topic, *removed, lost_at);
+                state.insert(*number, topic, *evicted, evicted_at);
             }
         }
-        for number in &outcome.forgotten {
-            let Some(&Known { removed, lost_at, .. }) = state.topics.get(number) else { continue };
-            if removed > Cursor::START {
-                state.forgotten = state.forgotten.max(removed);
-                state.forgotten_at = state.forgotten_at.max(lost_at);
+        for number in &outcome.dropped {
+            let Some(&Known { evicted, evicted_at, .. }) = state.topics.get(number) else { continue };
+            if evicted > Cursor::START {
+                state.dropped = state.dropped.max(evicted);
+                state.dropped_at = state.dropped_at.max(evicted_at);
             }
         }
     }
@@ -94,33 +94,33 @@ impl Names {
     pub(super) fn commit(&self, outcome: &Outcome) {
         let mut state = self.write();
         state.committed = state.announced;
-        for number in &outcome.forgotten {
+        for number in &outcome.dropped {
             if let Some(known) = state.topics.remove(number) {
-                state.losses.remove(&(known.lost_at, *number));
+                state.evictions.remove(&(known.evicted_at, *number));
             }
         }
     }
 
-    /// How many losses there have been: every snapshot that is taken from now on has them.
-    pub(super) fn losses(&self) -> u64 {
+    /// How many evictions there have been: every snapshot that is taken from now on has them.
+    pub(super) fn evictions(&self) -> u64 {
         self.read().committed
     }
 
-    /// Whether topics that have been forgotten since have lost entries after `cursor`, and that was not among the
-    /// first `known` losses. It knows of topics that [`Names::lost_of`] and [`Names::lost_after`] have no longer,
+    /// Whether topics that have been dropped since have lost entries after `cursor`, and that was not among the
+    /// first `known` evictions. It knows of topics that [`TopicDirectory::evicted_of`] and [`TopicDirectory::evicted_after`] have no longer,
     /// so it must be asked after these.
-    pub(super) fn have_forgotten(&self, cursor: Cursor, known: u64) -> bool {
+    pub(super) fn have_evicted_dropped(&self, cursor: Cursor, known: u64) -> bool {
         let state = self.read();
-        state.forgotten > cursor && state.forgotten_at > known
+        state.dropped > cursor && state.dropped_at > known
     }
 
     /// Those of these topics that may have lost entries after `cursor` which were not among the first `known`
-    /// losses.
-    pub(super) fn lost_of(&self, numbers: &[u64], cursor: Cursor, known: u64) -> Vec<u64> {
+    /// evictions.
+    pub(super) fn evicted_of(&self, numbers: &[u64], cursor: Cursor, known: u64) -> Vec<u64> {
         let state = self.read();
         let may_have_lost = |number: &&u64| {
             let topic = state.topics.get(number);
-            topic.is_none_or(|topic| topic.lost_at > known && topic.removed > cursor)
+            topic.is_none_or(|topic| topic.evicted_at > known && topic.evicted > cursor)
         };
         if state.announced > known { numbers.iter().filter(may_have_lost).copied().collect() } else { Vec::new() }
     }
@@ -128,14 +128,19 @@ impl Names {
     /// Looks at the next topics that have lost something, in the order in which they did, at most `limit`, after a
     /// place in that order, which it moves on. Answers those that may have lost entries after `cursor`; `None` at
     /// the end.
-    pub(super) fn lost_after(&self, place: &mut LossPlace, cursor: Cursor, limit: usize) -> Option<Vec<(u64, Topic)>> {
+    pub(super) fn evicted_after(
+        &self,
+        place: &mut EvictionPlace,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Option<Vec<(u64, Topic)>> {
         let state = self.read();
-        let mut next = state.losses.range((Bound::Excluded(place.0), Bound::Unbounded)).take(limit).peekable();
+        let mut next = state.evictions.range((Bound::Excluded(place.0), Bound::Unbounded)).take(limit).peekable();
         next.peek()?;
         let mut lost = Vec::new();
-        for &(lost_at, number) in next {
-            *place = LossPlace((lost_at, number));
-            if let Some(known) = state.topics.get(&number).filter(|known| known.removed > cursor) {
+        for &(evicted_at, number) in next {
+            *place = EvictionPlace((evicted_at, number));
+            if let Some(known) = state.topics.get(&number).filter(|known| known.evicted > cursor) {
                 lost.push((number, known.topic.clone()));
             }
         }
@@ -152,18 +157,18 @@ impl Names {
 }
 
 impl State {
-    fn insert(&mut self, number: u64, topic: Topic, removed: Cursor, lost_at: u64) {
-        if let Some(known) = self.topics.insert(number, Known { topic, removed, lost_at }) {
-            self.losses.remove(&(known.lost_at, number));
+    fn insert(&mut self, number: u64, topic: Topic, evicted: Cursor, evicted_at: u64) {
+        if let Some(known) = self.topics.insert(number, Known { topic, evicted, evicted_at }) {
+            self.evictions.remove(&(known.evicted_at, number));
         }
-        if removed > Cursor::START {
-            self.losses.insert((lost_at, number));
+        if evicted > Cursor::START {
+            self.evictions.insert((evicted_at, number));
         }
     }
 }
 
-impl LossPlace {
-    /// Behind the first `known` losses.
+impl EvictionPlace {
+    /// Behind the first `known` evictions.
     pub(super) fn after(known: u64) -> Self {
         Self((known, u64::MAX))
     }
