@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -16,14 +16,19 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("server/demo", &["wire", "server/log", "server/hub", "server/settings", "server/http", "ui"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
-    ("server/cli/client", &["wire"]),
-    ("server/cli/token", &["server/hub", "server/auth", "server/settings"]),
-    ("server/cli", &["server/log", "server/settings"]),
+    ("server/cli/client", &["wire", "server/cli/outcome"]),
+    ("server/cli/outcome", &[]),
+    // `server::run` is what it serves.
+    ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
+    ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
+    ("server/cli", &["server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),
+    // Sockets: they know no route.
+    ("server/net", &[]),
     // The hub's web API: it knows nothing of the demo.
-    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/settings", "ui"]),
+    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/settings", "ui"]),
     // Puts the rooms together, and alone names the demo.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
@@ -41,8 +46,8 @@ const NAMES: [(&str, &[&str]); 15] = [
     // HTTP. The settings hold origins as the header values they will be.
     ("axum", &["server/http/", "server/demo/", "server/settings/"]),
     ("tower_http", &["server/http/"]),
-    ("hyper", &["server/http/"]),
-    ("hyper_util", &["server/http/"]),
+    ("hyper", &["server/net/", "server/http/mod.rs"]),
+    ("hyper_util", &["server/net/"]),
     ("leptos_axum", &["server/http/pages.rs"]),
     // The views.
     ("leptos", &["ui/", "lib.rs", "server/http/pages.rs", "server/demo/page.rs"]),

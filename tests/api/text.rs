@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tidings::server::settings::Options;
 use tidings::wire::event::Arrival;
-use tidings::wire::message::{Message, Text};
+use tidings::wire::message::{Message, MessageText};
 use tokio::runtime;
 
 use crate::app::{App, FORM, JSON, TEXT, form, millis};
@@ -50,7 +50,7 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[a-z:\" ]{1,8}",
     ];
     let text = prop::collection::vec(part, 1..24).prop_map(|parts| parts.concat().replace('\0', ""));
-    text.prop_filter("no message", |text| Text::parse(text.clone(), 4096).is_ok())
+    text.prop_filter("no message", |text| MessageText::parse(text.clone(), 4096).is_ok())
 }
 
 #[test]

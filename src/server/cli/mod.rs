@@ -1,5 +1,7 @@
-//! The commands beside `serve`. Each parses its own arguments, prints, and answers how it ended.
+//! The commands. Each parses its own arguments, does its work, prints, and returns an exit code.
 
 pub mod client;
 pub mod log;
+pub mod outcome;
+pub mod serve;
 pub mod token;

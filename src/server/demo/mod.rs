@@ -1,7 +1,8 @@
-//! The demo: the five systems of messages, bursts and clocks, whole. It has producers, routes and a page of its own, and
-//! publishes through the hub as any client does. It stands on the plumbing of `http`, which knows nothing of it.
+//! The demo: five small systems of messages, bursts, clocks and a counter. It has its own producers, routes and page,
+//! publishes through the hub as any client does, and uses the plumbing of `http`, which knows nothing of it.
 
 mod error;
+mod off;
 mod page;
 mod producers;
 mod routes;
@@ -11,16 +12,28 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderMap;
 
 use super::http::App;
 use super::http::error::ApiError;
 use super::hub::Hub;
 use super::log::FieldError;
 use super::settings::DemoSettings;
-use crate::wire::message::{Message, Text};
+use crate::wire::message::{Message, MessageText};
+pub(super) use off::switched_off;
 pub use producers::{BurstOptions, Bursts, Messages, Resume};
 use producers::{Ticker, local_time};
+use submission::AcceptedBodies;
+
+/// The description of the demo's addresses: parts of an OpenAPI document.
+pub(super) const OPENAPI: &[&str] = &[
+    include_str!("openapi/messages.json"),
+    include_str!("openapi/streams.json"),
+    include_str!("openapi/page.json"),
+    include_str!("openapi/shared.json"),
+];
 
 /// What the demo's handlers need.
 pub(super) struct Demo {
@@ -48,10 +61,16 @@ impl Demo {
         routes::router().with_state(self)
     }
 
-    /// Publishes a text as a message, if it is one and its sender is not too fast.
+    /// Reads the text of a submission. A submission from a page of another site is refused unread.
+    async fn read(&self, headers: &HeaderMap, body: Body, accepted: AcceptedBodies) -> Result<String, ApiError> {
+        self.app.check_page(headers)?;
+        submission::read(headers, body, accepted, self.app.max_body()).await
+    }
+
+    /// Publishes a text as a message, if it is valid and within the client's rate limit.
     async fn publish(&self, peer: SocketAddr, text: String) -> Result<Message, ApiError> {
         self.app.check_rate(peer)?;
-        let text = Text::parse(text, self.settings.max_message)?;
+        let text = MessageText::parse(text, self.settings.max_message)?;
         Ok(self.messages.publish(text).await?)
     }
 }

@@ -157,7 +157,7 @@ impl Retention {
     }
 
     /// Which of the topics' limits are this topic's, as an index into `topics`.
-    pub(super) fn of_topic(&self, topic: &str) -> Option<usize> {
+    pub fn of_topic(&self, topic: &str) -> Option<usize> {
         self.topics.iter().position(|limits| limits.pattern.matches(topic))
     }
 }

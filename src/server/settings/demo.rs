@@ -1,32 +1,51 @@
-//! The demo's settings: its bursts and its messages.
+//! The demo's settings: whether it is served, its bursts and its messages.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Options, SettingsError, within};
-use crate::wire::message::DEFAULT_MAX_BYTES;
+use crate::server::log::{Quota, Size, TopicPattern};
+use crate::wire::message::{DEFAULT_MAX_BYTES, TOPIC};
 
 const DEFAULT_BURST_REPEAT: u32 = 3;
 const DEFAULT_BURST_INTERVAL: Duration = Duration::from_secs(1);
-/// More would keep one stream busy for minutes, and its frames in memory.
+/// A longer burst would keep its stream open for minutes, and its frames in memory.
 const MAX_BURST_REPEAT: u32 = 1000;
 
-/// What the demo needs to know.
+/// Maximum number of messages kept, and their maximum size in bytes.
+const KEPT_MESSAGES: u64 = 100_000;
+const KEPT_BYTES: u64 = 64 << 20;
+
+/// The settings of the demo, validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DemoSettings {
-    /// How often a burst sends its message, at least once.
+    /// How many times a burst sends its message, at least once.
     pub burst_repeat: u32,
     /// The time between two events of a burst.
     pub burst_interval: Duration,
-    /// Longest message, in bytes of UTF-8.
+    /// Maximum size of a message, in bytes of UTF-8.
     pub max_message: usize,
 }
 
 impl DemoSettings {
-    pub(super) fn resolve(options: &Options, max_body: usize) -> Result<Self, SettingsError> {
-        Ok(Self {
+    /// The quota of the messages. Everybody can publish them, so they must not evict the hub's updates.
+    pub(super) fn quota() -> Quota {
+        Quota { pattern: TopicPattern::new(TOPIC), size: Size { count: KEPT_MESSAGES, bytes: KEPT_BYTES } }
+    }
+
+    /// `None` if the demo is switched off, which is the default unless the server is for this machine alone. The settings
+    /// are validated in any case.
+    pub(super) fn resolve(
+        options: &Options,
+        listen: &[SocketAddr],
+        max_body: usize,
+    ) -> Result<Option<Self>, SettingsError> {
+        let settings = Self {
             burst_repeat: within("burst-repeat", options.burst_repeat, DEFAULT_BURST_REPEAT, 1, MAX_BURST_REPEAT)?,
             burst_interval: options.burst_interval.map_or(DEFAULT_BURST_INTERVAL, |span| span.0),
             max_message: within("max-message", options.max_message, DEFAULT_MAX_BYTES, 1, max_body)?,
-        })
+        };
+        let is_for_this_machine = listen.iter().all(|address| address.ip().is_loopback()) && options.resource.is_none();
+        Ok(options.demo.unwrap_or(is_for_this_machine).then_some(settings))
     }
 }

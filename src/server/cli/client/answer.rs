@@ -1,6 +1,5 @@
 //! What a hub answers, as far as it is not a stream: problem documents, texts, and when to come back.
 
-use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -8,7 +7,7 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
 use serde::Deserialize;
 
-use super::error::{ClientError, cause};
+use super::error::{ClientError, Refusal, cause};
 use crate::wire::problem;
 
 /// More than any id or problem document has. A hub that sends more is not one.
@@ -16,33 +15,6 @@ const LONGEST_ANSWER: usize = 64 * 1024;
 
 /// How much of what a hub says is repeated.
 const MOST_SAID: usize = 500;
-
-/// An error that a hub answered.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    /// In the hub's words; empty if it has none.
-    pub(super) said: String,
-    /// How long to wait before another try, if the hub says so.
-    pub(super) retry_after: Option<Duration>,
-    pub(super) token_sent: bool,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the hub answered {}", self.status)?;
-        if let Some(reason) = reqwest::StatusCode::from_u16(self.status).ok().and_then(|code| code.canonical_reason()) {
-            write!(f, " {reason}")?;
-        }
-        if !self.said.is_empty() {
-            write!(f, ": {}", self.said)?;
-        }
-        if self.status == 401 && !self.token_sent {
-            write!(f, " (no token was sent: give one with --token-file, or in the environment as TIDINGS_TOKEN)")?;
-        }
-        Ok(())
-    }
-}
 
 /// The members of a problem document (RFC 9457) that are for people. Every member may be missing.
 #[derive(Deserialize)]

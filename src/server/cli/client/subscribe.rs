@@ -14,7 +14,8 @@ use super::endpoint::{Endpoint, EndpointArgs};
 use super::error::{ClientError, cause};
 use super::output::{Output, nobody_reads};
 use super::reconnect::{Backoff, STAYED};
-use super::{EXIT_CODES, answer, duration, runtime, tell};
+use super::{EXIT_CODES, answer, duration, runtime};
+use crate::server::cli::outcome::say;
 use crate::wire::decode::{Decoder, Event};
 use crate::wire::event::{GAP, Gap};
 use crate::wire::paths::LAST_EVENT_ID;
@@ -63,7 +64,7 @@ pub struct SubscribeArgs {
     #[arg(long, value_name = "DURATION", default_value = DEFAULT_SILENCE, value_parser = duration)]
     silence: Duration,
 
-    /// Don't tell when the connection is lost and back
+    /// Don't report when the connection opens, is lost, or resumes
     #[arg(long, short)]
     quiet: bool,
 
@@ -207,12 +208,8 @@ impl Follower<'_> {
                 if media_type.is_empty() { "no media type" } else { &media_type }
             )));
         }
-        if self.lost.take().is_some() {
-            match &*self.last_event_id {
-                "" => self.tell(format_args!("connected again; what was published meanwhile is not known")),
-                _ => self.tell(format_args!("connected again")),
-            }
-        }
+        self.lost.take();
+        self.tell_connected();
         self.was_connected = true;
         let begin = Instant::now();
         let end = self.read(response).await;
@@ -220,6 +217,18 @@ impl Follower<'_> {
             self.backoff.works();
         }
         end
+    }
+
+    fn tell_connected(&self) {
+        let connected = match self.was_connected {
+            true => "connected again".to_owned(),
+            false => format!("connected to {}", self.endpoint.hub()),
+        };
+        match &*self.last_event_id {
+            "" if self.was_connected => self.tell(format_args!("{connected}; updates published meanwhile are lost")),
+            "" => self.tell(format_args!("{connected}")),
+            id => self.tell(format_args!("{connected}, resuming after {}", answer::printable(id))),
+        }
     }
 
     async fn request(&self) -> Result<Response, ClientError> {
@@ -269,7 +278,7 @@ impl Follower<'_> {
                 if self.output.is_json() {
                     return self.output.write(event);
                 }
-                tell(format_args!("{}", told(&gap)));
+                say(format_args!("{}", told(&gap)));
                 Ok(())
             }
             None => {
@@ -290,7 +299,7 @@ impl Follower<'_> {
 
     fn tell(&self, words: std::fmt::Arguments<'_>) {
         if !self.quiet {
-            tell(words);
+            say(words);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/messages`: submit a message, list them, follow them, look at one.
+//! `/api/messages`: submit a message, list or follow all messages, get one.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use crate::server::demo::error::message_unknown;
 use crate::server::demo::page::{link, page};
 use crate::server::demo::producers::Before;
-use crate::server::demo::submission::{self, AcceptedBodies};
+use crate::server::demo::submission::AcceptedBodies;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::Peer;
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
@@ -24,21 +24,19 @@ use crate::ui::Refused;
 use crate::wire::message::{Message, MessageList};
 use crate::wire::paths;
 
-/// How many messages a page of the list has at most.
+/// Maximum number of messages on a page of the list.
 const MAX_LIMIT: usize = 200;
 const DEFAULT_LIMIT: usize = 50;
 
 pub(super) fn router() -> Router<Arc<Demo>> {
-    Router::new()
-        .route(paths::MESSAGES, post(submit).get(list_or_follow))
-        .route(&format!("{}/{{id}}", paths::MESSAGES), get(show))
+    Router::new().route(paths::MESSAGES, post(submit).get(list_or_follow)).route(&paths::message("{id}"), get(show))
 }
 
-/// Publishes a message. A browser's form post goes back to the page: to the message, or to the form with
-/// the text kept and what was wrong.
+/// Publishes a message. A browser's form post is redirected to the message on the page. If the message is refused, the
+/// response is the page with the text still in the form, and what was wrong with it.
 async fn submit(State(demo): DemoState, ConnectInfo(peer): Peer, headers: HeaderMap, body: Body) -> Response {
     let wants_html = negotiate(&headers, &[JSON, HTML]) == HTML;
-    let text = match submission::read(&headers, body, AcceptedBodies::Strict, demo.app.max_body()).await {
+    let text = match demo.read(&headers, body, AcceptedBodies::Strict).await {
         Ok(text) => text,
         Err(error) if wants_html => return refused(&demo, &headers, String::new(), error).await,
         Err(error) => return error.into_response(),
@@ -87,17 +85,17 @@ async fn list_or_follow(
 async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
     let before = params.get("before").map_or(Before::Newest, Before::Message);
-    // One more than the page shows, to know whether there is a next one.
+    // One more than the page shows: whether there is a next page.
     let messages = demo.messages.list(before, limit + 1).await?;
     let mut messages = messages.ok_or_else(|| {
         let detail = "No message has the id in `before`. Page back from the id of a message that is kept.";
-        ApiError::Invalid(detail.into())
+        ApiError::Malformed(detail.into())
     })?;
     let more = messages.len() > limit;
     messages.truncate(limit);
     let last = messages.last().filter(|_| more);
     let next = last.map(|last| format!("{}?limit={limit}&before={}", paths::MESSAGES, last.id));
-    // Only the newest page ends where the hub goes on.
+    // The hub's live events continue only the newest page.
     let link = matches!(before, Before::Newest).then(|| link(demo, &messages)).flatten();
     let mut response = Json(MessageList { messages, next }).into_response();
     response.headers_mut().extend(link.map(|link| (header::LINK, link)));
@@ -107,11 +105,11 @@ async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
 fn limit(params: &Params) -> Result<usize, ApiError> {
     let Some(text) = params.get("limit") else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| ApiError::Invalid(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
+    limit.ok_or_else(|| ApiError::Malformed(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }
 
 async fn show(State(demo): DemoState, id: Result<Path<String>, PathRejection>) -> Result<Json<Message>, ApiError> {
-    // What is not UTF-8 is no message's id.
+    // An id that is not UTF-8 is not the id of a message.
     let Path(id) = id.map_err(|_| message_unknown())?;
     demo.messages.get(&id).await?.map(Json).ok_or_else(message_unknown)
 }

@@ -1,4 +1,4 @@
-//! `/publish`: the helper that publishes a message from a script.
+//! `/publish`: publishes a message from a script.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::routing::post;
 
-use crate::server::demo::submission::{self, AcceptedBodies};
+use crate::server::demo::submission::AcceptedBodies;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::Peer;
 use crate::server::http::error::ApiError;
@@ -18,13 +18,13 @@ pub(super) fn router() -> Router<Arc<Demo>> {
     Router::new().route(paths::PUBLISH, post(publish))
 }
 
-/// Answers the message's id as plain text.
+/// Responds with the message's id as plain text.
 async fn publish(
     State(demo): DemoState,
     ConnectInfo(peer): Peer,
     headers: HeaderMap,
     body: Body,
 ) -> Result<String, ApiError> {
-    let text = submission::read(&headers, body, AcceptedBodies::Lenient, demo.app.max_body()).await?;
+    let text = demo.read(&headers, body, AcceptedBodies::Lenient).await?;
     demo.publish(peer, text).await.map(|message| message.id)
 }
