@@ -1,4 +1,4 @@
-//! Any text a message can hold arrives as it was sent, by every way in and every way out.
+//! Every text that a message can hold arrives as it was sent, however it is submitted and read.
 
 use std::cell::Cell;
 
@@ -14,7 +14,7 @@ use crate::listener::Listener;
 
 const CASES: u32 = 150;
 
-/// What could be taken for something else on its way.
+/// Characters and sequences that mean something to a parser on the way.
 const TRICKY: [&str; 24] = [
     "\n",
     "\r",
@@ -42,7 +42,7 @@ const TRICKY: [&str; 24] = [
     "+%20&message=x",
 ];
 
-/// A text with line ends, fields, controls and whatever else Unicode has, but no NUL and not white space alone.
+/// A text with line ends, SSE fields, control characters and other Unicode, without NUL and not only white space.
 fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         3 => prop::sample::select(&TRICKY[..]).prop_map(str::to_owned),
