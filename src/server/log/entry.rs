@@ -39,10 +39,10 @@ impl fmt::Display for Cursor {
 /// one order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// What is published to the hub.
+    /// Updates that are published to the hub.
     #[default]
     Main,
-    /// What the hub itself says, such as presence. It need not be flushed to be appended.
+    /// The hub's own events, such as presence. They are appended without a flush.
     System,
     /// Updates whose topics have a quota of their own.
     Quota,
@@ -53,7 +53,7 @@ impl Lane {
     pub(super) const ALL: [Self; 3] = [Self::Main, Self::System, Self::Quota];
 }
 
-/// What an entry counts for beside its texts: about what it costs to keep one, and one more on each topic.
+/// The cost of keeping an entry beside its texts, and of each topic it is on.
 const ENTRY_BYTES: usize = 24;
 const TOPIC_BYTES: usize = 16;
 
@@ -116,7 +116,7 @@ impl Entry {
         self.field("event: ")
     }
 
-    /// The reconnection time that subscribers are told, read back from the frame.
+    /// The reconnection time for subscribers, read back from the frame.
     pub fn retry(&self) -> Option<u64> {
         self.field("retry: ")?.parse().ok()
     }

@@ -44,9 +44,9 @@ pub trait Log: Send + Sync + 'static {
     /// [`AppendError::Conflict`] if the updates are others.
     async fn append(&self, updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError>;
 
-    /// Appends what the hub itself says, such as presence, one after the other. It has its place in the log's order, and
-    /// limits of its own: it never evicts an update. It is not flushed, so a crash of the machine may cost it; its
-    /// cursors and ids are not given again then.
+    /// Appends the hub's own events, such as presence, one after the other. They share the log's order and have limits of
+    /// their own: they never evict an update. They are not flushed, so a crash of the machine may lose them; their cursors
+    /// and ids are not given again.
     async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError>;
 
     /// Reads the entries after `from` that the filter wants. It costs nothing until it is asked for a page.
@@ -67,7 +67,7 @@ pub trait Log: Send + Sync + 'static {
     /// that the log has made leads to its cursor even when its entry is no longer kept.
     async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError>;
 
-    /// What is kept on a topic; `None` if nothing is. What the hub itself says doesn't count.
+    /// What is kept on a topic; `None` if nothing is. The hub's own events don't count.
     async fn topic(&self, topic: &Topic) -> Result<Option<TopicInfo>, ReadError>;
 
     /// The same for the topics after `after` (or the first ones), in the order of their names, at most `limit`.

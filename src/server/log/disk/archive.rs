@@ -93,7 +93,7 @@ pub(super) fn open_database(path: &Path) -> Result<Database, DatabaseError> {
     Ok(database)
 }
 
-/// Whether a file of so many bytes should be made smaller that holds so many bytes of entries. The indexes
+/// Whether a file of `file` bytes that holds `entries` bytes of entries should be made smaller. The indexes
 /// of small entries may be as large as they are, and redb doubles the file when it needs more.
 pub(super) fn is_wasteful(file: u64, entries: u64) -> bool {
     file > 6 * entries + (64 << 20)

@@ -27,7 +27,7 @@ const STEP_REMOVALS: usize = 2000;
 /// How much room there must be after a failure, beyond what is waiting, before the archive is tried again.
 const ROOM_BYTES: usize = 1 << 20;
 
-/// Above so many bytes of entries the file is not made smaller while it serves readers.
+/// With more bytes of entries than this the file is not made smaller while it serves readers.
 const SHRINK_BYTES: u64 = 32 << 20;
 
 pub(super) struct Archiver {

@@ -18,7 +18,7 @@ use crate::server::log::{Cursor, Entry, Lane, Topic};
 pub(super) enum Removal {
     /// It has expired, as its publisher said: nobody misses it.
     Expired,
-    /// Retention evicts it: who has not read it has lost it.
+    /// Retention evicts it: a reader that has not had it is told of a gap.
     Eviction,
 }
 
@@ -85,7 +85,7 @@ impl<'t> Tables<'t> {
     }
 }
 
-/// What is true once a transaction is committed.
+/// The state of the archive once a transaction is committed.
 pub(super) struct Outcome {
     pub(super) totals: Totals,
     /// With the newest entry that has been evicted from each.

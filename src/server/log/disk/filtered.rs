@@ -1,9 +1,8 @@
-//! Reading what a filter wants that can't list its topics: it is asked about each topic once, by the topics'
-//! numbers.
+//! Reads for filters that can't enumerate their topics (URL patterns). Each topic is evaluated once, and the verdict is
+//! cached by the topic's number.
 //!
-//! The next entries are looked at first: most filters want enough of them. Where one doesn't, it is asked about
-//! all topics there are. If it wants few, the reader's notes keep which, and from then on its pages come by the
-//! index, where that is less work.
+//! The next entries are scanned first: most filters want enough of them. A filter that doesn't is evaluated on all topics
+//! there are. If it wants few, the reader remembers which, and from then on its pages come by index where that is cheaper.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ const TOPICS_AT_ONCE: usize = 256;
 /// How many topics a reader remembers. Finding more of them by the index is hardly ever less work than looking at
 /// all entries.
 const MOST_WANTED: usize = 4096;
-/// Finding a topic's place in the index costs about as much as looking at so many entries in order.
+/// Seeking a topic in the index costs about as much as scanning this many entries.
 const SEEK_COST: u64 = 8;
 
 /// The topics that a filter wants which can't list them.
@@ -64,19 +63,19 @@ impl NamedWindow {
 
 /// How far a read has looked at one entry after the other.
 struct Scan {
-    /// The places that are wanted.
+    /// The wanted entries so far.
     wanted: Vec<Cursor>,
-    /// What is left beside them.
+    /// What the page has room for beside them.
     budget: PageBudget,
-    /// Everything up to here has been looked at,
+    /// Everything up to here has been scanned.
     next: Cursor,
-    /// which is so many entries
+    /// How many entries have been scanned.
     seen: usize,
-    /// of so many bytes.
+    /// How many bytes have been scanned.
     bytes: usize,
-    /// Whether that was the rest of the archive.
+    /// Whether the end of the archive has been reached.
     ended: bool,
-    /// Whether there was no room for one more.
+    /// Whether the page has no room for the next wanted entry.
     full: bool,
 }
 
@@ -158,7 +157,7 @@ impl Shared {
         if is_known && let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
             return Ok(page);
         }
-        let losses = self.topics.evictions();
+        let evictions = self.topics.evictions();
         let mut scan = Scan::from(cursor, budget);
         let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
@@ -177,8 +176,8 @@ impl Shared {
                 return Ok(page);
             }
         }
-        let (snapshot, gap) = self.has_lost(snapshot, filter, cursor, state.evictions).await?;
-        state.evictions = losses;
+        let (snapshot, gap) = self.has_missed_wanted(snapshot, filter, cursor, state.evictions).await?;
+        state.evictions = evictions;
         let mut page = Page { entries: Vec::new(), next: cursor, more: !scan.ended, gap };
         if !scan.wanted.is_empty() {
             let shared = self.clone();
@@ -194,8 +193,7 @@ impl Shared {
         Ok(page)
     }
 
-    /// The same by the index, if the notes can tell which topics are wanted and if that is less work than to look
-    /// at the next entries.
+    /// The same by index, if it is known which topics are wanted and if that is cheaper than a scan.
     async fn page_by_index(
         self: &Arc<Self>,
         cursor: Cursor,
@@ -203,9 +201,9 @@ impl Shared {
         budget: PageBudget,
         state: &mut ReadState,
     ) -> Result<Option<Page>, ReadError> {
-        // Before the question, which is about all topics of what is archived now, and before the snapshot, which
-        // has all of these losses at least.
-        let (to, losses) = (self.unarchived().archived, self.topics.evictions());
+        // Before the filter is asked about the topics of what is archived now, and before the snapshot, which has all
+        // of these evictions at least.
+        let (to, evictions) = (self.unarchived().archived, self.topics.evictions());
         state.wanted.ask(filter, &self.topics).await;
         let Wanted::Few { numbers, .. } = &state.wanted else { return Ok(None) };
         let (numbers, known) = (numbers.clone(), state.evictions);
@@ -214,20 +212,20 @@ impl Shared {
                 if !prefers_index(snapshot, &numbers, cursor, to, &budget)? {
                     return Ok(None);
                 }
-                let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
+                let lost = shared.have_evicted(snapshot, &numbers, cursor, known)?;
                 let gap = lost || shared.topics.have_evicted_dropped(cursor, known);
                 shared.page_of(snapshot, &numbers, cursor, to, budget, gap).map(Some)
             })
             .await?;
         if page.is_some() {
-            state.evictions = losses;
+            state.evictions = evictions;
         }
         Ok(page)
     }
 
-    /// Whether the filter would have wanted what has been lost after `cursor` and was not among the first `known`
-    /// losses.
-    pub(super) async fn has_lost(
+    /// Whether the filter would have wanted entries after `cursor` that were evicted by other evictions than the first
+    /// `known`.
+    pub(super) async fn has_missed_wanted(
         self: &Arc<Self>,
         mut snapshot: Snapshot,
         filter: &dyn TopicFilter,
@@ -247,7 +245,7 @@ impl Shared {
             let lost;
             (snapshot, lost) = self
                 .blocking(move || {
-                    let lost = snapshot.have_lost(&wanted, cursor).map_err(read_error)?;
+                    let lost = snapshot.have_evicted(&wanted, cursor).map_err(read_error)?;
                     Ok((snapshot, lost))
                 })
                 .await?;
@@ -315,7 +313,7 @@ impl Shared {
     }
 }
 
-/// The numbers of those of these topics that a filter wants.
+/// The numbers of the topics that a filter wants.
 fn wanted_of(topics: &[(u64, Topic)], filter: &dyn TopicFilter) -> Vec<u64> {
     topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number).collect()
 }

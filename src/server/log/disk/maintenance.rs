@@ -174,7 +174,7 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
 }
 
 /// Appends exported updates to the log in a folder, which is made where there is none. They keep their
-/// ids and times, and get new places. What has had its time is left out. Retention applies when the
+/// ids and times, and get new places. Expired updates are left out. Retention applies when the
 /// server starts.
 pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     // Each batch is in the journal when it is answered; an import that a power cut ends is begun anew.

@@ -67,9 +67,9 @@ use troubles::Troubles;
 use unarchived::Unarchived;
 use writer::{CheckedKey, Submission, Writer};
 
-/// With so many bytes of entries waiting the archive takes them over at once.
+/// The archive takes entries over at once when this many bytes of them wait.
 const ARCHIVE_BYTES: usize = 4 << 20;
-/// With so many entries waiting the archive takes them over at once.
+/// The archive takes entries over at once when this many wait.
 const ARCHIVE_ENTRIES: usize = 16 * 1024;
 
 /// How many reads of the archive are under way at a time. Each holds what it has read until its reader takes it, and

@@ -1,8 +1,8 @@
 //! Reading: from memory where that is enough, from the archive on a thread that may wait.
 //!
 //! What a page says must be true of one moment although entries move from memory into the archive, and
-//! out of it, meanwhile. So the archive is read through a snapshot, whether something has been lost is
-//! asked of the same snapshot, and what comes from memory goes on exactly where the snapshot ended.
+//! out of it, meanwhile. So the archive is read through a snapshot, whether something has been evicted
+//! is read from the same snapshot, and what comes from memory goes on exactly where the snapshot ended.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -106,7 +106,7 @@ impl Shared {
         state: &mut ReadState,
     ) -> Result<Page, ReadError> {
         // Before the snapshot, which has all of these at least.
-        let losses = self.topics.evictions();
+        let evictions = self.topics.evictions();
         let known = state.evictions;
         let page = self
             .read(move |shared, snapshot| {
@@ -114,13 +114,13 @@ impl Shared {
                 shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, budget, gap)
             })
             .await?;
-        state.evictions = losses;
+        state.evictions = evictions;
         Ok(page)
     }
 
-    /// The numbers of those of these topics that are known, and whether any of the topics has lost entries after
-    /// `cursor`, and that was not among the first `known` losses. One that has been forgotten can't be told from
-    /// one that never was: it has lost something if any forgotten one has.
+    /// The numbers of the known ones among these topics, and whether any of the topics has lost entries after `cursor`
+    /// to evictions that are not among the first `known`. A dropped topic can't be told from one that never was: it
+    /// counts as having lost something if any dropped one has.
     fn look_up(
         &self,
         snapshot: &Snapshot,
@@ -129,14 +129,13 @@ impl Shared {
         known: u64,
     ) -> Result<(Vec<u64>, bool), Failure> {
         let numbers = snapshot.known(topics)?;
-        let lost = self.have_lost(snapshot, &numbers, cursor, known)?
+        let lost = self.have_evicted(snapshot, &numbers, cursor, known)?
             || (numbers.len() < topics.len() && self.topics.have_evicted_dropped(cursor, known));
         Ok((numbers, lost))
     }
 
-    /// Whether any of these topics has lost entries after `cursor`, and that was not among the first `known`
-    /// losses.
-    pub(super) fn have_lost(
+    /// Whether any of these topics has lost entries after `cursor` to evictions that are not among the first `known`.
+    pub(super) fn have_evicted(
         &self,
         snapshot: &Snapshot,
         numbers: &[u64],
@@ -146,7 +145,7 @@ impl Shared {
         if snapshot.totals.last_evicted <= cursor {
             return Ok(false);
         }
-        snapshot.have_lost(&self.topics.evicted_of(numbers, cursor, known), cursor)
+        snapshot.have_evicted(&self.topics.evicted_of(numbers, cursor, known), cursor)
     }
 
     /// The next entries of these topics, by index.

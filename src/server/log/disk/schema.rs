@@ -38,7 +38,7 @@ pub(super) const FORMAT_NAME: &str = "format";
 pub(super) const KEY: &str = "key";
 pub(super) const TOTALS: &str = "totals";
 
-/// What is true of the archive as a whole.
+/// The archive's totals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Totals {
     /// Everything up to here has been archived.
@@ -57,7 +57,7 @@ pub(super) struct Totals {
     pub(super) reserved: Cursor,
 }
 
-/// What is true of a topic.
+/// A topic's totals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TopicRow {
     /// How many entries are kept.

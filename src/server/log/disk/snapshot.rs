@@ -47,7 +47,7 @@ impl Snapshot {
         Ok(Self { txn, entries, totals })
     }
 
-    /// The numbers of those of these topics that are known.
+    /// The numbers of the known ones among these topics.
     pub(super) fn known(&self, topics: &[Topic]) -> Result<Vec<u64>, Failure> {
         let names = self.txn.open_table(NAMES)?;
         let mut numbers = Vec::with_capacity(topics.len());
@@ -58,7 +58,7 @@ impl Snapshot {
     }
 
     /// Whether any of these topics has lost entries after `cursor`.
-    pub(super) fn have_lost(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
+    pub(super) fn have_evicted(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
         for &number in numbers {
             if self.row(number)?.is_some_and(|row| row.evicted > cursor) {
                 return Ok(true);
@@ -162,13 +162,13 @@ impl Snapshot {
         Ok(cursors.into_iter().rev().collect())
     }
 
-    /// The first places from `from` on, whatever their topics, until there are so many or so many bytes of them.
+    /// The first places from `from` on, whatever their topics, at most `count` of them and about `bytes` bytes.
     pub(super) fn window_from(&self, from: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
         look_at(self.entries.range(from.0..)?, count, bytes)
     }
 
-    /// The last places up to `to`, newest first, whatever their topics, until there are so many or so many bytes
-    /// of them.
+    /// The last places up to `to`, newest first, whatever their topics, at most `count` of them and about
+    /// `bytes` bytes.
     pub(super) fn window_until(&self, to: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
         look_at(self.entries.range(..=to.0)?.rev(), count, bytes)
     }

@@ -12,8 +12,8 @@ use crate::server::log::{Cursor, Topic};
 /// Topics by their numbers. It may know some that no transaction has committed yet; it never lacks one
 /// that a snapshot taken before the question has, unless retention has emptied it since.
 ///
-/// Losses are counted: each transaction that removes something is one more. They are announced before the
-/// commit, so whoever has a snapshot without an entry finds its loss here.
+/// Evictions are counted: each transaction that evicts something is one more. They are announced before the
+/// commit, so a reader whose snapshot lacks an entry finds its eviction here.
 #[derive(Default)]
 pub(super) struct TopicDirectory(RwLock<State>);
 
@@ -43,7 +43,7 @@ pub(super) struct EvictionPlace((u64, u64));
 impl TopicDirectory {
     /// The topics of an archive, and the newest entry that has been evicted of those it has dropped.
     pub(super) fn of(topics: &[(u64, TopicRow)], dropped: Cursor) -> Self {
-        // What was lost before is the first loss.
+        // Everything evicted before counts as the first eviction.
         let mut state = State { dropped, dropped_at: 1, announced: 1, committed: 1, ..State::default() };
         for (number, row) in topics {
             if let Ok(topic) = Topic::parse(&row.name) {
@@ -70,7 +70,7 @@ impl TopicDirectory {
     pub(super) fn announce(&self, outcome: &Outcome) {
         let mut state = self.write();
         for (number, topic, evicted) in &outcome.new_topics {
-            // What it has lost it lost before it was dropped, if it was known then.
+            // If it was known before, it lost its entries before it was dropped.
             let evicted_at = state.dropped_at;
             state.insert(*number, topic.clone(), *evicted, evicted_at);
         }

@@ -1,10 +1,10 @@
-//! What is wrong with the log at the moment.
+//! The log's current failures, which its health reports.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::server::log::AppendError;
 
-/// What keeps the log from taking updates, by who has met it.
+/// The failures that keep the log from taking updates, by the part that met them.
 #[derive(Default)]
 pub(super) struct Troubles(Mutex<State>);
 

@@ -68,7 +68,7 @@ impl Unarchived {
         self.entries.range(..self.index(cursor))
     }
 
-    /// The oldest entries, about so many bytes of them.
+    /// The oldest entries, until they have at least this many bytes.
     pub(super) fn oldest_bytes(&self, bytes: usize) -> Vec<Arc<Entry>> {
         let mut sum = 0;
         let within = |entry: &&Arc<Entry>| {
