@@ -15,8 +15,10 @@ use chrono::TimeDelta;
 use idempotency::*;
 use pages::*;
 use retention::*;
-use rig::{ALL, Backend, Beginning, Rig, any, exactly, keep, keep_apart, keep_of, of_count, update, with_id};
-use tidings::server::log::{Bounds, Cursor, Field, Limits, Retention, Topic, TopicFilter, Update};
+use rig::{
+    ALL, Backend, Beginning, Rig, any, exactly, keep, keep_of, keep_quota, keep_system, of_count, update, with_id,
+};
+use tidings::server::log::{Bounds, Cursor, Field, Limits, Retention, Topic, TopicFilter, TopicInfo, Update};
 
 macro_rules! contract {
     ($($case:ident: $retention:expr;)*) => {
@@ -60,7 +62,13 @@ contract! {
     a_log_that_has_lost_everything_says_so: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     a_topic_has_limits_of_its_own: keep_of("jobs/*", of_count(3));
     a_topic_has_an_age_of_its_own: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
-    what_has_an_allowance_of_its_own_pushes_nothing_else_out: keep_apart(10, "here/*", 20);
+    what_is_kept_is_what_is_counted: Retention::of(Limits { bytes: Some(5_000_000), ..Limits::default() });
+    topics_with_a_quota_evict_only_each_other: keep_quota(10, "here/*", 20);
+    what_the_hub_says_itself_evicts_no_update: keep_system(10, 20);
+    what_is_too_old_goes_whatever_stands_before_it: two_ages();
+    a_clock_that_is_set_takes_nothing_away_at_once: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    topics_are_listed_with_what_is_kept_on_them: keep(20);
+    a_log_that_is_well_says_so: Retention::default();
     an_update_has_its_own_time_and_leaves_no_gap: Retention::default();
     an_expired_update_is_not_read_before_it_is_removed: Retention::default();
     a_made_id_leads_to_its_place_after_its_update_has_gone: keep(10);
@@ -77,6 +85,44 @@ contract! {
     a_repeat_is_known_by_what_is_left_of_the_first: keep(10);
     repeats_at_the_same_time_append_once: Retention::default();
     a_caller_that_gives_up_and_repeats_appends_once: Retention::default();
+}
+
+/// A minute, and half of it for jobs.
+fn two_ages() -> Retention {
+    let age = |seconds| Limits { age: Some(Duration::from_secs(seconds)), ..Limits::default() };
+    Retention { all: age(60), ..keep_of("jobs/*", age(30)) }
+}
+
+async fn topics_are_listed_with_what_is_kept_on_them(rig: Rig) {
+    let names = |infos: Vec<TopicInfo>| infos.iter().map(|info| info.topic.to_string()).collect::<Vec<_>>();
+    rig.publish_many("gone", 1).await;
+    for topic in ["c", "a", "b"] {
+        rig.publish_many(topic, 5).await;
+    }
+    let topics = ["a", "b", "a"].map(|topic| Topic::parse(topic).expect("a topic"));
+    rig.publish(Update { topics: topics.clone().into(), ..update("a", "x") }).await;
+    rig.log.append_system(vec![update("said", "x")]).await.expect("room");
+    rig.publish_many("d", 4).await;
+    for half in 0..2 {
+        let b = rig.log.topic(&topics[1]).await.expect("an answer").expect("a topic");
+        assert_eq!((b.updates, b.newest), (6, Cursor(17)));
+        assert_eq!(names(rig.log.topics(Some(&topics[0]), 2).await.expect("topics")), ["b", "c"]);
+        if half == 0 {
+            rig.log.sweep().await;
+        }
+    }
+    let all = rig.log.topics(None, 100).await.expect("topics");
+    assert!(all.iter().all(|info| info.bytes > 0));
+    assert_eq!(names(all), ["a", "b", "c", "d"]);
+    for none in ["gone", "said", "never"] {
+        let none = Topic::parse(none).expect("a topic");
+        assert_eq!(rig.log.topic(&none).await.expect("an answer"), None);
+    }
+}
+
+async fn a_log_that_is_well_says_so(rig: Rig) {
+    rig.publish_many("a", 3).await;
+    assert_eq!(rig.log.health(), Ok(()));
 }
 
 async fn an_empty_log_has_nothing_to_read(rig: Rig) {

@@ -10,7 +10,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option::weighted as option;
 use proptest::prelude::*;
 use tidings::server::log::{
-    self, Cursor, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Storage, Topic,
+    self, Clock, Cursor, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Storage, Topic,
     TopicFilter, TopicLimits, TopicPattern, Update,
 };
 
@@ -77,7 +77,7 @@ fn retention() -> impl Strategy<Value = Retention> {
                 pattern: TopicPattern::new("jobs/*"),
                 limits: Limits { count: jobs, age: jobs_age.map(Duration::from_secs), bytes: None },
             }],
-            apart: None,
+            ..Retention::unlimited()
         }
     })
 }
@@ -132,7 +132,7 @@ fn wanting(topics: &BTreeSet<usize>, listed: bool) -> Wants {
 struct Rig {
     log: Option<Arc<dyn Log>>,
     options: LogOptions,
-    now: Arc<Mutex<DateTime<Utc>>>,
+    time: Arc<Mutex<(DateTime<Utc>, Duration)>>,
     known: Vec<Known>,
     readers: [Reader; READERS],
     step: usize,
@@ -140,16 +140,20 @@ struct Rig {
 
 impl Rig {
     fn new(folder: Option<&Path>, retention: Retention) -> Self {
-        let now = Arc::new(Mutex::new(DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time")));
-        let told = now.clone();
-        let clock = Arc::new(move || *told.lock().unwrap_or_else(PoisonError::into_inner));
+        let begin = DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time");
+        let time = Arc::new(Mutex::new((begin, Duration::ZERO)));
+        let (wall, uptime) = (time.clone(), time.clone());
+        let clock = Clock::new(
+            move || wall.lock().unwrap_or_else(PoisonError::into_inner).0,
+            move || uptime.lock().unwrap_or_else(PoisonError::into_inner).1,
+        );
         let storage = folder.map_or(Storage::Memory, |folder| Storage::Disk { folder: folder.into() });
         let options = LogOptions { storage, retention, clock, ..LogOptions::memory() };
         let log = Some(log::open(options.clone()).expect("a log").0);
         let readers = std::array::from_fn(|number| {
             Reader::new(Cursor::START, &(0..TOPICS.len()).collect(), number.is_multiple_of(2))
         });
-        Self { log, options, now, known: Vec::new(), readers, step: 0 }
+        Self { log, options, time, known: Vec::new(), readers, step: 0 }
     }
 
     fn log(&self) -> &dyn Log {
@@ -157,7 +161,7 @@ impl Rig {
     }
 
     fn now(&self) -> DateTime<Utc> {
-        *self.now.lock().expect("the clock")
+        self.time.lock().expect("the clock").0
     }
 
     async fn run(&mut self, step: Step) {
@@ -188,7 +192,9 @@ impl Rig {
                 self.look().await;
             }
             Step::Wait(seconds) => {
-                *self.now.lock().expect("the clock") += TimeDelta::seconds(seconds.cast_signed());
+                let mut time = self.time.lock().expect("the clock");
+                time.0 += TimeDelta::seconds(seconds.cast_signed());
+                time.1 += Duration::from_secs(seconds);
             }
             Step::Sweep => {
                 self.log().sweep().await;

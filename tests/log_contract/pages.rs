@@ -12,7 +12,7 @@ async fn publish_sizes(rig: &Rig, topic: &str, sizes: impl IntoIterator<Item = u
     for size in sizes {
         rig.publish(update("other", "x")).await;
         let entry = rig.publish(update(topic, &"x".repeat(size))).await;
-        published.push((entry.cursor.0, entry.frame.len()));
+        published.push((entry.cursor.0, entry.size()));
     }
     published
 }
@@ -26,7 +26,7 @@ async fn pages(rig: &Rig, filter: AnyFilter, size: PageSize) -> Vec<Vec<(u64, us
         assert!(page.next > at || !page.more, "it comes to an end");
         assert!(page.entries.iter().all(|entry| entry.cursor > at && entry.cursor <= page.next));
         at = page.next;
-        pages.push(page.entries.iter().map(|entry| (entry.cursor.0, entry.frame.len())).collect());
+        pages.push(page.entries.iter().map(|entry| (entry.cursor.0, entry.size())).collect());
         if !page.more {
             return pages;
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use tidings::server::log::{Bounds, Cursor, Update};
+use chrono::TimeDelta;
+use tidings::server::log::{Bounds, Cursor, PageSize, Topic, Update};
 
 use super::rig::{ALL, Beginning, Rig, any, exactly, update, with_id, with_ttl};
 
@@ -28,20 +29,95 @@ pub(crate) async fn retention_by_bytes_keeps_the_newest(rig: Rig) {
     assert!(gap && (4..=10).contains(&cursors.len()) && cursors.ends_with(&[50]), "{cursors:?}");
 }
 
-pub(crate) async fn what_has_an_allowance_of_its_own_pushes_nothing_else_out(rig: Rig) {
-    rig.publish_many("a", 10).await;
-    for number in 0..20 {
-        rig.publish(with_ttl(&format!("here/{number}"), 60)).await;
+pub(crate) async fn what_is_kept_is_what_is_counted(rig: Rig) {
+    let long = |number: usize| Topic::parse(&format!("{number}/{}", "x".repeat(4000))).expect("a topic");
+    let topics: Vec<_> = (0..250).map(long).collect();
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        sizes.push(rig.publish(Update { topics: topics.clone(), ..update("a", "x") }).await.size());
     }
     rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, ((1..=30).collect(), false));
-    rig.publish_many("here/too many", 5).await;
+    assert!(sizes.iter().all(|size| *size > 1_000_000));
+    let kept: Vec<_> = (17..=20).collect();
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, (kept, true), "5 MB are kept");
+    let size = PageSize { entries: 100, bytes: 3_000_000 };
+    for filter in [any(ALL), any(exactly(&[topics[7].as_str()]))] {
+        let page = rig.reader(Cursor(16), filter).next(size).await.expect("a page");
+        assert_eq!(page.entries.len(), 2, "and what a reader holds is counted alike");
+    }
+    assert_eq!(rig.log.topic(&topics[3]).await.expect("an answer").map(|info| info.updates), Some(4));
+}
+
+pub(crate) async fn topics_with_a_quota_evict_only_each_other(rig: Rig) {
+    rig.publish_many("a", 10).await;
+    for number in 0..30 {
+        rig.publish(update(&format!("here/{number}"), "x")).await;
+    }
     rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, ((6..=35).collect(), true));
-    rig.wait(Duration::from_secs(60));
+    let kept: Vec<_> = (1..=10).chain(21..=40).collect();
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, (kept, true));
+    assert!(!rig.read_all(Cursor::START, exactly(&["a"]), 100).await.1, "nothing else is missing");
+    // Whoever uses such a topic to get more than the quota for others gets none.
+    let both = ["here/1", "a"].map(|topic| Topic::parse(topic).expect("a topic"));
+    rig.publish(Update { topics: both.into(), ..update("a", "x") }).await;
+    rig.log.sweep().await;
+    let kept: Vec<_> = (2..=10).chain(21..=41).collect();
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, (kept, true));
+}
+
+pub(crate) async fn what_the_hub_says_itself_evicts_no_update(rig: Rig) {
+    rig.publish_many("a", 10).await;
+    let said = |count: usize| (0..count).map(|number| update(&format!("said/{number}"), "x")).collect::<Vec<_>>();
+    let entries = rig.log.append_system(said(1000)).await.expect("room");
+    assert_eq!(entries.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), (11..=1010).collect::<Vec<_>>());
+    rig.log.sweep().await;
+    let kept: Vec<_> = (1..=10).chain(991..=1010).collect();
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await.0, kept);
+    assert_eq!(rig.read_all(Cursor::START, exactly(&["a"]), 100).await, ((1..=10).collect(), false));
+    assert_eq!(rig.log.locate(&entries[0].id).await.expect("an answer"), Some(Cursor(11)));
+    assert_eq!(rig.log.topics(None, 10).await.expect("topics").len(), 1, "nor is it listed beside them");
+    // And updates evict nothing of it.
     rig.publish_many("a", 10).await;
     rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor(5), ALL, 100).await, ((31..=45).collect(), true), "what has gone counts no more");
+    let kept: Vec<_> = (991..=1020).collect();
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await.0, kept);
+}
+
+pub(crate) async fn what_is_too_old_goes_whatever_stands_before_it(rig: Rig) {
+    for topic in ["news", "jobs/1"] {
+        rig.set_clock(TimeDelta::days(400));
+        rig.publish_many(topic, 1).await;
+        rig.set_clock(TimeDelta::days(-400));
+        rig.publish_many(topic, 2).await;
+    }
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await.0, [1, 2, 3, 4, 5, 6]);
+    rig.wait(Duration::from_secs(31));
+    rig.publish_many("news", 1).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await.0, [1, 2, 3, 4, 7], "the topic's own age is over");
+    rig.wait(Duration::from_secs(30));
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await.0, [1, 4, 7], "and everybody's");
+    rig.wait(Duration::from_secs(401 * 24 * 3600));
+    rig.log.sweep().await;
+    assert!(rig.read_all(Cursor::START, ALL, 100).await.0.is_empty());
+}
+
+pub(crate) async fn a_clock_that_is_set_takes_nothing_away_at_once(rig: Rig) {
+    rig.publish_many("a", 5).await;
+    rig.log.sweep().await;
+    rig.set_clock(TimeDelta::days(365 * 56));
+    rig.publish_many("a", 1).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, ((1..=6).collect(), false));
+    rig.wait(Duration::from_secs(59));
+    rig.publish_many("a", 1).await;
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, ((1..=7).collect(), false));
+    rig.wait(Duration::from_secs(2));
+    rig.log.sweep().await;
+    assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, (vec![7], true), "then the limit holds again");
 }
 
 pub(crate) async fn retention_by_age_forgets_the_oldest(rig: Rig) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, Allowance, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Reader, Retention, Size, Storage,
-    Topic, TopicFilter, TopicLimits, TopicPattern, Update,
+    self, Clock, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Quota, Reader, Retention, Size,
+    Storage, Topic, TopicFilter, TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
 
@@ -16,7 +16,8 @@ pub(crate) struct Rig {
     pub(crate) log: Arc<dyn Log>,
     /// What the tail has given so far: nobody has to read on for the log to go on.
     pub(crate) heard: mpsc::UnboundedReceiver<Arc<Entry>>,
-    now: Arc<Mutex<DateTime<Utc>>>,
+    /// What the clock says, and how much time has passed.
+    time: Arc<Mutex<(DateTime<Utc>, Duration)>>,
     _folder: TempDir,
 }
 
@@ -29,13 +30,17 @@ pub(crate) enum Backend {
 impl Rig {
     pub(crate) fn open(backend: Backend, retention: Retention) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let now = Arc::new(Mutex::new(DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time")));
-        let told = now.clone();
+        let begin = DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time");
+        let time = Arc::new(Mutex::new((begin, Duration::ZERO)));
+        let (wall, uptime) = (time.clone(), time.clone());
         let storage = match backend {
             Backend::Memory => Storage::Memory,
             Backend::Disk => Storage::Disk { folder: folder.path().join("log") },
         };
-        let clock = Arc::new(move || *told.lock().unwrap_or_else(PoisonError::into_inner));
+        let clock = Clock::new(
+            move || wall.lock().unwrap_or_else(PoisonError::into_inner).0,
+            move || uptime.lock().unwrap_or_else(PoisonError::into_inner).1,
+        );
         let (log, mut tail) =
             log::open(LogOptions { storage, retention, clock, ..LogOptions::memory() }).expect("a log");
         let (forward, heard) = mpsc::unbounded_channel();
@@ -44,12 +49,17 @@ impl Rig {
                 let _ = forward.send(entry);
             }
         });
-        Self { log, heard, now, _folder: folder }
+        Self { log, heard, time, _folder: folder }
     }
 
     pub(crate) fn wait(&self, time: Duration) {
-        let mut now = self.now.lock().expect("the clock");
-        *now += TimeDelta::from_std(time).expect("a short time");
+        self.set_clock(TimeDelta::from_std(time).expect("a short time"));
+        self.time.lock().expect("the clock").1 += time;
+    }
+
+    /// Sets the clock on or back, while no time passes.
+    pub(crate) fn set_clock(&self, by: TimeDelta) {
+        self.time.lock().expect("the clock").0 += by;
     }
 
     pub(crate) async fn publish(&self, update: Update) -> Arc<Entry> {
@@ -175,10 +185,15 @@ pub(crate) fn keep(count: u64) -> Retention {
     Retention::of(Limits { count: Some(count), ..Limits::default() })
 }
 
-/// Keeps so many, and so many more that match.
-pub(crate) fn keep_apart(count: u64, pattern: &str, more: u64) -> Retention {
-    let size = Size { count: more, bytes: u64::MAX };
-    Retention { apart: Some(Allowance { pattern: TopicPattern::new(pattern), size }), ..keep(count) }
+/// Keeps so many, beside a quota for topics.
+pub(crate) fn keep_quota(count: u64, pattern: &str, quota: u64) -> Retention {
+    let size = Size { count: quota, bytes: u64::MAX };
+    Retention { quota: Some(Quota { pattern: TopicPattern::new(pattern), size }), ..keep(count) }
+}
+
+/// Keeps so many, and so many of what the hub itself says.
+pub(crate) fn keep_system(count: u64, system: u64) -> Retention {
+    Retention { system: Size { count: system, bytes: u64::MAX }, ..keep(count) }
 }
 
 pub(crate) fn keep_of(pattern: &str, limits: Limits) -> Retention {

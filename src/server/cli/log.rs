@@ -120,6 +120,9 @@ fn print(out: &mut impl Write, stat: &Stat, topics: usize) -> io::Result<()> {
             None => writeln!(out, "{name}  none")?,
         }
     }
+    if stat.future > 0 {
+        writeln!(out, "future   {} have times ahead of this machine's clock", stat.future)?;
+    }
     writeln!(out, "topics   {}", stat.topics.len())?;
     if !stat.topics.is_empty() && topics > 0 {
         writeln!(out, "\n{:>12} {:>14}  topic", "updates", "bytes")?;

@@ -35,11 +35,35 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// What an entry counts towards: each lane has limits of its own, and its entries evict only each other. All lanes share
+/// one order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Updates that are published to the hub.
+    #[default]
+    Main,
+    /// The hub's own events, such as presence. They are appended without a flush.
+    System,
+    /// Updates whose topics have a quota of their own.
+    Quota,
+}
+
+impl Lane {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Main, Self::System, Self::Quota];
+}
+
+/// The cost of keeping an entry beside its texts, and of each topic it is on.
+const ENTRY_BYTES: usize = 24;
+const TOPIC_BYTES: usize = 16;
+
 /// An update in its place in the log, encoded once for all who read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its place.
     pub cursor: Cursor,
+    /// What it counts towards.
+    pub lane: Lane,
     /// Its event id.
     pub id: Box<str>,
     /// What it is addressed to: the first is canonical, the rest are alternates.
@@ -48,7 +72,7 @@ pub struct Entry {
     pub private: bool,
     /// When the log took it, to the millisecond.
     pub at: DateTime<Utc>,
-    /// When it has had its time; nobody gets it after that.
+    /// When it expires; nobody gets it after that.
     pub expires_at: Option<DateTime<Utc>>,
     /// The whole SSE event: shared bytes, handed to every reader as they are.
     pub frame: Bytes,
@@ -66,6 +90,7 @@ impl Entry {
         };
         Self {
             cursor,
+            lane: Lane::Main,
             at,
             expires_at: update.ttl.and_then(|ttl| at.checked_add_signed(TimeDelta::from_std(ttl).ok()?)),
             frame: Bytes::from(frame.to_string()),
@@ -75,7 +100,13 @@ impl Entry {
         }
     }
 
-    /// Whether it has had its time.
+    /// How many bytes it counts for, wherever bytes are limited: its frame, its id and its topics' names.
+    pub fn size(&self) -> usize {
+        let topics: usize = self.topics.iter().map(|topic| topic.as_str().len() + TOPIC_BYTES).sum();
+        ENTRY_BYTES + self.frame.len() + self.id.len() + topics
+    }
+
+    /// Whether it has expired.
     pub fn has_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
@@ -85,7 +116,7 @@ impl Entry {
         self.field("event: ")
     }
 
-    /// The reconnection time that subscribers are told, read back from the frame.
+    /// The reconnection time for subscribers, read back from the frame.
     pub fn retry(&self) -> Option<u64> {
         self.field("retry: ")?.parse().ok()
     }

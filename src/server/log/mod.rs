@@ -3,13 +3,15 @@
 //! The log gives every update one place, a [`Cursor`], in one hub-wide order. It knows no HTTP and no
 //! subscriber: the hub reads from it and follows its tail.
 
+mod clock;
 mod disk;
 mod entry;
+mod error;
+mod id_cipher;
 mod idempotency;
 mod memory;
 mod options;
 mod page;
-mod seal;
 mod tail;
 mod update;
 mod verdicts;
@@ -17,15 +19,13 @@ mod verdicts;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use thiserror::Error;
-
+pub use clock::Clock;
 pub use disk::{DiskLog, maintenance};
-pub use entry::{Cursor, Entry};
+pub use entry::{Cursor, Entry, Lane};
+pub use error::{AppendError, OpenError, ReadError};
 pub use idempotency::IdempotencyKey;
 pub use memory::MemoryLog;
-pub use options::{
-    Allowance, Clock, Durability, Limits, LogOptions, OpenError, Retention, Size, Storage, TopicLimits, TopicPattern,
-};
+pub use options::{Durability, Limits, LogOptions, Quota, Retention, Size, Storage, TopicLimits, TopicPattern};
 pub use page::{Page, PageSize, Reader};
 pub use tail::Tail;
 pub use update::{Field, FieldError, Topic, Update};
@@ -44,6 +44,11 @@ pub trait Log: Send + Sync + 'static {
     /// [`AppendError::Conflict`] if the updates are others.
     async fn append(&self, updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError>;
 
+    /// Appends the hub's own events, such as presence, one after the other. They share the log's order and have limits of
+    /// their own: they never evict an update. They are not flushed, so a crash of the machine may lose them; their cursors
+    /// and ids are not given again.
+    async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError>;
+
     /// Reads the entries after `from` that the filter wants. It costs nothing until it is asked for a page.
     fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader>;
 
@@ -58,9 +63,18 @@ pub trait Log: Send + Sync + 'static {
     /// The earliest kept entry with this id, found by index.
     async fn find(&self, id: &str) -> Result<Option<Arc<Entry>>, ReadError>;
 
-    /// The place to read on from for a client that has seen this id: that of [`Log::find`]'s entry. An id
-    /// that the log has made leads there even when its entry is no longer kept.
+    /// The cursor to read on from for a client that has seen this id: that of [`Log::find`]'s entry. An id
+    /// that the log has made leads to its cursor even when its entry is no longer kept.
     async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError>;
+
+    /// What is kept on a topic; `None` if nothing is. The hub's own events don't count.
+    async fn topic(&self, topic: &Topic) -> Result<Option<TopicInfo>, ReadError>;
+
+    /// The same for the topics after `after` (or the first ones), in the order of their names, at most `limit`.
+    async fn topics(&self, after: Option<&Topic>, limit: usize) -> Result<Vec<TopicInfo>, ReadError>;
+
+    /// Whether the log takes updates; otherwise how it refuses them.
+    fn health(&self) -> Result<(), AppendError>;
 
     /// What the log holds now.
     fn bounds(&self) -> Bounds;
@@ -91,6 +105,19 @@ pub trait TopicFilter: Send + Sync {
 
     /// All topics that are wanted, where they can be listed: a backend reads these by index.
     fn exact(&self) -> Option<&[Topic]>;
+}
+
+/// What a log keeps on a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicInfo {
+    /// The topic.
+    pub topic: Topic,
+    /// How many updates. One on several topics counts on each.
+    pub updates: u64,
+    /// How many bytes they count for.
+    pub bytes: u64,
+    /// Where the newest of them is.
+    pub newest: Cursor,
 }
 
 /// What an append has done.
@@ -128,22 +155,3 @@ pub struct Bounds {
     /// The newest entry's cursor; [`Cursor::START`] before the first append.
     pub newest: Cursor,
 }
-
-/// Why an update was not appended. Nothing of it is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum AppendError {
-    /// There is no room to make it durable.
-    #[error("the log is full: {0}")]
-    Full(String),
-    /// The backend failed, or has been closed.
-    #[error("the log failed: {0}")]
-    Failed(String),
-    /// It contradicts what was published before with the same idempotency key.
-    #[error("{0}")]
-    Conflict(&'static str),
-}
-
-/// Why the log could not be read.
-#[derive(Debug, Error)]
-#[error("the log could not be read: {0}")]
-pub struct ReadError(pub String);

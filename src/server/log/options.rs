@@ -1,13 +1,12 @@
-//! What a log is opened with, and what may keep it from opening. It reads no flags: the settings fill it.
+//! What a log is opened with. It reads no flags: the settings fill it.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use chrono::{DateTime, TimeDelta, Utc};
-use thiserror::Error;
+
+use super::{Clock, Lane, Topic};
 
 /// How to open a log.
 #[derive(Clone)]
@@ -16,7 +15,7 @@ pub struct LogOptions {
     pub storage: Storage,
     /// When an update counts as kept. Of no effect in memory.
     pub durability: Durability,
-    /// What it forgets.
+    /// What it keeps.
     pub retention: Retention,
     /// What time it is.
     pub clock: Clock,
@@ -45,7 +44,7 @@ pub enum Durability {
     Os,
 }
 
-/// What the log forgets, in the background and soon rather than at once.
+/// What the log keeps. The rest is evicted in the background, soon rather than at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// The limits of the whole log. The oldest updates go first.
@@ -53,16 +52,18 @@ pub struct Retention {
     /// Limits of single topics; the first that matches a topic is its own. They can only shorten what
     /// `all` allows. An update on several topics goes as soon as one of them lets it go.
     pub topics: Vec<TopicLimits>,
-    /// What does not count towards `all`, so that it can't push out what does.
-    pub apart: Option<Allowance>,
+    /// Topics with a quota of their own. Updates on them alone don't count towards `all`, and evict only each other.
+    pub quota: Option<Quota>,
+    /// How much is kept of what the hub itself says. It does not count towards `all` either.
+    pub system: Size,
 }
 
-/// Topics with an allowance of their own.
+/// A quota for topics.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// Which topics: all of them together have the allowance. An update on several counts on each.
+pub struct Quota {
+    /// Which topics: all of them together have the quota.
     pub pattern: TopicPattern,
-    /// How much of theirs does not count towards the whole. What is beyond does, as everything else.
+    /// How much is kept of them.
     pub size: Size,
 }
 
@@ -71,7 +72,7 @@ pub struct Allowance {
 pub struct Size {
     /// How many updates.
     pub count: u64,
-    /// How many bytes they have as they are stored.
+    /// How many bytes they count for, as [`Entry::size`](super::Entry::size) has it.
     pub bytes: u64,
 }
 
@@ -82,7 +83,7 @@ pub struct Limits {
     pub age: Option<Duration>,
     /// How many updates.
     pub count: Option<u64>,
-    /// How many bytes of updates as they are stored. The file on disk is somewhat larger.
+    /// How many bytes of updates, with their ids and topics. The file on disk is somewhat larger.
     pub bytes: Option<u64>,
 }
 
@@ -99,9 +100,6 @@ pub struct TopicLimits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicPattern(String);
 
-/// Tells the time, to the millisecond or better.
-pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
-
 impl LogOptions {
     /// A log in memory, with the default retention.
     pub fn memory() -> Self {
@@ -114,7 +112,7 @@ impl LogOptions {
     }
 
     fn new(storage: Storage) -> Self {
-        Self { storage, durability: Durability::default(), retention: Retention::default(), clock: Arc::new(Utc::now) }
+        Self { storage, durability: Durability::default(), retention: Retention::default(), clock: Clock::system() }
     }
 }
 
@@ -125,6 +123,8 @@ impl Retention {
     pub const DEFAULT_COUNT: u64 = 1_000_000;
     /// 1 GiB.
     pub const DEFAULT_BYTES: u64 = 1 << 30;
+    /// What is kept of what the hub itself says.
+    pub const SYSTEM: Size = Size { count: 100_000, bytes: 64 << 20 };
 
     /// Keeps everything.
     pub fn unlimited() -> Self {
@@ -133,24 +133,31 @@ impl Retention {
 
     /// Keeps the newest within these limits.
     pub fn of(all: Limits) -> Self {
-        Self { all, topics: Vec::new(), apart: None }
+        Self { all, topics: Vec::new(), quota: None, system: Self::SYSTEM }
     }
 
-    /// Whether all that there is, of which so much is `apart`, is more than may be kept.
-    pub(super) fn is_exceeded_by(&self, all: Size, apart: Size) -> bool {
-        let allowed = self.apart.as_ref().map_or(Size::default(), |allowance| allowance.size);
-        let count = all.count.saturating_sub(apart.count.min(allowed.count));
-        let bytes = all.bytes.saturating_sub(apart.bytes.min(allowed.bytes));
-        self.all.exceeded_by(count, bytes)
+    /// Which lane an update on these topics belongs to.
+    pub(super) fn lane_of(&self, topics: &[Topic]) -> Lane {
+        let is_quota = |quota: &Quota| topics.iter().all(|topic| quota.pattern.matches(topic.as_str()));
+        if self.quota.as_ref().is_some_and(is_quota) { Lane::Quota } else { Lane::Main }
     }
 
-    /// Whether what is on this topic has an allowance of its own.
-    pub(super) fn is_apart(&self, topic: &str) -> bool {
-        self.apart.as_ref().is_some_and(|allowance| allowance.pattern.matches(topic))
+    /// Whether a lane that has grown to this size must evict its oldest entry.
+    pub(super) fn is_exceeded(&self, lane: Lane, size: Size) -> bool {
+        let max = match lane {
+            Lane::Main => return self.all.exceeded_by(size.count, size.bytes),
+            Lane::System => self.system,
+            // Without a quota, updates of one that was are kept until they are too old.
+            Lane::Quota => match &self.quota {
+                Some(quota) => quota.size,
+                None => return false,
+            },
+        };
+        size.count > max.count || size.bytes > max.bytes
     }
 
     /// Which of the topics' limits are this topic's, as an index into `topics`.
-    pub(super) fn of_topic(&self, topic: &str) -> Option<usize> {
+    pub fn of_topic(&self, topic: &str) -> Option<usize> {
         self.topics.iter().position(|limits| limits.pattern.matches(topic))
     }
 }
@@ -180,11 +187,6 @@ impl Limits {
     pub(super) fn exceeded_by(&self, count: u64, bytes: u64) -> bool {
         self.count.is_some_and(|max| count > max) || self.bytes.is_some_and(|max| bytes > max)
     }
-
-    /// What was taken before this has had its time.
-    pub(super) fn horizon(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        now.checked_sub_signed(TimeDelta::from_std(self.age?).ok()?)
-    }
 }
 
 impl fmt::Display for Limits {
@@ -210,52 +212,6 @@ impl TopicPattern {
             None => topic == self.0,
         }
     }
-}
-
-/// Why a log could not be opened. Says which file it is about and what to do.
-#[derive(Debug, Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error(
-        "the log in {} is open in another process: stop that one first, or give this one a folder of its own",
-        .0.display()
-    )]
-    Locked(PathBuf),
-    /// It can't be read, made or written.
-    #[error("the log's file {} can't be used: {error}. Check that the folder exists and that this user may write in it", path.display())]
-    NotWritable {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// There is no room to open it.
-    #[error("there is no room for the log's file {}: make room on that disk and start again", .0.display())]
-    Full(PathBuf),
-    /// A newer program wrote it.
-    #[error(
-        "the log's file {} is of format {found}, newer than format {known} that this program knows: run the newer program, or bring the log over as docs/upgrade.md says",
-        path.display()
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-        /// The newest format this program reads.
-        known: u32,
-    },
-    /// It is damaged beyond what can be recovered.
-    #[error(
-        "the log's file {} is damaged: {reason}. Put a backup in its place; or move it away to begin without what it holds",
-        path.display()
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use super::{Cursor, Entry, ReadError};
 /// How much a page may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize {
-    /// At most so many entries; one may be there in any case.
+    /// Maximum number of entries. A page always fits at least one.
     pub entries: usize,
-    /// At most so many bytes of frames, unless the first entry alone has more.
+    /// Maximum number of bytes, as [`Entry::size`] counts them, unless the first entry alone has more.
     pub bytes: usize,
 }
 
@@ -27,10 +27,9 @@ pub struct Page {
     /// Whether retention has evicted entries after the reader's cursor that the filter would have wanted, and no
     /// earlier page of this reader has said so. The first page says it whatever else it holds.
     ///
-    /// It is never false when something was lost. Entries that had had their time, as their publisher
-    /// said, are not lost. It is exact for a topic that has had an entry all along; one that had none for
-    /// a while has been forgotten and can't be told from one that never was: for these it is true if
-    /// any topic has lost its last entry to retention after the cursor.
+    /// It is never false when something was lost. Entries that expired, as their publisher wanted, are not lost. It is
+    /// exact for a topic that has had an entry all along. A topic without entries is dropped, and can't be told from one
+    /// that never was: for these it is true if any dropped topic has lost entries to retention after the cursor.
     pub gap: bool,
 }
 
@@ -59,10 +58,10 @@ impl PageBudget {
 
     /// Takes room for one more entry; `false` if there is none.
     pub(super) fn take(&mut self, entry: &Entry) -> bool {
-        self.take_bytes(entry.frame.len())
+        self.take_bytes(entry.size())
     }
 
-    /// Takes room for one more entry that counts for so many bytes; `false` if there is none.
+    /// Takes room for one more entry of this size; `false` if there is none.
     pub(super) fn take_bytes(&mut self, bytes: usize) -> bool {
         let fits = self.entries == 0 || (self.entries_left() > 0 && bytes <= self.bytes_left());
         if fits {

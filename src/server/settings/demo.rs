@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Options, SettingsError, within};
-use crate::server::log::{Limits, TopicLimits, TopicPattern};
+use crate::server::log::{Quota, Size, TopicPattern};
 use crate::wire::message::{DEFAULT_MAX_BYTES, TOPIC};
 
 const DEFAULT_BURST_REPEAT: u32 = 3;
@@ -28,10 +28,9 @@ pub struct DemoSettings {
 }
 
 impl DemoSettings {
-    /// The limits of the messages. Everybody can publish them, so they must not evict the hub's updates.
-    pub(super) fn retention() -> TopicLimits {
-        let limits = Limits { age: None, count: Some(KEPT_MESSAGES), bytes: Some(KEPT_BYTES) };
-        TopicLimits { pattern: TopicPattern::new(TOPIC), limits }
+    /// The quota of the messages. Everybody can publish them, so they must not evict the hub's updates.
+    pub(super) fn quota() -> Quota {
+        Quota { pattern: TopicPattern::new(TOPIC), size: Size { count: KEPT_MESSAGES, bytes: KEPT_BYTES } }
     }
 
     /// `None` if the demo is switched off, which is the default unless the server is for this machine alone. The settings

@@ -22,8 +22,8 @@ pub use options::{Issuer, Issuers, KeepTopic, Options};
 pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
 
 use super::hub::DEFAULT_READER_BUFFER;
-use super::hub::presence::Presence;
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
+use crate::wire::message::TOPIC;
 
 /// The log's folder within the data folder.
 pub const LOG_FOLDER: &str = "log";
@@ -123,11 +123,10 @@ impl Options {
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
         let mercure = MercureSettings::resolve(&options, &addresses)?;
         let mut log = log_options(&options, &data);
-        if demo.is_some() {
-            // The operator's own limits come first and take precedence.
-            log.retention.topics.push(DemoSettings::retention());
+        // The operator's own limits take precedence.
+        if demo.is_some() && log.retention.of_topic(TOPIC).is_none() {
+            log.retention.quota = Some(DemoSettings::quota());
         }
-        log.retention.apart = Some(Presence::allowance(mercure.url(addresses[0]).path()));
         Ok(Settings {
             mercure,
             log,
@@ -169,7 +168,7 @@ fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
     log.retention = Retention {
         all: limits(Some(age), Some(count), Some(bytes)),
         topics: options.keep.iter().map(topic_limits).collect(),
-        apart: None,
+        ..Retention::unlimited()
     };
     log
 }
@@ -288,14 +287,15 @@ mod tests {
     }
 
     #[test]
-    fn the_demos_messages_have_limits_of_their_own_unless_the_operator_sets_some() {
-        let limits = |toml: &str| {
-            let retention = options(toml).expect("options").resolve().expect("settings").log.retention;
-            retention.topics.into_iter().find(|topic| topic.pattern.matches("messages")).map(|topic| topic.limits)
+    fn the_demos_messages_have_a_quota_unless_the_operator_limits_them() {
+        let quota = |toml: &str| {
+            let quota = options(toml).expect("options").resolve().expect("settings").log.retention.quota;
+            quota.is_some_and(|quota| quota.pattern.matches("messages") && !quota.pattern.matches("other"))
         };
-        assert!(limits("").is_some_and(|limits| limits.count.is_some() && limits.bytes.is_some()));
-        assert_eq!(limits("[[keep]]\ntopic = 'mess*'\ncount = 5").and_then(|limits| limits.count), Some(5));
-        assert_eq!(limits("demo = false"), None);
+        assert!(quota(""));
+        assert!(quota("[[keep]]\ntopic = 'other'\ncount = 5"));
+        assert!(!quota("[[keep]]\ntopic = 'mess*'\ncount = 5"));
+        assert!(!quota("demo = false"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{MatchType, Matcher, Rights};
-use crate::server::log::{Allowance, Log, Size, TopicPattern};
+use crate::server::log::Log;
 use queue::EventQueue;
 
 /// The type of presence events, which nobody else may use.
@@ -22,9 +22,6 @@ pub const EVENT: &str = "mercure";
 
 /// The JSON-LD context of the older protocol's documents.
 pub const CONTEXT: &str = "https://mercure.rocks/";
-
-/// The quota of presence events in the log.
-const ALLOWANCE: Size = Size { count: 100_000, bytes: 64 << 20 };
 
 /// What stands in a topic as it is: RFC 3986's unreserved characters, as simple expansion has it (RFC 6570, 3.2.2).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -88,11 +85,6 @@ impl Presence {
         let queue = Arc::new(EventQueue::default());
         let publisher = tokio::spawn(queue::publish(log.clone(), queue.clone()));
         Self { root: root(hub_path).into(), queue, publisher: Mutex::new(Some(publisher)) }
-    }
-
-    /// What the log keeps of the events of a hub with this path, beside everything else.
-    pub fn allowance(hub_path: &str) -> Allowance {
-        Allowance { pattern: TopicPattern::new(root(hub_path) + "/*"), size: ALLOWANCE }
     }
 
     /// The path below which each subscription has its topic.

@@ -153,12 +153,12 @@ impl EventQueue {
 pub(super) async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
     while let Some(events) = queue.next().await {
         let updates = events.iter().filter_map(PresenceEvent::update).collect();
-        let published = log.append(updates, None).await;
+        let published = log.append_system(updates).await;
         {
             let mut state = queue.state();
             state.published += events.len() as u64;
             match published {
-                Ok(appended) => state.last_event = appended.into_ids().pop(),
+                Ok(entries) => state.last_event = entries.last().map(|entry| entry.id.clone()),
                 // The list is right all the same: a client reads it anew after a gap.
                 Err(error) => error!(%error, events = events.len(), "presence events were not published"),
             }

@@ -1,9 +1,8 @@
-//! Reading what a filter wants that can't list its topics: it is asked about each topic once, by the topics'
-//! numbers.
+//! Reads for filters that can't enumerate their topics (URL patterns). Each topic is evaluated once, and the verdict is
+//! cached by the topic's number.
 //!
-//! The next entries are looked at first: most filters want enough of them. Where one doesn't, it is asked about
-//! all topics there are. If it wants few, the reader's notes keep which, and from then on its pages come by the
-//! index, where that is less work.
+//! The next entries are scanned first: most filters want enough of them. A filter that doesn't is evaluated on all topics
+//! there are. If it wants few, the reader remembers which, and from then on its pages come by index where that is cheaper.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +11,10 @@ use tokio::task::yield_now;
 
 use super::Shared;
 use super::archive::Failure;
-use super::names::{LossPlace, Names};
 use super::read::{SCAN_LIMIT, SLICE, read_error};
 use super::reader::ReadState;
 use super::snapshot::{Seen, Snapshot, Window};
+use super::topic_directory::{EvictionPlace, TopicDirectory};
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
 use crate::server::log::{Cursor, Entry, Page, ReadError, Topic, TopicFilter};
@@ -32,7 +31,7 @@ const TOPICS_AT_ONCE: usize = 256;
 /// How many topics a reader remembers. Finding more of them by the index is hardly ever less work than looking at
 /// all entries.
 const MOST_WANTED: usize = 4096;
-/// Finding a topic's place in the index costs about as much as looking at so many entries in order.
+/// Seeking a topic in the index costs about as much as scanning this many entries.
 const SEEK_COST: u64 = 8;
 
 /// The topics that a filter wants which can't list them.
@@ -64,19 +63,19 @@ impl NamedWindow {
 
 /// How far a read has looked at one entry after the other.
 struct Scan {
-    /// The places that are wanted.
+    /// The wanted entries so far.
     wanted: Vec<Cursor>,
-    /// What is left beside them.
+    /// What the page has room for beside them.
     budget: PageBudget,
-    /// Everything up to here has been looked at,
+    /// Everything up to here has been scanned.
     next: Cursor,
-    /// which is so many entries
+    /// How many entries have been scanned.
     seen: usize,
-    /// of so many bytes.
+    /// How many bytes have been scanned.
     bytes: usize,
-    /// Whether that was the rest of the archive.
+    /// Whether the end of the archive has been reached.
     ended: bool,
-    /// Whether there was no room for one more.
+    /// Whether the page has no room for the next wanted entry.
     full: bool,
 }
 
@@ -97,7 +96,7 @@ impl Scan {
         for slice in named.window.places.chunks(SLICE) {
             for seen in slice {
                 let wanted = named.wants(seen, filter, verdicts);
-                self.full = self.budget.is_full() || (wanted && !self.budget.take_bytes(seen.frame));
+                self.full = self.budget.is_full() || (wanted && !self.budget.take_bytes(seen.size));
                 if self.full {
                     return;
                 }
@@ -122,12 +121,12 @@ impl Scan {
 
 impl Wanted {
     /// Asks a filter about all topics that it has not been asked about. Afterwards they aren't `Unknown`.
-    async fn ask(&mut self, filter: &dyn TopicFilter, names: &Names) {
+    async fn ask(&mut self, filter: &dyn TopicFilter, directory: &TopicDirectory) {
         if matches!(self, Self::Unknown) {
             *self = Self::Few { numbers: Arc::default(), last: None };
         }
         while let Self::Few { numbers, last } = self {
-            let topics = names.after(*last, TOPICS_AT_ONCE);
+            let topics = directory.after(*last, TOPICS_AT_ONCE);
             let wanted = wanted_of(&topics, filter);
             if numbers.len() + wanted.len() > MOST_WANTED {
                 *self = Self::Many;
@@ -158,7 +157,7 @@ impl Shared {
         if is_known && let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
             return Ok(page);
         }
-        let losses = self.names.losses();
+        let evictions = self.topics.evictions();
         let mut scan = Scan::from(cursor, budget);
         let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
@@ -172,20 +171,20 @@ impl Shared {
             bytes = (bytes * 2).min(WINDOW_BYTES);
         };
         if !is_known && !scan.ended && !scan.full {
-            state.wanted.ask(filter, &self.names).await;
+            state.wanted.ask(filter, &self.topics).await;
             if let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
                 return Ok(page);
             }
         }
-        let (snapshot, gap) = self.has_lost(snapshot, filter, cursor, state.evictions).await?;
-        state.evictions = losses;
+        let (snapshot, gap) = self.has_missed_wanted(snapshot, filter, cursor, state.evictions).await?;
+        state.evictions = evictions;
         let mut page = Page { entries: Vec::new(), next: cursor, more: !scan.ended, gap };
         if !scan.wanted.is_empty() {
             let shared = self.clone();
             page = self
                 .blocking(move || {
-                    let (now, mut budget) = ((shared.clock)(), budget);
-                    snapshot.fetch(&scan.wanted, &shared.names, now, &mut budget, &mut page).map_err(read_error)?;
+                    let (now, mut budget) = (shared.clock.now(), budget);
+                    snapshot.fetch(&scan.wanted, &shared.topics, now, &mut budget, &mut page).map_err(read_error)?;
                     Ok(page)
                 })
                 .await?;
@@ -194,8 +193,7 @@ impl Shared {
         Ok(page)
     }
 
-    /// The same by the index, if the notes can tell which topics are wanted and if that is less work than to look
-    /// at the next entries.
+    /// The same by index, if it is known which topics are wanted and if that is cheaper than a scan.
     async fn page_by_index(
         self: &Arc<Self>,
         cursor: Cursor,
@@ -203,10 +201,10 @@ impl Shared {
         budget: PageBudget,
         state: &mut ReadState,
     ) -> Result<Option<Page>, ReadError> {
-        // Before the question, which is about all topics of what is archived now, and before the snapshot, which
-        // has all of these losses at least.
-        let (to, losses) = (self.recent().archived, self.names.losses());
-        state.wanted.ask(filter, &self.names).await;
+        // Before the filter is asked about the topics of what is archived now, and before the snapshot, which has all
+        // of these evictions at least.
+        let (to, evictions) = (self.unarchived().archived, self.topics.evictions());
+        state.wanted.ask(filter, &self.topics).await;
         let Wanted::Few { numbers, .. } = &state.wanted else { return Ok(None) };
         let (numbers, known) = (numbers.clone(), state.evictions);
         let page = self
@@ -214,31 +212,31 @@ impl Shared {
                 if !prefers_index(snapshot, &numbers, cursor, to, &budget)? {
                     return Ok(None);
                 }
-                let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
-                let gap = lost || shared.names.have_forgotten(cursor, known);
+                let lost = shared.have_evicted(snapshot, &numbers, cursor, known)?;
+                let gap = lost || shared.topics.have_evicted_dropped(cursor, known);
                 shared.page_of(snapshot, &numbers, cursor, to, budget, gap).map(Some)
             })
             .await?;
         if page.is_some() {
-            state.evictions = losses;
+            state.evictions = evictions;
         }
         Ok(page)
     }
 
-    /// Whether the filter would have wanted what has been lost after `cursor` and was not among the first `known`
-    /// losses.
-    pub(super) async fn has_lost(
+    /// Whether the filter would have wanted entries after `cursor` that were evicted by other evictions than the first
+    /// `known`.
+    pub(super) async fn has_missed_wanted(
         self: &Arc<Self>,
         mut snapshot: Snapshot,
         filter: &dyn TopicFilter,
         cursor: Cursor,
         known: u64,
     ) -> Result<(Snapshot, bool), ReadError> {
-        if snapshot.totals.removed <= cursor {
+        if snapshot.totals.last_evicted <= cursor {
             return Ok((snapshot, false));
         }
-        let mut place = LossPlace::after(known);
-        while let Some(topics) = self.names.lost_after(&mut place, cursor, TOPICS_AT_ONCE) {
+        let mut place = EvictionPlace::after(known);
+        while let Some(topics) = self.topics.evicted_after(&mut place, cursor, TOPICS_AT_ONCE) {
             let wanted = wanted_of(&topics, filter);
             if wanted.is_empty() {
                 yield_now().await;
@@ -247,7 +245,7 @@ impl Shared {
             let lost;
             (snapshot, lost) = self
                 .blocking(move || {
-                    let lost = snapshot.have_lost(&wanted, cursor).map_err(read_error)?;
+                    let lost = snapshot.have_evicted(&wanted, cursor).map_err(read_error)?;
                     Ok((snapshot, lost))
                 })
                 .await?;
@@ -255,7 +253,7 @@ impl Shared {
                 return Ok((snapshot, true));
             }
         }
-        Ok((snapshot, self.names.have_forgotten(cursor, known)))
+        Ok((snapshot, self.topics.have_evicted_dropped(cursor, known)))
     }
 
     /// A part of the log from a place on, with its topics.
@@ -269,7 +267,7 @@ impl Shared {
         self.blocking(move || {
             let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
             let window = snapshot.window_from(after.next(), WINDOW, bytes).map_err(read_error)?;
-            let topics = snapshot.topics_of(&window, &shared.names).map_err(read_error)?;
+            let topics = snapshot.topics_of(&window, &shared.topics).map_err(read_error)?;
             Ok((snapshot, NamedWindow { window, topics }))
         })
         .await
@@ -289,7 +287,7 @@ impl Shared {
             .blocking(move || {
                 shared.with_snapshot(|snapshot| {
                     let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
-                    let topics = snapshot.topics_of(&window, &shared.names)?;
+                    let topics = snapshot.topics_of(&window, &shared.topics)?;
                     Ok((snapshot, NamedWindow { window, topics }))
                 })
             })
@@ -310,12 +308,12 @@ impl Shared {
             return Ok((Vec::new(), rest));
         }
         let shared = self.clone();
-        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.names).map_err(read_error)).await?;
+        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.topics).map_err(read_error)).await?;
         Ok((entries, rest))
     }
 }
 
-/// The numbers of those of these topics that a filter wants.
+/// The numbers of the topics that a filter wants.
 fn wanted_of(topics: &[(u64, Topic)], filter: &dyn TopicFilter) -> Vec<u64> {
     topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number).collect()
 }
@@ -333,7 +331,7 @@ fn prefers_index(
     let by_index = SEEK_COST * numbers.len() as u64 + page;
     let by_scan = |hits: u64| {
         let rest = to.0.saturating_sub(cursor.0);
-        rest.min(page.saturating_mul(snapshot.totals.count) / hits.max(1))
+        rest.min(page.saturating_mul(snapshot.totals.size().count) / hits.max(1))
     };
     // Each has one entry at least, as a rule: it need not be known how many there are to see that it is too many.
     if by_index >= by_scan(numbers.len() as u64) {

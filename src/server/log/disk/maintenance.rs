@@ -12,15 +12,18 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::archive::{self, Failure, Opened};
-use super::names::Names;
+use super::lock::FolderLock;
 use super::snapshot::Snapshot;
+use super::topic_directory::TopicDirectory;
 use super::{DiskLog, Durability};
 use crate::server::log::page::PageBudget;
-use crate::server::log::{AppendError, Cursor, Entry, Field, Log, OpenError, Page, PageSize, Retention, Topic, Update};
+use crate::server::log::{
+    AppendError, Clock, Cursor, Entry, Field, Log, OpenError, Page, PageSize, Retention, Size, Topic, Update,
+};
 
 /// How many updates are written out, or read in, in one go.
 const BATCH: usize = 1000;
-/// With so many bytes there are fewer of them in what is written out.
+/// A batch with this many bytes is full, however few updates they are.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// Why it could not be done.
@@ -64,15 +67,17 @@ impl From<Failure> for MaintenanceError {
 pub struct Stat {
     /// How many updates.
     pub updates: u64,
-    /// How many bytes they have as they are stored.
+    /// How many bytes they count for: their frames, ids and topics.
     pub bytes: u64,
+    /// How many updates are from the future: the clock was wrong when they were taken, or is now.
+    pub future: u64,
     /// How many bytes the log's files have.
     pub file_bytes: u64,
     /// Its oldest update.
     pub oldest: Option<Place>,
     /// Its newest update.
     pub newest: Option<Place>,
-    /// Its topics, the one with the most bytes first.
+    /// Its topics, the one with the most bytes first, without those that only presence is on.
     pub topics: Vec<TopicStat>,
 }
 
@@ -117,23 +122,26 @@ struct Line {
 
 /// Counts what the log in a folder holds.
 pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
-    let opened = settled(folder)?;
-    let names = Names::of(&opened.topics, opened.totals.forgotten);
+    let (opened, _lock) = settled(folder)?;
+    let directory = TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to);
     let snapshot = Snapshot::begin(&opened.database)?;
+    let Size { count: updates, bytes } = opened.totals.size();
     let place = |entry: Arc<Entry>| Place { cursor: entry.cursor.0, id: entry.id.to_string(), at: entry.at };
     let mut topics: Vec<_> = opened
         .topics
         .into_iter()
-        .map(|(_, row)| TopicStat { topic: row.name, updates: row.count, bytes: row.bytes })
+        .filter(|(_, row)| row.count > row.system)
+        .map(|(_, row)| TopicStat { topic: row.name, updates: row.count - row.system, bytes: row.bytes })
         .collect();
     topics.sort_by(|one, other| (other.bytes, &one.topic).cmp(&(one.bytes, &other.topic)));
     let last = snapshot.window_until(Cursor(u64::MAX), 1, usize::MAX)?;
     Ok(Stat {
-        updates: opened.totals.count,
-        bytes: opened.totals.bytes,
+        updates,
+        bytes,
         file_bytes: file_bytes(folder)?,
-        oldest: snapshot.get(opened.oldest, &names)?.map(place),
-        newest: last.places.first().map(|seen| snapshot.get(seen.cursor, &names)).transpose()?.flatten().map(place),
+        oldest: opened.oldest.map(|oldest| snapshot.get(oldest, &directory)).transpose()?.flatten().map(place),
+        future: in_future(&snapshot, opened.totals.latest_at, Utc::now())?,
+        newest: last.places.first().map(|seen| snapshot.get(seen.cursor, &directory)).transpose()?.flatten().map(place),
         topics,
     })
 }
@@ -141,8 +149,8 @@ pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
 /// Writes every update of the log in a folder out, oldest first, each a line of JSON; tells `progress`
 /// how many from time to time, and answers how many.
 pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
-    let opened = settled(folder)?;
-    let names = Names::of(&opened.topics, opened.totals.forgotten);
+    let (opened, _lock) = settled(folder)?;
+    let directory = TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to);
     let snapshot = Snapshot::begin(&opened.database)?;
     let now = Utc::now();
     let (mut at, mut exported) = (Cursor::START, 0);
@@ -153,7 +161,7 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
         let cursors: Vec<_> = window.places.iter().map(|seen| seen.cursor).collect();
         let mut page = Page { entries: Vec::new(), next: at, more: true, gap: false };
         let mut budget = PageBudget::new(PageSize { entries: usize::MAX, bytes: usize::MAX });
-        snapshot.fetch(&cursors, &names, now, &mut budget, &mut page)?;
+        snapshot.fetch(&cursors, &directory, now, &mut budget, &mut page)?;
         for entry in &page.entries {
             serde_json::to_writer(&mut out, &line(entry)).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
@@ -166,15 +174,15 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
 }
 
 /// Appends exported updates to the log in a folder, which is made where there is none. They keep their
-/// ids and times, and get new places. What has had its time is left out. Retention applies when the
+/// ids and times, and get new places. Expired updates are left out. Retention applies when the
 /// server starts.
 pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     // Each batch is in the journal when it is answered; an import that a power cut ends is begun anew.
-    let (log, tail) = DiskLog::open(folder, Durability::Os, Retention::unlimited(), Arc::new(Utc::now))?;
+    let (log, tail) = DiskLog::open(folder, Durability::Os, Retention::unlimited(), Clock::system())?;
     drop(tail);
     let runtime = runtime()?;
     let now = Utc::now();
-    let (mut imported, mut batch) = (0, Vec::new());
+    let (mut imported, mut batch, mut bytes) = (0, Vec::new(), 0);
     let mut lines = input.lines().zip(1..).peekable();
     while let Some((text, number)) = lines.next() {
         let text = text?;
@@ -184,10 +192,12 @@ pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64))
             let at = line.at;
             let update = update(line).map_err(bad)?;
             if update.ttl.is_none_or(|ttl| at + ttl > now) {
+                bytes += text.len();
                 batch.push((update, at));
             }
         }
-        if batch.len() == BATCH || lines.peek().is_none() {
+        if batch.len() == BATCH || bytes >= BATCH_BYTES || lines.peek().is_none() {
+            bytes = 0;
             imported += runtime.block_on(log.append_taken(std::mem::take(&mut batch)))?.len() as u64;
             progress(imported);
         }
@@ -198,23 +208,29 @@ pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64))
 
 /// Makes the log's file as small as its content allows; answers its bytes before and after.
 pub fn compact(folder: &Path) -> Result<(u64, u64), MaintenanceError> {
-    let mut opened = settled(folder)?;
+    let (mut opened, _lock) = settled(folder)?;
     let before = file_bytes(folder)?;
     opened.database.compact().map_err(|error| MaintenanceError::Read(error.to_string()))?;
     drop(opened);
     Ok((before, file_bytes(folder)?))
 }
 
-/// The archive with everything in it that the journal held.
-fn settled(folder: &Path) -> Result<Opened, MaintenanceError> {
+/// The archive with everything in it that the journal held. The folder is locked until the lock is dropped.
+fn settled(folder: &Path) -> Result<(Opened, Arc<FolderLock>), MaintenanceError> {
     let file = folder.join(archive::FILE);
     if !file.exists() {
         return Err(MaintenanceError::Missing(folder.display().to_string()));
     }
-    let (log, tail) = DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), Arc::new(Utc::now))?;
+    let (log, tail) = DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), Clock::system())?;
     drop(tail);
+    let lock = log.lock.clone();
     drop(log);
-    Ok(archive::open(file)?)
+    Ok((archive::open(file)?, lock))
+}
+
+/// How many entries are from the future. Only where there may be some is the log looked through.
+fn in_future(snapshot: &Snapshot, latest_at: i64, now: DateTime<Utc>) -> Result<u64, Failure> {
+    if latest_at <= now.timestamp_millis() { Ok(0) } else { snapshot.count_after(now) }
 }
 
 fn line(entry: &Entry) -> Line {
@@ -289,6 +305,20 @@ mod tests {
         assert_eq!(stat.oldest.map(|place| (place.cursor, place.id)), Some((1, "1".into())));
         assert_eq!(stat.newest.map(|place| (place.cursor, place.id)), Some((3, "2".into())));
         assert_eq!((&*stat.topics[0].topic, stat.topics[0].updates), ("a", 3));
+    }
+
+    #[test]
+    fn an_import_holds_a_few_updates_at_a_time_however_large_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let line = |n: usize| {
+            let data = "x".repeat(BATCH_BYTES / 3);
+            format!("{{\"id\":\"{n}\",\"topics\":[\"a\"],\"at\":\"2024-01-02T03:04:06Z\",\"data\":\"{data}\"}}\n")
+        };
+        let input: String = (0..30).map(line).collect();
+        let mut steps = vec![0];
+        assert_eq!(import(folder.path(), input.as_bytes(), |count| steps.push(count)).expect("an import"), 30);
+        assert!(steps.windows(2).all(|pair| pair[1] - pair[0] <= 3), "{steps:?}");
+        assert_eq!(exported(folder.path()), input);
     }
 
     #[test]

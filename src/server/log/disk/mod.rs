@@ -2,90 +2,113 @@
 //!
 //! Two things hold it. The *journal* takes each batch of new entries with one write and one flush: with
 //! that they are durable, acknowledged and delivered. The *archive*, a redb file, takes them over in the
-//! background within about a second, with its indexes, and lets go what retention says; until it has
+//! background within about a second, with its indexes, and evicts what retention says; until it has
 //! them they are in memory too, so every read sees all of them. Three parties, each in its own file:
 //!
-//! * `writer`: gives entries their order, flushes the journal, tells the tail and the publishers;
-//! * `keeper`: all writing to the archive; opens it again after a failure;
+//! * `writer`: the sequencer. Gives entries their order, writes the journal, tells the tail and the publishers;
+//! * `archiver`: all writing to the archive; opens it again after a failure;
 //! * `read`: pages from memory or through a snapshot of the archive, on threads that may wait.
 //!
-//! A folder holds `log.redb`, `journal-0` and `journal-1`, and belongs to one process at a time.
+//! A folder holds `lock`, `log.redb`, `journal-0` and `journal-1`, and belongs to one process at a time.
 
 mod archive;
+mod archiver;
+mod changes;
 mod codec;
 mod filtered;
 mod journal;
-mod keeper;
+mod lock;
 pub mod maintenance;
-mod names;
+mod migrate;
+mod part;
 mod read;
 mod reader;
-mod recent;
 mod retention;
 mod schema;
+mod signals;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod topic_directory;
+mod topics;
+mod troubles;
+mod unarchived;
 mod writer;
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use redb::Database;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
+use super::id_cipher::IdCipher;
 use super::idempotency::Verdict;
-use super::seal::Seal;
 use super::tail::tail;
 use super::{
     AppendError, Appended, Bounds, Clock, Cursor, Durability, Entry, IdempotencyKey, Log, OpenError, ReadError, Reader,
-    Retention, Tail, TopicFilter, Update,
+    Retention, Tail, Topic, TopicFilter, TopicInfo, Update,
 };
+use archiver::Archiver;
 use journal::Journal;
-use keeper::{Bell, Keeper};
-use names::Names;
+use lock::FolderLock;
+use part::Part;
 use reader::DiskReader;
-use recent::Recent;
+use schema::Totals;
+use signals::ArchiverSignals;
+use topic_directory::TopicDirectory;
+use troubles::Troubles;
+use unarchived::Unarchived;
 use writer::{CheckedKey, Submission, Writer};
 
-/// With so many bytes of frames waiting the archive takes them over at once.
+/// The archive takes entries over at once when this many bytes of them wait.
 const ARCHIVE_BYTES: usize = 4 << 20;
-/// With so many entries waiting the archive takes them over at once.
-const ARCHIVE_ENTRIES: u64 = 16 * 1024;
+/// The archive takes entries over at once when this many wait.
+const ARCHIVE_ENTRIES: usize = 16 * 1024;
 
 /// How many reads of the archive are under way at a time. Each holds what it has read until its reader takes it, and
 /// a thread: a thousand at once read no faster than a few.
 const READERS: usize = 32;
 
-/// A log on disk. Dropping it puts everything into the archive, closes it and waits for that.
+/// How long the log may take to close. Everything acknowledged is in the journal by then: what is cut off is found there
+/// at the next start.
+const CLOSE_WITHIN: Duration = Duration::from_secs(20);
+
+/// A log on disk. Dropping it puts everything into the archive, closes it and waits for that, within limits.
 pub struct DiskLog {
     shared: Arc<Shared>,
     submissions: Option<mpsc::Sender<Submission>>,
     closing: CancellationToken,
-    writer: Option<JoinHandle<()>>,
-    keeper: Option<JoinHandle<()>>,
+    close_within: Duration,
+    writer: Option<Part>,
+    archiver: Option<Part>,
+    /// The threads have it too: one that is left behind keeps the folder.
+    lock: Arc<FolderLock>,
 }
 
-/// What writer, keeper and readers share.
+/// What writer, archiver and readers share.
 struct Shared {
-    seal: Seal,
+    cipher: IdCipher,
     clock: Clock,
-    recent: Mutex<Recent>,
-    names: Names,
+    retention: Retention,
+    unarchived: Mutex<Unarchived>,
+    topics: TopicDirectory,
     /// `None` while it is being opened again, and once the log is closed.
     database: RwLock<Option<Database>>,
     /// The reads of the archive that may be under way at a time.
     readers: Arc<Semaphore>,
-    trouble: Mutex<Option<AppendError>>,
+    troubles: Troubles,
+    /// Cursors up to here may be given to entries that are never flushed.
+    reserved: AtomicU64,
     /// Told when the journal may have room again; the writer alone waits for it.
     archive_moved: Notify,
-    bell: Bell,
+    archiver: ArchiverSignals,
 }
 
 impl DiskLog {
@@ -97,34 +120,44 @@ impl DiskLog {
         clock: Clock,
     ) -> Result<(Self, Tail), OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
+        let lock = Arc::new(FolderLock::acquire(folder)?);
         let path = folder.join(archive::FILE);
         let mut opened = archive::open(path.clone())?;
         let bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-        if archive::is_wasteful(bytes, opened.totals.bytes) {
+        if archive::is_wasteful(bytes, opened.totals.size().bytes) {
             info!(bytes, "making the log's file smaller");
             if let Err(error) = opened.database.compact() {
-                tracing::warn!(%error, "the log's file could not be made smaller");
+                warn!(%error, "the log's file could not be made smaller");
                 drop(opened);
                 opened = archive::open(path)?;
             }
         }
         let (journal, recovered) = Journal::open(folder, durability, opened.totals.newest)?;
-        if !recovered.is_empty() {
-            info!(updates = recovered.len(), "taken over from the journal: the log was not closed cleanly");
+        if !recovered.entries.is_empty() {
+            let updates = recovered.entries.len();
+            info!(updates, "taken over from the journal: the log was not closed cleanly");
         }
-        let recent = Recent::new(opened.totals.newest, opened.oldest, recovered);
-        let newest = recent.newest();
-        let names = Names::of(&opened.topics, opened.totals.forgotten);
+        warn_of_future(&opened.totals, &recovered.entries, clock.now());
+        let last = recovered.entries.last().map_or(opened.totals.newest, |entry| entry.cursor);
+        let newest = last.max(opened.totals.reserved).max(recovered.reserved);
+        let cipher = IdCipher::new(&opened.key);
+        let mut unarchived = Unarchived::new(opened.totals.newest, opened.oldest, newest);
+        for entry in recovered.entries {
+            let id_given = cipher.decrypt(&entry.id) != Some(entry.cursor);
+            unarchived.push(entry, id_given);
+        }
         let shared = Arc::new(Shared {
-            seal: Seal::new(&opened.key),
+            cipher,
             clock,
-            recent: Mutex::new(recent),
-            names,
+            retention,
+            unarchived: Mutex::new(unarchived),
+            topics: TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to),
             database: RwLock::new(Some(opened.database)),
             readers: Arc::new(Semaphore::new(READERS)),
-            trouble: Mutex::new(None),
+            troubles: Troubles::default(),
+            reserved: AtomicU64::new(newest.0),
             archive_moved: Notify::new(),
-            bell: Bell::default(),
+            archiver: ArchiverSignals::default(),
         });
 
         let closing = CancellationToken::new();
@@ -133,42 +166,51 @@ impl DiskLog {
         let writer = Writer {
             shared: shared.clone(),
             journal,
+            durability,
             newest,
+            last,
+            reserved: Cursor::START,
             tail,
             closing: closing.clone(),
             refusing: false,
             broken: None,
         };
-        let keeper = Keeper::new(shared.clone(), folder.into(), retention, opened.totals, &opened.topics);
+        let archiver = Archiver::new(shared.clone(), folder.into(), opened.totals, &opened.topics);
         let failed = |error| unusable(folder, error);
         // The writer waits for queues and for room, never for sockets or time: no driver is needed.
         let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(failed)?;
-        let writer = std::thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(move || runtime.block_on(writer.run(queue)))
-            .map_err(failed)?;
-        let keeper =
-            std::thread::Builder::new().name("log-keeper".into()).spawn(move || keeper.run()).map_err(failed)?;
-        let log = Self { shared, submissions: Some(submissions), closing, writer: Some(writer), keeper: Some(keeper) };
+        let writer = Part::spawn("log-writer", &shared, &lock, move || runtime.block_on(writer.run(queue)));
+        let archiver = Part::spawn("log-archiver", &shared, &lock, || archiver.run());
+        let log = Self {
+            shared,
+            submissions: Some(submissions),
+            closing,
+            close_within: CLOSE_WITHIN,
+            writer: Some(writer.map_err(failed)?),
+            archiver: Some(archiver.map_err(failed)?),
+            lock,
+        };
         Ok((log, tail_reader))
     }
 
     /// Appends updates as [`Log::append`] does, each as if it had been taken at the time beside it.
     async fn append_taken(&self, updates: Vec<(Update, DateTime<Utc>)>) -> Result<Vec<Arc<Entry>>, AppendError> {
         let (updates, taken_at) = updates.into_iter().unzip();
-        Ok(self.submit(updates, Some(taken_at), None).await?.into_entries())
+        let submission = |reply| Submission { updates, is_system: false, taken_at: Some(taken_at), key: None, reply };
+        Ok(self.submit(submission).await?.into_entries())
     }
 
     async fn submit(
         &self,
-        updates: Vec<Update>,
-        taken_at: Option<Vec<DateTime<Utc>>>,
-        key: Option<CheckedKey>,
+        submission: impl FnOnce(oneshot::Sender<writer::Reply>) -> Submission,
     ) -> Result<Appended, AppendError> {
-        let closed = || AppendError::Failed("it has been closed".into());
+        let closed = || {
+            let ended = self.shared.troubles.first();
+            ended.unwrap_or_else(|| AppendError::Failed("it has been closed".into()))
+        };
         let (reply, answer) = oneshot::channel();
         let submissions = self.submissions.as_ref().ok_or_else(closed)?;
-        submissions.send(Submission { updates, taken_at, key, reply }).await.map_err(|_| closed())?;
+        submissions.send(submission(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }
@@ -176,17 +218,28 @@ impl DiskLog {
 #[async_trait]
 impl Log for DiskLog {
     async fn append(&self, mut updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError> {
-        let Some(key) = key else { return self.submit(updates, None, None).await };
-        key.assign_ids(&mut updates);
-        // Looked for here, the archive's part of the answer holds no other publisher up. The writer looks at the rest.
-        let ids: Arc<[Box<str>]> =
-            updates.iter().filter_map(|update| update.id.as_ref()).map(|id| id.as_str().into()).collect();
-        let found = self.shared.find_all(ids.clone()).await;
-        let (found, up_to) = found.map_err(|error| AppendError::Failed(error.to_string()))?;
-        match key.judge(&updates, &found)? {
-            Verdict::Repeated => Ok(Appended::Repeated(ids.to_vec())),
-            Verdict::New => self.submit(updates, None, Some(CheckedKey { key, up_to })).await,
-        }
+        let checked = match key {
+            None => None,
+            Some(key) => {
+                key.assign_ids(&mut updates);
+                // Looked for here, the archive's part of the answer holds no other publisher up. The writer looks at
+                // what has come since.
+                let ids: Arc<[Box<str>]> =
+                    updates.iter().filter_map(|update| update.id.as_ref()).map(|id| id.as_str().into()).collect();
+                let found = self.shared.find_all(ids.clone()).await;
+                let (found, up_to) = found.map_err(|error| AppendError::Failed(error.to_string()))?;
+                if key.judge(&updates, &found)? == Verdict::Repeated {
+                    return Ok(Appended::Repeated(ids.to_vec()));
+                }
+                Some(CheckedKey { key, up_to })
+            }
+        };
+        self.submit(|reply| Submission { updates, is_system: false, taken_at: None, key: checked, reply }).await
+    }
+
+    async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let submission = |reply| Submission { updates, is_system: true, taken_at: None, key: None, reply };
+        Ok(self.submit(submission).await?.into_entries())
     }
 
     fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
@@ -209,36 +262,57 @@ impl Log for DiskLog {
     async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError> {
         match self.find(id).await? {
             Some(entry) => Ok(Some(entry.cursor)),
-            None => Ok(self.shared.seal.open(id).filter(|cursor| *cursor <= self.bounds().newest)),
+            None => Ok(self.shared.cipher.decrypt(id).filter(|cursor| *cursor <= self.bounds().newest)),
         }
     }
 
+    async fn topic(&self, topic: &Topic) -> Result<Option<TopicInfo>, ReadError> {
+        self.shared.topic(topic).await
+    }
+
+    async fn topics(&self, after: Option<&Topic>, limit: usize) -> Result<Vec<TopicInfo>, ReadError> {
+        self.shared.topics_after(after, limit).await
+    }
+
     fn bounds(&self) -> Bounds {
-        self.shared.recent().bounds()
+        self.shared.unarchived().bounds()
+    }
+
+    fn health(&self) -> Result<(), AppendError> {
+        self.shared.troubles.first().map_or(Ok(()), Err)
     }
 
     async fn sweep(&self) {
         let (done, swept) = oneshot::channel();
-        self.shared.bell.sweep(done);
+        self.shared.archiver.sweep(done);
         let _ = swept.await;
     }
 }
 
 impl Shared {
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unarchived(&self) -> MutexGuard<'_, Unarchived> {
+        self.unarchived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake_keeper(&self) {
-        self.bell.wake();
+    fn reserved(&self) -> Cursor {
+        Cursor(self.reserved.load(Ordering::SeqCst))
     }
 
-    fn trouble(&self) -> Option<AppendError> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// No cursor up to this one is given again after a crash, once the archive has it.
+    fn reserve(&self, up_to: Cursor) {
+        self.reserved.fetch_max(up_to.0, Ordering::SeqCst);
     }
 
-    fn set_trouble(&self, trouble: Option<AppendError>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    /// Cursors beyond the newest will not be given before the log is opened again.
+    fn release_reserved(&self) {
+        self.reserved.store(self.unarchived().newest().0, Ordering::SeqCst);
+    }
+
+    /// A part of the log has panicked. Nobody may wait for it any more.
+    fn part_has_died(&self, name: &str) {
+        self.troubles.set_dead(AppendError::Failed(format!("its part {name} has failed: restart the server")));
+        self.archiver.die();
+        self.archive_moved.notify_one();
     }
 }
 
@@ -246,15 +320,24 @@ impl Drop for DiskLog {
     fn drop(&mut self) {
         self.closing.cancel();
         self.submissions = None;
-        join(self.writer.take());
-        self.shared.bell.close();
-        join(self.keeper.take());
+        let deadline = std::time::Instant::now() + self.close_within;
+        // The writer ends by itself, because there are no more submissions.
+        if let Some(writer) = self.writer.take() {
+            writer.join(deadline);
+        }
+        self.shared.archiver.close();
+        if let Some(archiver) = self.archiver.take() {
+            archiver.join(deadline);
+        }
     }
 }
 
-fn join(thread: Option<JoinHandle<()>>) {
-    if thread.is_some_and(|thread| thread.join().is_err()) {
-        tracing::error!("a thread of the log has panicked");
+/// Says that the log holds updates from the future, which retention by age keeps for longer than it should.
+fn warn_of_future(totals: &Totals, recovered: &[Arc<Entry>], now: DateTime<Utc>) {
+    let archived = DateTime::from_timestamp_millis(totals.latest_at);
+    let latest = archived.into_iter().chain(recovered.iter().map(|entry| entry.at)).max();
+    if let Some(latest) = latest.filter(|latest| *latest > now) {
+        warn!(%latest, %now, "the log holds updates from the future: check this machine's clock; `tidings log stat` counts them");
     }
 }
 

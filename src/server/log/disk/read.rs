@@ -1,8 +1,8 @@
 //! Reading: from memory where that is enough, from the archive on a thread that may wait.
 //!
 //! What a page says must be true of one moment although entries move from memory into the archive, and
-//! out of it, meanwhile. So the archive is read through a snapshot, whether something has been lost is
-//! asked of the same snapshot, and what comes from memory goes on exactly where the snapshot ended.
+//! out of it, meanwhile. So the archive is read through a snapshot, whether something has been evicted
+//! is read from the same snapshot, and what comes from memory goes on exactly where the snapshot ended.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::Shared;
 use super::archive::Failure;
 use super::reader::ReadState;
 use super::snapshot::Snapshot;
+use super::unarchived::Unarchived;
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
 use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Topic, TopicFilter};
@@ -37,8 +38,8 @@ impl Shared {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap: false };
         let mut budget = PageBudget::new(size);
         loop {
-            if self.recent().archived <= page.next
-                && self.page_from_recent(filter, &mut state.verdicts, &mut budget, &mut page).await
+            if self.unarchived().archived <= page.next
+                && self.page_from_unarchived(filter, &mut state.verdicts, &mut budget, &mut page).await
             {
                 return Ok(page);
             }
@@ -59,7 +60,7 @@ impl Shared {
     }
 
     /// Goes on from memory; `false` if that begins too late meanwhile.
-    async fn page_from_recent(
+    async fn page_from_unarchived(
         &self,
         filter: &dyn TopicFilter,
         verdicts: &mut Verdicts,
@@ -70,13 +71,13 @@ impl Shared {
         while looked_at < SCAN_LIMIT {
             // The writer needs the lock, so the filter is asked without it.
             let slice: Vec<_> = {
-                let recent = self.recent();
-                if recent.archived > page.next {
+                let unarchived = self.unarchived();
+                if unarchived.archived > page.next {
                     return false;
                 }
-                recent.after(page.next).take(SLICE).cloned().collect()
+                unarchived.after(page.next).take(SLICE).cloned().collect()
             };
-            let now = (self.clock)();
+            let now = self.clock.now();
             for entry in &slice {
                 let wanted = !entry.has_expired(now) && verdicts.wants(filter, entry);
                 if budget.is_full() || (wanted && !budget.take(entry)) {
@@ -105,7 +106,7 @@ impl Shared {
         state: &mut ReadState,
     ) -> Result<Page, ReadError> {
         // Before the snapshot, which has all of these at least.
-        let losses = self.names.losses();
+        let evictions = self.topics.evictions();
         let known = state.evictions;
         let page = self
             .read(move |shared, snapshot| {
@@ -113,13 +114,13 @@ impl Shared {
                 shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, budget, gap)
             })
             .await?;
-        state.evictions = losses;
+        state.evictions = evictions;
         Ok(page)
     }
 
-    /// The numbers of those of these topics that are known, and whether any of the topics has lost entries after
-    /// `cursor`, and that was not among the first `known` losses. One that has been forgotten can't be told from
-    /// one that never was: it has lost something if any forgotten one has.
+    /// The numbers of the known ones among these topics, and whether any of the topics has lost entries after `cursor`
+    /// to evictions that are not among the first `known`. A dropped topic can't be told from one that never was: it
+    /// counts as having lost something if any dropped one has.
     fn look_up(
         &self,
         snapshot: &Snapshot,
@@ -128,24 +129,23 @@ impl Shared {
         known: u64,
     ) -> Result<(Vec<u64>, bool), Failure> {
         let numbers = snapshot.known(topics)?;
-        let lost = self.have_lost(snapshot, &numbers, cursor, known)?
-            || (numbers.len() < topics.len() && self.names.have_forgotten(cursor, known));
+        let lost = self.have_evicted(snapshot, &numbers, cursor, known)?
+            || (numbers.len() < topics.len() && self.topics.have_evicted_dropped(cursor, known));
         Ok((numbers, lost))
     }
 
-    /// Whether any of these topics has lost entries after `cursor`, and that was not among the first `known`
-    /// losses.
-    pub(super) fn have_lost(
+    /// Whether any of these topics has lost entries after `cursor` to evictions that are not among the first `known`.
+    pub(super) fn have_evicted(
         &self,
         snapshot: &Snapshot,
         numbers: &[u64],
         cursor: Cursor,
         known: u64,
     ) -> Result<bool, Failure> {
-        if snapshot.totals.removed <= cursor {
+        if snapshot.totals.last_evicted <= cursor {
             return Ok(false);
         }
-        snapshot.have_lost(&self.names.lost_of(numbers, cursor, known), cursor)
+        snapshot.have_evicted(&self.topics.evicted_of(numbers, cursor, known), cursor)
     }
 
     /// The next entries of these topics, by index.
@@ -159,12 +159,12 @@ impl Shared {
         gap: bool,
     ) -> Result<Page, Failure> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap };
-        let now = (self.clock)();
+        let now = self.clock.now();
         let mut count = snapshot.totals.hold(&budget);
         loop {
             count = count.min(budget.entries_left()).saturating_add(1);
             let cursors = snapshot.first_of(numbers, page.next.next(), to, count)?;
-            if !snapshot.fetch(&cursors, &self.names, now, &mut budget, &mut page)? {
+            if !snapshot.fetch(&cursors, &self.topics, now, &mut budget, &mut page)? {
                 return Ok(page);
             }
             match cursors.last() {
@@ -185,14 +185,14 @@ impl Shared {
         filter: &dyn TopicFilter,
         limit: usize,
     ) -> Result<Vec<Arc<Entry>>, ReadError> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut verdicts = Verdicts::default();
-        let mut before = cursor.unwrap_or_else(|| self.recent().newest().next());
+        let mut before = cursor.unwrap_or_else(|| self.unarchived().newest().next());
         let archived = loop {
             let (slice, archived): (Vec<_>, _) = {
-                let recent = self.recent();
-                (recent.before(before).rev().take(SLICE).cloned().collect(), recent.archived)
+                let unarchived = self.unarchived();
+                (unarchived.before(before).rev().take(SLICE).cloned().collect(), unarchived.archived)
             };
             let Some(last) = slice.last() else { break archived };
             before = last.cursor;
@@ -214,7 +214,7 @@ impl Shared {
                         let numbers = snapshot.known(&topics)?;
                         let cursors = snapshot.last_of(&numbers, to, left)?;
                         let rest = if cursors.len() < left { None } else { cursors.last().copied() };
-                        Ok((snapshot.all_at(&cursors, &shared.names)?, rest))
+                        Ok((snapshot.all_at(&cursors, &shared.topics)?, rest))
                     })
                     .await?
                 }
@@ -227,12 +227,12 @@ impl Shared {
     }
 
     pub(super) async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
-        let made = self.seal.open(id).and_then(|cursor| self.recent().get(cursor).cloned());
+        let made = self.cipher.decrypt(id).and_then(|cursor| self.unarchived().get(cursor).cloned());
         let entry = match made.filter(|entry| &*entry.id == id) {
             Some(entry) => Some(entry),
             None => self.find_all([id.into()].into()).await?.0.pop().flatten(),
         };
-        Ok(entry.filter(|entry| !entry.has_expired((self.clock)())))
+        Ok(entry.filter(|entry| !entry.has_expired(self.clock.now())))
     }
 
     /// The earliest entry with each of these ids, expired or not, and the cursor up to which they were looked for.
@@ -249,26 +249,37 @@ impl Shared {
                     Ok((found?, snapshot.totals.newest))
                 })
                 .await?;
-            let recent = self.recent();
-            if recent.archived > newest {
+            let unarchived = self.unarchived();
+            if unarchived.archived > newest {
                 continue;
             }
             for (id, entry) in ids.iter().zip(&mut found).filter(|(_, entry)| entry.is_none()) {
-                *entry = recent.after(newest).find(|entry| entry.id == *id).cloned();
+                *entry = self.find_unarchived(&unarchived, id, newest).cloned();
             }
-            return Ok((found, recent.newest()));
+            return Ok((found, unarchived.newest()));
         }
+    }
+
+    /// The earliest entry after `cursor` with this id that the archive has not got yet.
+    pub(super) fn find_unarchived<'a>(
+        &self,
+        unarchived: &'a Unarchived,
+        id: &str,
+        cursor: Cursor,
+    ) -> Option<&'a Arc<Entry>> {
+        let made = self.cipher.decrypt(id).filter(|made| *made > cursor).and_then(|made| unarchived.get(made));
+        made.filter(|entry| &*entry.id == id).or_else(|| unarchived.given(id, cursor))
     }
 
     /// The earliest archived entry with this id.
     pub(super) fn find_archived(&self, snapshot: &Snapshot, id: &str) -> Result<Option<Arc<Entry>>, Failure> {
-        if let Some(cursor) = self.seal.open(id)
-            && let Some(entry) = snapshot.get(cursor, &self.names)?
+        if let Some(cursor) = self.cipher.decrypt(id)
+            && let Some(entry) = snapshot.get(cursor, &self.topics)?
             && &*entry.id == id
         {
             return Ok(Some(entry));
         }
-        snapshot.given(id, &self.seal, &self.names)
+        snapshot.given(id, &self.cipher, &self.topics)
     }
 
     /// Reads from the archive on a thread that may wait.
@@ -300,7 +311,7 @@ impl Shared {
             match self.snapshot().and_then(&question) {
                 Err(failure) if failure.passes() && tries < TRIES => {
                     tries += 1;
-                    self.bell.wake();
+                    self.archiver.wake();
                     std::thread::sleep(TRY_EVERY);
                 }
                 other => return other.map_err(read_error),

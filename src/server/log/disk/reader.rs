@@ -19,7 +19,7 @@ pub(super) struct DiskReader {
 /// What a reader has found out for one page and need not find out again for the next.
 #[derive(Default)]
 pub(super) struct ReadState {
-    /// The reader knows what the first so many evictions are to it.
+    /// How many evictions have been looked at: pages have said what they mean to this reader.
     pub(super) evictions: u64,
     pub(super) wanted: Wanted,
     /// By topic, for entries in memory.

@@ -1,6 +1,7 @@
 //! The archive as it is at one moment, to read from. It blocks: only a thread that may wait calls it.
 
 use std::collections::{BTreeSet, HashMap, hash_map};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -8,11 +9,11 @@ use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 
 use super::archive::Failure;
 use super::codec::{self, Header, Unreadable};
-use super::names::Names;
 use super::schema::{ENTRIES, IDS, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
+use super::topic_directory::TopicDirectory;
+use crate::server::log::id_cipher::IdCipher;
 use crate::server::log::page::PageBudget;
-use crate::server::log::seal::Seal;
-use crate::server::log::{Cursor, Entry, Page, Topic};
+use crate::server::log::{Cursor, Entry, Page, Topic, TopicInfo};
 
 pub(super) struct Snapshot {
     txn: ReadTransaction,
@@ -34,8 +35,8 @@ pub(super) struct Seen {
     pub(super) cursor: Cursor,
     /// Its topics' numbers.
     pub(super) topics: Vec<u64>,
-    /// How many bytes its frame has.
-    pub(super) frame: usize,
+    /// How many bytes it counts for.
+    pub(super) size: usize,
 }
 
 impl Snapshot {
@@ -46,7 +47,7 @@ impl Snapshot {
         Ok(Self { txn, entries, totals })
     }
 
-    /// The numbers of those of these topics that are known.
+    /// The numbers of the known ones among these topics.
     pub(super) fn known(&self, topics: &[Topic]) -> Result<Vec<u64>, Failure> {
         let names = self.txn.open_table(NAMES)?;
         let mut numbers = Vec::with_capacity(topics.len());
@@ -57,19 +58,62 @@ impl Snapshot {
     }
 
     /// Whether any of these topics has lost entries after `cursor`.
-    pub(super) fn have_lost(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
+    pub(super) fn have_evicted(&self, numbers: &[u64], cursor: Cursor) -> Result<bool, Failure> {
         for &number in numbers {
-            if self.row(number)?.is_some_and(|row| row.removed > cursor) {
+            if self.row(number)?.is_some_and(|row| row.evicted > cursor) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
+    /// How many entries say that they were taken after a time.
+    pub(super) fn count_after(&self, time: DateTime<Utc>) -> Result<u64, Failure> {
+        let mut count = 0;
+        for row in self.entries.range::<u64>(..)? {
+            count += u64::from(codec::archived(row?.1.value())?.at > time);
+        }
+        Ok(count)
+    }
+
     /// What is true of a topic, if it is known.
     pub(super) fn row(&self, number: u64) -> Result<Option<TopicRow>, Failure> {
         let topics = self.txn.open_table(TOPICS)?;
         topics.get(number)?.map(|row| Ok(TopicRow::decode(row.value())?)).transpose()
+    }
+
+    /// What the archive holds on a topic, beside what the hub itself says.
+    pub(super) fn topic_info(&self, topic: &Topic, directory: &TopicDirectory) -> Result<Option<TopicInfo>, Failure> {
+        let number = self.txn.open_table(NAMES)?.get(topic.as_str())?.map(|number| number.value());
+        match number {
+            Some(number) => self.topic_info_of(number, directory),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for the topics after one, in the order of their names, at most `limit`.
+    pub(super) fn topic_infos(
+        &self,
+        after: Option<&Topic>,
+        limit: usize,
+        directory: &TopicDirectory,
+    ) -> Result<Vec<TopicInfo>, Failure> {
+        let begin = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_str()));
+        let mut infos = Vec::new();
+        for row in self.txn.open_table(NAMES)?.range::<&str>((begin, Bound::Unbounded))? {
+            if infos.len() == limit {
+                break;
+            }
+            infos.extend(self.topic_info_of(row?.1.value(), directory)?);
+        }
+        Ok(infos)
+    }
+
+    fn topic_info_of(&self, number: u64, directory: &TopicDirectory) -> Result<Option<TopicInfo>, Failure> {
+        let Some(row) = self.row(number)?.filter(|row| row.count > row.system) else { return Ok(None) };
+        let newest = self.last_of(&[number], Cursor(u64::MAX), 1)?.first().copied().unwrap_or_default();
+        let (topic, updates) = (self.name(number, directory)?, row.count - row.system);
+        Ok(Some(TopicInfo { topic, updates, bytes: row.bytes, newest }))
     }
 
     /// The first places of these topics within `from..=to`, in order, at most `limit`.
@@ -118,23 +162,27 @@ impl Snapshot {
         Ok(cursors.into_iter().rev().collect())
     }
 
-    /// The first places from `from` on, whatever their topics, until there are so many or so many bytes of them.
+    /// The first places from `from` on, whatever their topics, at most `count` of them and about `bytes` bytes.
     pub(super) fn window_from(&self, from: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
         look_at(self.entries.range(from.0..)?, count, bytes)
     }
 
-    /// The last places up to `to`, newest first, whatever their topics, until there are so many or so many bytes
-    /// of them.
+    /// The last places up to `to`, newest first, whatever their topics, at most `count` of them and about
+    /// `bytes` bytes.
     pub(super) fn window_until(&self, to: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
         look_at(self.entries.range(..=to.0)?.rev(), count, bytes)
     }
 
     /// The topics of what has been looked at, by their numbers.
-    pub(super) fn topics_of(&self, window: &Window, names: &Names) -> Result<HashMap<u64, Topic>, Failure> {
+    pub(super) fn topics_of(
+        &self,
+        window: &Window,
+        directory: &TopicDirectory,
+    ) -> Result<HashMap<u64, Topic>, Failure> {
         let mut topics = HashMap::new();
         for &number in window.places.iter().flat_map(|seen| &seen.topics) {
             if let hash_map::Entry::Vacant(topic) = topics.entry(number) {
-                topic.insert(self.name(number, names)?);
+                topic.insert(self.name(number, directory)?);
             }
         }
         Ok(topics)
@@ -145,7 +193,7 @@ impl Snapshot {
     pub(super) fn fetch(
         &self,
         cursors: &[Cursor],
-        names: &Names,
+        directory: &TopicDirectory,
         now: DateTime<Utc>,
         budget: &mut PageBudget,
         page: &mut Page,
@@ -153,10 +201,10 @@ impl Snapshot {
         let mut take = |cursor, value: &[u8]| -> Result<bool, Failure> {
             let header = codec::archived(value)?;
             if !header.has_expired(now) {
-                if !budget.take_bytes(header.frame.len()) {
+                if !budget.take_bytes(usize::try_from(header.size).unwrap_or(usize::MAX)) {
                     return Ok(false);
                 }
-                page.entries.push(Arc::new(self.entry(cursor, &header, names)?));
+                page.entries.push(Arc::new(self.entry(cursor, &header, directory)?));
             }
             page.next = cursor;
             Ok(true)
@@ -184,21 +232,26 @@ impl Snapshot {
     }
 
     /// The entries at these places, as far as they are there.
-    pub(super) fn all_at(&self, cursors: &[Cursor], names: &Names) -> Result<Vec<Arc<Entry>>, Failure> {
-        cursors.iter().filter_map(|cursor| self.get(*cursor, names).transpose()).collect()
+    pub(super) fn all_at(&self, cursors: &[Cursor], directory: &TopicDirectory) -> Result<Vec<Arc<Entry>>, Failure> {
+        cursors.iter().filter_map(|cursor| self.get(*cursor, directory).transpose()).collect()
     }
 
     /// The entry at this place.
-    pub(super) fn get(&self, cursor: Cursor, names: &Names) -> Result<Option<Arc<Entry>>, Failure> {
+    pub(super) fn get(&self, cursor: Cursor, directory: &TopicDirectory) -> Result<Option<Arc<Entry>>, Failure> {
         let value = self.entries.get(cursor.0)?;
-        value.map(|value| Ok(Arc::new(self.entry(cursor, &codec::archived(value.value())?, names)?))).transpose()
+        value.map(|value| Ok(Arc::new(self.entry(cursor, &codec::archived(value.value())?, directory)?))).transpose()
     }
 
     /// The earliest entry with an id that its publisher gave.
-    pub(super) fn given(&self, id: &str, seal: &Seal, names: &Names) -> Result<Option<Arc<Entry>>, Failure> {
-        let digest = seal.digest(id);
+    pub(super) fn given(
+        &self,
+        id: &str,
+        cipher: &IdCipher,
+        directory: &TopicDirectory,
+    ) -> Result<Option<Arc<Entry>>, Failure> {
+        let digest = cipher.digest(id);
         for row in self.txn.open_table(IDS)?.range((digest, 0)..=(digest, u64::MAX))? {
-            let entry = self.get(Cursor(row?.0.value().1), names)?;
+            let entry = self.get(Cursor(row?.0.value().1), directory)?;
             if let Some(entry) = entry.filter(|entry| &*entry.id == id) {
                 return Ok(Some(entry));
             }
@@ -206,13 +259,13 @@ impl Snapshot {
         Ok(None)
     }
 
-    fn entry(&self, cursor: Cursor, header: &Header<'_>, names: &Names) -> Result<Entry, Failure> {
-        let topics = header.topics().map(|number| self.name(number, names)).collect::<Result<_, _>>()?;
+    fn entry(&self, cursor: Cursor, header: &Header<'_>, directory: &TopicDirectory) -> Result<Entry, Failure> {
+        let topics = header.topics().map(|number| self.name(number, directory)).collect::<Result<_, _>>()?;
         Ok(header.entry(cursor, topics)?)
     }
 
-    fn name(&self, number: u64, names: &Names) -> Result<Topic, Failure> {
-        match names.get(number) {
+    fn name(&self, number: u64, directory: &TopicDirectory) -> Result<Topic, Failure> {
+        match directory.get(number) {
             Some(topic) => Ok(topic),
             // Forgotten since, but not in this snapshot.
             None => {
@@ -238,8 +291,8 @@ fn look_at<'a>(
         }
         let (cursor, value) = row?;
         let header = codec::archived(value.value())?;
-        let (topics, frame) = (header.topics().collect(), header.frame.len());
-        window.places.push(Seen { cursor: Cursor(cursor.value()), topics, frame });
+        let (topics, size) = (header.topics().collect(), usize::try_from(header.size).unwrap_or(usize::MAX));
+        window.places.push(Seen { cursor: Cursor(cursor.value()), topics, size });
         window.bytes += value.value().len();
     }
     Ok(window)

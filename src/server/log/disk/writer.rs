@@ -1,5 +1,5 @@
-//! The one that gives updates their order: takes what publishers submit meanwhile as one batch, gives the
-//! entries their places, has the journal flush them, and only then lets anybody know.
+//! The writer is the log's sequencer: it takes what publishers submit meanwhile as one batch, gives the entries their
+//! places, has the journal write them, and only then lets anybody know.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,21 +10,26 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Shared;
-use super::journal::{Journal, WriteError};
+use super::journal::{Journal, RecordInfo, WriteError};
 use crate::server::log::idempotency::Verdict;
 use crate::server::log::tail::TailSender;
-use crate::server::log::{AppendError, Appended, Cursor, Entry, Field, IdempotencyKey, Update};
+use crate::server::log::{AppendError, Appended, Cursor, Durability, Entry, Field, IdempotencyKey, Lane, Update};
 
 /// How many submissions may wait before publishers wait with them.
 pub(super) const QUEUE: usize = 1024;
 /// How many submissions one flush may serve.
 const BATCH: usize = 1024;
-/// Above this many bytes of frames a batch is full.
+/// Above this many bytes of entries a batch is full.
 const BATCH_BYTES: usize = 1 << 20;
+/// How many cursors one flush reserves for entries that are not flushed. After a crash they are not given again,
+/// because somebody may have seen them.
+const RESERVED: u64 = 1 << 16;
 
 /// Updates that a publisher wants kept, all or none.
 pub(super) struct Submission {
     pub(super) updates: Vec<Update>,
+    /// Whether they are what the hub itself says.
+    pub(super) is_system: bool,
     /// When they were taken; `None` is now.
     pub(super) taken_at: Option<Vec<DateTime<Utc>>>,
     pub(super) key: Option<CheckedKey>,
@@ -48,7 +53,13 @@ enum Outcome {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) journal: Journal,
+    pub(super) durability: Durability,
+    /// The newest cursor that has been given, or may have been.
     pub(super) newest: Cursor,
+    /// The newest entry in the journal or the archive.
+    pub(super) last: Cursor,
+    /// Cursors up to here may be given without a flush.
+    pub(super) reserved: Cursor,
     pub(super) tail: TailSender,
     pub(super) closing: CancellationToken,
     /// Whether the last record found no room.
@@ -71,7 +82,7 @@ impl Writer {
                     && let Some(submission) = rest.next()
                 {
                     let first = entries.len();
-                    let Submission { updates, taken_at, key, reply } = submission;
+                    let Submission { updates, is_system, taken_at, key, reply } = submission;
                     match self.repeated(&updates, key, &entries) {
                         Ok(None) => {}
                         Ok(Some(ids)) => {
@@ -85,8 +96,9 @@ impl Writer {
                     }
                     for (index, update) in updates.into_iter().enumerate() {
                         let at = taken_at.as_ref().and_then(|times| times.get(index).copied());
-                        let entry = self.place(Cursor(self.newest.0 + 1 + entries.len() as u64), update, at);
-                        bytes += entry.frame.len();
+                        let cursor = Cursor(self.newest.0 + 1 + entries.len() as u64);
+                        let entry = self.place(cursor, update, is_system, at);
+                        bytes += entry.size();
                         entries.push(Arc::new(entry));
                     }
                     replies.push((reply, Outcome::New(first..entries.len())));
@@ -114,38 +126,37 @@ impl Writer {
     ) -> Result<Option<Vec<Box<str>>>, AppendError> {
         let Some(CheckedKey { key, up_to }) = key else { return Ok(None) };
         let ids: Vec<&str> = updates.iter().filter_map(|update| update.id.as_ref()).map(Field::as_str).collect();
-        let (recent, is_archived): (Vec<_>, _) = {
-            let recent = self.shared.recent();
-            let is_archived = recent.archived > up_to;
-            (recent.after(up_to.max(recent.archived)).cloned().collect(), is_archived)
-        };
         let mut found: Vec<Option<Arc<Entry>>> = vec![None; ids.len()];
-        if is_archived {
+        if self.shared.unarchived().archived > up_to {
             let archived = self.shared.with_snapshot(|snapshot| {
                 ids.iter().map(|id| self.shared.find_archived(&snapshot, id)).collect::<Result<Vec<_>, _>>()
             });
             found = archived.map_err(|error| AppendError::Failed(error.to_string()))?;
         }
+        let unarchived = self.shared.unarchived();
         for (id, entry) in ids.iter().zip(&mut found).filter(|(_, entry)| entry.is_none()) {
-            *entry = recent.iter().chain(pending).find(|entry| &*entry.id == *id).cloned();
+            let flushed = self.shared.find_unarchived(&unarchived, id, up_to.max(unarchived.archived));
+            *entry = flushed.or_else(|| pending.iter().find(|entry| &*entry.id == *id)).cloned();
         }
+        drop(unarchived);
         Ok(match key.judge(updates, &found)? {
             Verdict::New => None,
             Verdict::Repeated => Some(ids.into_iter().map(Box::from).collect()),
         })
     }
 
-    fn place(&self, cursor: Cursor, mut update: Update, at: Option<DateTime<Utc>>) -> Entry {
+    fn place(&self, cursor: Cursor, mut update: Update, is_system: bool, at: Option<DateTime<Utc>>) -> Entry {
         if update.id.is_none() {
-            update.id = Field::parse(&self.shared.seal.seal(cursor)).ok();
+            update.id = Field::parse(&self.shared.cipher.encrypt(cursor)).ok();
         }
-        let at = at.unwrap_or_else(|| (self.shared.clock)()).trunc_subsecs(3);
-        Entry::new(cursor, at, update)
+        let at = at.unwrap_or_else(|| self.shared.clock.now()).trunc_subsecs(3);
+        let lane = if is_system { Lane::System } else { self.shared.retention.lane_of(&update.topics) };
+        Entry { lane, ..Entry::new(cursor, at, update) }
     }
 
     /// Makes entries durable, then lets everybody know.
     async fn flush(&mut self, entries: &[Arc<Entry>]) -> Result<(), AppendError> {
-        let Some(newest) = entries.last().map(|entry| entry.cursor) else { return Ok(()) };
+        let Some(last) = entries.last().map(|entry| entry.cursor) else { return Ok(()) };
         if let Some(reason) = &self.broken {
             return Err(AppendError::Failed(reason.clone()));
         }
@@ -153,42 +164,28 @@ impl Writer {
         loop {
             // Armed before it looks, or the archive could move in between.
             let moved = self.shared.archive_moved.notified();
-            if let Some(trouble) = self.shared.trouble() {
+            if let Some(trouble) = self.shared.troubles.of_archive() {
                 return Err(trouble);
             }
-            if self.journal.has_room(self.shared.recent().archived) {
+            if self.journal.has_room(self.shared.unarchived().archived) {
                 break;
             }
-            self.shared.wake_keeper();
+            self.shared.archiver.wake();
             moved.await;
         }
-        self.journal.write(newest).map_err(|error| match error {
-            WriteError::Refused(error) if super::is_full(&error) => {
-                if !std::mem::replace(&mut self.refusing, true) {
-                    warn!(%error, "no room in the journal: publishes are refused until there is some");
-                }
-                AppendError::Full(error.to_string())
+        self.write(entries, last)?;
+        self.last = last;
+        self.newest = last;
+        let is_full = {
+            let mut unarchived = self.shared.unarchived();
+            for entry in entries {
+                let id_given = self.shared.cipher.decrypt(&entry.id) != Some(entry.cursor);
+                unarchived.push(entry.clone(), id_given);
             }
-            WriteError::Refused(error) => {
-                error!(%error, "the journal could not be written");
-                AppendError::Failed(error.to_string())
-            }
-            WriteError::Broken(error) => {
-                error!(%error, "the journal could not be written and is closed: restart when the disk is well");
-                let reason = format!("{error}; the log takes nothing until the server is restarted");
-                self.broken = Some(reason.clone());
-                AppendError::Failed(reason)
-            }
-        })?;
-        self.refusing = false;
-        self.newest = newest;
-        let full = {
-            let mut recent = self.shared.recent();
-            recent.push(entries.iter().cloned());
-            recent.bytes >= super::ARCHIVE_BYTES || recent.newest().0 - recent.archived.0 >= super::ARCHIVE_ENTRIES
+            unarchived.bytes >= super::ARCHIVE_BYTES || unarchived.len() >= super::ARCHIVE_ENTRIES
         };
-        if full {
-            self.shared.wake_keeper();
+        if is_full {
+            self.shared.archiver.wake();
         }
         tokio::select! {
             // Without a reader nobody listens, but the log goes on.
@@ -196,5 +193,45 @@ impl Writer {
             () = self.closing.cancelled() => {}
         }
         Ok(())
+    }
+
+    /// Writes the encoded entries into the journal, and flushes it unless they need not survive a crash of the machine.
+    fn write(&mut self, entries: &[Arc<Entry>], last: Cursor) -> Result<(), AppendError> {
+        let needs_flush = |entry: &Arc<Entry>| entry.lane != Lane::System;
+        let must_survive = self.durability == Durability::Fsync && entries.iter().any(needs_flush);
+        // Who gives cursors without a flush may only give those that a flush has reserved before.
+        let uses_reserved = !must_survive || self.reserved > Cursor::START;
+        let flush = must_survive || last > self.reserved;
+        let is_short = last.0 + RESERVED / 2 > self.reserved.0;
+        let reserved = if uses_reserved && flush && is_short { Cursor(last.0 + RESERVED) } else { self.reserved };
+        // The archive repeats it, and must know it before it has any entry of this record.
+        self.shared.reserve(reserved);
+        let written = self.journal.write(RecordInfo { previous: self.last, last, reserved, flush });
+        let failure = match written {
+            Ok(()) => {
+                self.reserved = reserved;
+                self.shared.troubles.set_journal(None);
+                self.refusing = false;
+                return Ok(());
+            }
+            Err(WriteError::Refused(error)) if super::is_full(&error) => {
+                if !std::mem::replace(&mut self.refusing, true) {
+                    warn!(%error, "no room in the journal: publishes are refused until there is some");
+                }
+                AppendError::Full(error.to_string())
+            }
+            Err(WriteError::Refused(error)) => {
+                error!(%error, "the journal could not be written");
+                AppendError::Failed(error.to_string())
+            }
+            Err(WriteError::Broken(error)) => {
+                error!(%error, "the journal could not be written and is closed: restart when the disk is well");
+                let reason = format!("{error}; the log takes nothing until the server is restarted");
+                self.broken = Some(reason.clone());
+                AppendError::Failed(reason)
+            }
+        };
+        self.shared.troubles.set_journal(Some(failure.clone()));
+        Err(failure)
     }
 }

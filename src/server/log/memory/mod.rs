@@ -6,14 +6,14 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::{SubsecRound, Utc};
+use chrono::SubsecRound;
 
+use super::id_cipher::{IdCipher, KEY_BYTES};
 use super::idempotency::Verdict;
-use super::seal::{KEY_BYTES, Seal};
-use super::tail::{TailSender, tail};
+use super::tail::{TailPermit, TailSender, tail};
 use super::{
-    AppendError, Appended, Bounds, Clock, Cursor, Entry, Field, IdempotencyKey, Limits, Log, ReadError, Reader,
-    Retention, Tail, TopicFilter, Update,
+    AppendError, Appended, Bounds, Clock, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, ReadError, Reader,
+    Retention, Tail, Topic, TopicFilter, TopicInfo, Update,
 };
 use reader::MemoryReader;
 use state::State;
@@ -26,7 +26,7 @@ pub struct MemoryLog {
 struct Shared {
     state: Mutex<State>,
     tail: TailSender,
-    seal: Seal,
+    cipher: IdCipher,
     clock: Clock,
 }
 
@@ -34,14 +34,14 @@ impl MemoryLog {
     /// An empty log that keeps the newest `keep` entries, and its tail.
     pub fn open(keep: usize) -> (Arc<Self>, Tail) {
         let all = Limits { count: Some(keep.max(1) as u64), ..Limits::default() };
-        Self::with(Retention::of(all), Arc::new(Utc::now))
+        Self::with(Retention::of(all), Clock::system())
     }
 
     /// An empty log, and its tail.
     pub fn with(retention: Retention, clock: Clock) -> (Arc<Self>, Tail) {
         let (sender, tail) = tail();
-        let seal = Seal::new(&rand::random::<[u8; KEY_BYTES]>());
-        let shared = Shared { state: Mutex::new(State::new(retention)), tail: sender, seal, clock };
+        let cipher = IdCipher::new(&rand::random::<[u8; KEY_BYTES]>());
+        let shared = Shared { state: Mutex::new(State::new(retention, clock.clone())), tail: sender, cipher, clock };
         (Arc::new(Self { shared: Arc::new(shared) }), tail)
     }
 }
@@ -68,20 +68,13 @@ impl Log for MemoryLog {
                 ));
             }
         }
-        let mut appended = Vec::with_capacity(updates.len());
-        for mut update in updates {
-            let cursor = state.newest().next();
-            let given = update.id.is_some();
-            update.id = update.id.or_else(|| Field::parse(&self.shared.seal.seal(cursor)).ok());
-            let now = (self.shared.clock)();
-            let entry = Arc::new(Entry::new(cursor, now.trunc_subsecs(3), update));
-            state.push(entry.clone(), given, now);
-            appended.push(entry);
-        }
-        if let Some(permit) = permit {
-            permit.send(&appended);
-        }
-        Ok(Appended::New(appended))
+        Ok(Appended::New(self.shared.append_to(&mut state, updates, false, permit)))
+    }
+
+    async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let permit = self.shared.tail.reserve().await;
+        let mut state = self.shared.state();
+        Ok(self.shared.append_to(&mut state, updates, true, permit))
     }
 
     fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
@@ -105,17 +98,28 @@ impl Log for MemoryLog {
         let state = self.shared.state();
         Ok(match self.shared.find_in(&state, id) {
             Some(entry) => Some(entry.cursor),
-            None => self.shared.seal.open(id).filter(|cursor| *cursor <= state.newest()),
+            None => self.shared.cipher.decrypt(id).filter(|cursor| *cursor <= state.newest()),
         })
+    }
+
+    async fn topic(&self, topic: &Topic) -> Result<Option<TopicInfo>, ReadError> {
+        Ok(self.shared.state().topic(topic))
+    }
+
+    async fn topics(&self, after: Option<&Topic>, limit: usize) -> Result<Vec<TopicInfo>, ReadError> {
+        Ok(self.shared.state().topics_after(after, limit))
     }
 
     fn bounds(&self) -> Bounds {
         self.shared.state().bounds()
     }
 
+    fn health(&self) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     async fn sweep(&self) {
-        let now = (self.shared.clock)();
-        self.shared.state().sweep(now);
+        self.shared.state().sweep();
     }
 }
 
@@ -123,13 +127,39 @@ impl Shared {
     /// The state, without what retention evicts by now.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.sweep_if_due((self.clock)());
+        state.sweep_if_due();
         state
+    }
+
+    /// Gives updates their places, and tells the tail.
+    fn append_to(
+        &self,
+        state: &mut State,
+        updates: Vec<Update>,
+        is_system: bool,
+        permit: Option<TailPermit<'_>>,
+    ) -> Vec<Arc<Entry>> {
+        let mut appended = Vec::with_capacity(updates.len());
+        for mut update in updates {
+            let cursor = state.newest().next();
+            let id_given = update.id.is_some();
+            if !id_given {
+                update.id = Field::parse(&self.cipher.encrypt(cursor)).ok();
+            }
+            let lane = if is_system { Lane::System } else { state.lane_of(&update.topics) };
+            let entry = Arc::new(Entry { lane, ..Entry::new(cursor, self.clock.now().trunc_subsecs(3), update) });
+            state.push(entry.clone(), id_given);
+            appended.push(entry);
+        }
+        if let Some(permit) = permit {
+            permit.send(&appended);
+        }
+        appended
     }
 
     /// The earliest kept entry with this id.
     fn find_in(&self, state: &State, id: &str) -> Option<Arc<Entry>> {
-        let made = self.seal.open(id).and_then(|cursor| state.get(cursor)).filter(|entry| &*entry.id == id);
+        let made = self.cipher.decrypt(id).and_then(|cursor| state.get(cursor)).filter(|entry| &*entry.id == id);
         made.or_else(|| state.given(id)).cloned()
     }
 }

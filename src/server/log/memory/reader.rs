@@ -21,7 +21,7 @@ pub(super) struct MemoryReader {
     filter: Arc<dyn TopicFilter>,
     verdicts: Verdicts,
     at: Cursor,
-    /// The reader knows what the first so many evictions are to it.
+    /// How many evictions have been looked at: pages have said what they mean to this reader.
     evictions: u64,
 }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::server::log::{Bounds, Cursor, Entry, Retention, Size, Topic};
+use crate::server::log::clock::{ClockWatch, Reading};
+use crate::server::log::{Bounds, Clock, Cursor, Entry, Lane, Retention, Size, Topic, TopicInfo};
 
 /// How often topics with an age limit of their own are looked at.
 const AGE_CHECK_EVERY: TimeDelta = TimeDelta::seconds(10);
@@ -14,10 +15,12 @@ const AGE_CHECK_EVERY: TimeDelta = TimeDelta::seconds(10);
 pub(super) struct State {
     entries: BTreeMap<Cursor, Arc<Entry>>,
     newest: Cursor,
-    bytes: u64,
-    /// What of that is apart.
-    apart: Size,
+    /// The entries of each lane.
+    lanes: BTreeMap<Lane, LaneIndex>,
+    /// The entries that stand behind one with a later time, by their time, and the latest time so far.
+    late: LateIndex,
     retention: Retention,
+    clock: ClockWatch,
     /// The places of the entries whose publisher gave this id.
     ids: HashMap<Box<str>, BTreeSet<Cursor>>,
     topics: HashMap<Topic, TopicIndex>,
@@ -33,23 +36,59 @@ pub(super) struct State {
 }
 
 #[derive(Default)]
+struct LaneIndex {
+    cursors: BTreeSet<Cursor>,
+    bytes: u64,
+}
+
+/// The entries that stand behind one with a later time. All others are in the order of their times.
+#[derive(Default)]
+struct LateIndex {
+    late: BTreeSet<(DateTime<Utc>, Cursor)>,
+    latest_at: DateTime<Utc>,
+}
+
+#[derive(Default)]
 struct TopicIndex {
     cursors: BTreeSet<Cursor>,
+    late: LateIndex,
+    /// How many of them the hub itself has said.
+    system: u64,
     bytes: u64,
     /// The newest of its entries that retention has evicted, and the number of the last eviction.
     evicted: Cursor,
     evicted_at: u64,
-    rule: Option<usize>,
+    /// Which of the topics' limits are its own.
+    limits: Option<usize>,
+}
+
+impl LateIndex {
+    fn insert(&mut self, entry: &Entry) {
+        if entry.at < self.latest_at {
+            self.late.insert((entry.at, entry.cursor));
+        }
+        self.latest_at = self.latest_at.max(entry.at);
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        self.late.remove(&(entry.at, entry.cursor));
+    }
+
+    /// The earliest entry that stands behind a later time, if it was taken before the horizon.
+    fn first_before(&self, horizon: DateTime<Utc>) -> Option<Cursor> {
+        self.late.first().filter(|(at, _)| *at < horizon).map(|(_, cursor)| *cursor)
+    }
 }
 
 impl State {
-    pub(super) fn new(retention: Retention) -> Self {
+    pub(super) fn new(retention: Retention, clock: Clock) -> Self {
         Self {
             entries: BTreeMap::new(),
             newest: Cursor::START,
-            bytes: 0,
-            apart: Size::default(),
+            lanes: BTreeMap::new(),
+            late: LateIndex::default(),
             retention,
+            clock: ClockWatch::new(clock),
             ids: HashMap::new(),
             topics: HashMap::new(),
             expiries: BTreeSet::new(),
@@ -59,6 +98,33 @@ impl State {
             dropped_at: 0,
             next_age_check: DateTime::<Utc>::MIN_UTC,
         }
+    }
+
+    /// Which lane an update on these topics belongs to.
+    pub(super) fn lane_of(&self, topics: &[Topic]) -> Lane {
+        self.retention.lane_of(topics)
+    }
+
+    /// What is kept on a topic, beside what the hub itself says.
+    pub(super) fn topic(&self, topic: &Topic) -> Option<TopicInfo> {
+        let index = self.topics.get(topic)?;
+        let updates = index.cursors.len() as u64 - index.system;
+        let newest = index.cursors.last().copied().unwrap_or_default();
+        (updates > 0).then(|| TopicInfo { topic: topic.clone(), updates, bytes: index.bytes, newest })
+    }
+
+    /// The same for the topics after one, in the order of their names.
+    pub(super) fn topics_after(&self, after: Option<&Topic>, limit: usize) -> Vec<TopicInfo> {
+        let mut first = BTreeSet::new();
+        for (topic, index) in &self.topics {
+            if index.cursors.len() as u64 > index.system && after.is_none_or(|after| topic > after) {
+                first.insert(topic);
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        first.into_iter().filter_map(|topic| self.topic(topic)).collect()
     }
 
     pub(super) fn newest(&self) -> Cursor {
@@ -142,10 +208,13 @@ impl State {
     }
 
     /// Adds the next entry and evicts what it leaves no place for.
-    pub(super) fn push(&mut self, entry: Arc<Entry>, id_given: bool, now: DateTime<Utc>) {
+    pub(super) fn push(&mut self, entry: Arc<Entry>, id_given: bool) {
         self.newest = entry.cursor;
-        let bytes = size(&entry);
-        self.bytes += bytes;
+        let bytes = entry.size() as u64;
+        let lane = self.lanes.entry(entry.lane).or_default();
+        lane.cursors.insert(entry.cursor);
+        lane.bytes += bytes;
+        self.late.insert(&entry);
         if id_given {
             self.ids.entry(entry.id.clone()).or_default().insert(entry.cursor);
         }
@@ -157,79 +226,103 @@ impl State {
             let index = self.topics.entry(topic.clone()).or_insert_with(|| TopicIndex {
                 evicted: self.dropped,
                 evicted_at: self.dropped_at,
-                rule: self.retention.of_topic(topic.as_str()),
+                limits: self.retention.of_topic(topic.as_str()),
                 ..TopicIndex::default()
             });
             if index.cursors.insert(entry.cursor) {
+                index.late.insert(&entry);
+                index.system += u64::from(entry.lane == Lane::System);
                 index.bytes += bytes;
-                if self.retention.is_apart(topic.as_str()) {
-                    self.apart.add(bytes);
-                }
             }
         }
         self.entries.insert(entry.cursor, entry.clone());
+        let time = self.clock.read();
         for topic in &entry.topics {
-            self.sweep_topic(topic, now);
+            self.sweep_topic(topic, time);
         }
-        self.sweep_all(now);
+        self.sweep_all(time);
     }
 
-    fn size(&self) -> Size {
-        Size { count: self.entries.len() as u64, bytes: self.bytes }
-    }
-
-    /// Evicts and removes what may not be kept any longer.
-    pub(super) fn sweep(&mut self, now: DateTime<Utc>) {
-        self.sweep_all(now);
-        self.sweep_topics(now);
+    /// Removes what has expired and evicts what may not be kept any longer.
+    pub(super) fn sweep(&mut self) {
+        let time = self.clock.read();
+        self.sweep_all(time);
+        self.sweep_topics(time);
     }
 
     /// As [`State::sweep`]; the topics with limits of their own only from time to time.
-    pub(super) fn sweep_if_due(&mut self, now: DateTime<Utc>) {
-        if self.next_age_check <= now {
-            self.next_age_check = now + AGE_CHECK_EVERY;
-            self.sweep_topics(now);
+    pub(super) fn sweep_if_due(&mut self) {
+        let time = self.clock.read();
+        if self.next_age_check <= time.now {
+            self.next_age_check = time.now + AGE_CHECK_EVERY;
+            self.sweep_topics(time);
         }
-        self.sweep_all(now);
+        self.sweep_all(time);
     }
 
-    fn sweep_all(&mut self, now: DateTime<Utc>) {
+    fn sweep_all(&mut self, time: Reading) {
         while let Some(&(at, cursor)) = self.expiries.first()
-            && at <= now
+            && at <= time.now
         {
             self.remove(cursor, false);
         }
-        let horizon = self.retention.all.horizon(now);
+        for lane in Lane::ALL {
+            while let Some(oldest) = self.oldest_in_full_lane(lane) {
+                self.remove(oldest, true);
+            }
+        }
+        let Some(horizon) = time.horizon(self.retention.all.age) else { return };
         while let Some((&cursor, oldest)) = self.entries.first_key_value()
-            && (self.retention.is_exceeded_by(self.size(), self.apart) || horizon.is_some_and(|at| oldest.at < at))
+            && oldest.at < horizon
         {
+            self.remove(cursor, true);
+        }
+        while let Some(cursor) = self.late.first_before(horizon) {
             self.remove(cursor, true);
         }
     }
 
-    fn sweep_topics(&mut self, now: DateTime<Utc>) {
-        let ruled: Vec<_> =
-            self.topics.iter().filter(|(_, index)| index.rule.is_some()).map(|(topic, _)| topic.clone()).collect();
-        for topic in &ruled {
-            self.sweep_topic(topic, now);
+    fn oldest_in_full_lane(&self, lane: Lane) -> Option<Cursor> {
+        let index = self.lanes.get(&lane)?;
+        let size = Size { count: index.cursors.len() as u64, bytes: index.bytes };
+        if self.retention.is_exceeded(lane, size) { index.cursors.first().copied() } else { None }
+    }
+
+    fn sweep_topics(&mut self, time: Reading) {
+        let limited = self.topics.iter().filter(|(_, index)| index.limits.is_some());
+        let limited: Vec<_> = limited.map(|(topic, _)| topic.clone()).collect();
+        for topic in &limited {
+            self.sweep_topic(topic, time);
         }
     }
 
-    fn sweep_topic(&mut self, topic: &Topic, now: DateTime<Utc>) {
-        while let Some(index) = self.topics.get(topic)
-            && let Some(limits) = index.rule.map(|rule| self.retention.topics[rule].limits)
-            && let Some(&oldest) = index.cursors.first()
-            && (limits.exceeded_by(index.cursors.len() as u64, index.bytes)
-                || limits.horizon(now).is_some_and(|at| self.entries.get(&oldest).is_some_and(|entry| entry.at < at)))
-        {
-            self.remove(oldest, true);
+    fn sweep_topic(&mut self, topic: &Topic, time: Reading) {
+        while let Some(cursor) = self.leaves_topic(topic, time) {
+            self.remove(cursor, true);
         }
+    }
+
+    /// The next entry that the limits of a topic let go.
+    fn leaves_topic(&self, topic: &Topic, time: Reading) -> Option<Cursor> {
+        let index = self.topics.get(topic)?;
+        let limits = &self.retention.topics[index.limits?].limits;
+        let oldest = *index.cursors.first()?;
+        if limits.exceeded_by(index.cursors.len() as u64, index.bytes) {
+            return Some(oldest);
+        }
+        let horizon = time.horizon(limits.age)?;
+        let is_past = self.entries.get(&oldest).is_some_and(|entry| entry.at < horizon);
+        if is_past { Some(oldest) } else { index.late.first_before(horizon) }
     }
 
     fn remove(&mut self, cursor: Cursor, is_lost: bool) {
         let Some(entry) = self.entries.remove(&cursor) else { return };
-        let bytes = size(&entry);
-        self.bytes -= bytes;
+        let bytes = entry.size() as u64;
+        if let Some(lane) = self.lanes.get_mut(&entry.lane) {
+            lane.cursors.remove(&cursor);
+            lane.bytes -= bytes;
+        }
+        self.late.remove(&entry);
         if let Some(at) = entry.expires_at {
             self.expiries.remove(&(at, cursor));
         }
@@ -242,10 +335,9 @@ impl State {
         for topic in &entry.topics {
             let Some(index) = self.topics.get_mut(topic) else { continue };
             if index.cursors.remove(&cursor) {
+                index.late.remove(&entry);
+                index.system -= u64::from(entry.lane == Lane::System);
                 index.bytes -= bytes;
-                if self.retention.is_apart(topic.as_str()) {
-                    self.apart.remove(bytes);
-                }
             }
             if is_lost {
                 self.evictions += 1;
@@ -262,8 +354,4 @@ impl State {
             }
         }
     }
-}
-
-fn size(entry: &Entry) -> u64 {
-    (entry.frame.len() + entry.topics.iter().map(|topic| topic.as_str().len()).sum::<usize>()) as u64
 }

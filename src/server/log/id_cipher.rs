@@ -1,4 +1,4 @@
-//! Ids that carry their cursor, sealed: they need no index and tell a stranger neither how many updates
+//! Event ids that carry their cursor, encrypted: they need no index and tell a stranger neither how many updates
 //! there are nor which came first.
 
 use aes::Aes128;
@@ -14,13 +14,13 @@ pub(super) const KEY_BYTES: usize = 32;
 const HALF: u32 = 61;
 const MASK: u64 = (1 << HALF) - 1;
 
-/// Seals cursors into ids, and opens them again. The key is the log's own and stays in it.
-pub(super) struct Seal {
+/// Encrypts cursors into ids, and decrypts them. The key is the log's own and stays in it.
+pub(super) struct IdCipher {
     permutation: Aes128,
     digest: Aes128,
 }
 
-impl Seal {
+impl IdCipher {
     pub(super) fn new(key: &[u8; KEY_BYTES]) -> Self {
         let mut halves = [[0; 16]; 2];
         halves[0].copy_from_slice(&key[..16]);
@@ -28,8 +28,8 @@ impl Seal {
         Self { permutation: Aes128::new(&halves[0].into()), digest: Aes128::new(&halves[1].into()) }
     }
 
-    /// The id of the update at this place: a UUID of version 8.
-    pub(super) fn seal(&self, cursor: Cursor) -> String {
+    /// The id of the update at this cursor: a UUID of version 8.
+    pub(super) fn encrypt(&self, cursor: Cursor) -> String {
         // A Feistel network of four rounds over the UUID's own 122 bits. The left half is the cursor,
         // the right one is zero, which no forger can bring about.
         let (mut left, mut right) = (cursor.0 & MASK, 0);
@@ -41,8 +41,8 @@ impl Seal {
         Uuid::from_u128(high << 80 | 8 << 76 | middle << 64 | 2 << 62 | low).urn().to_string()
     }
 
-    /// The place that an id of [`Seal::seal`] carries; `None` for any other.
-    pub(super) fn open(&self, id: &str) -> Option<Cursor> {
+    /// The cursor that an id of [`IdCipher::encrypt`] carries; `None` for any other.
+    pub(super) fn decrypt(&self, id: &str) -> Option<Cursor> {
         let uuid = Uuid::try_parse(id.strip_prefix("urn:uuid:")?).ok()?.as_u128();
         let bits = uuid >> 80 << 74 | (uuid >> 64 & 0xfff) << 62 | uuid & ((1 << 62) - 1);
         let mut right = u64::try_from(bits & u128::from(MASK)).ok()?;
@@ -90,19 +90,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_opens_to_its_cursor_with_its_key_only(cursor in 0..=MASK, key: [u8; KEY_BYTES], other: [u8; KEY_BYTES]) {
-            let id = Seal::new(&key).seal(Cursor(cursor));
-            prop_assert_eq!(Seal::new(&key).open(&id), Some(Cursor(cursor)));
+        fn an_id_is_decrypted_to_its_cursor_with_its_key_only(cursor in 0..=MASK, key: [u8; KEY_BYTES], other: [u8; KEY_BYTES]) {
+            let id = IdCipher::new(&key).encrypt(Cursor(cursor));
+            prop_assert_eq!(IdCipher::new(&key).decrypt(&id), Some(Cursor(cursor)));
             if key[..16] != other[..16] {
-                prop_assert_eq!(Seal::new(&other).open(&id), None);
+                prop_assert_eq!(IdCipher::new(&other).decrypt(&id), None);
             }
         }
     }
 
     #[test]
     fn an_id_is_a_uuid_of_version_8_and_neighbours_have_nothing_in_common() {
-        let seal = Seal::new(&[7; KEY_BYTES]);
-        let ids: Vec<_> = (1..=64).map(|cursor| seal.seal(Cursor(cursor))).collect();
+        let cipher = IdCipher::new(&[7; KEY_BYTES]);
+        let ids: Vec<_> = (1..=64).map(|cursor| cipher.encrypt(Cursor(cursor))).collect();
         for id in &ids {
             let uuid = Uuid::try_parse(&id[9..]).expect("a UUID");
             assert_eq!((uuid.get_version_num(), uuid.get_variant()), (8, uuid::Variant::RFC4122));
@@ -113,17 +113,17 @@ mod tests {
 
     #[test]
     fn any_other_id_carries_nothing() {
-        let seal = Seal::new(&[7; KEY_BYTES]);
+        let cipher = IdCipher::new(&[7; KEY_BYTES]);
         for id in ["", "a", "urn:uuid:", "urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4eb", "5e94c686"] {
-            assert_eq!(seal.open(id), None);
+            assert_eq!(cipher.decrypt(id), None);
         }
     }
 
     #[test]
     fn digests_tell_ids_apart() {
-        let seal = Seal::new(&[7; KEY_BYTES]);
+        let cipher = IdCipher::new(&[7; KEY_BYTES]);
         let ids = ["", "a", "a\0", "0123456789abcdef", "0123456789abcdef0", "0123456789abcdefg"];
-        let digests: std::collections::BTreeSet<_> = ids.iter().map(|id| seal.digest(id)).collect();
+        let digests: std::collections::BTreeSet<_> = ids.iter().map(|id| cipher.digest(id)).collect();
         assert_eq!(digests.len(), ids.len());
     }
 }

@@ -1,0 +1,279 @@
+//! The one transaction that puts entries into the archive and takes others out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+
+use super::archive::Failure;
+use super::codec::{self, Unreadable, lane_number};
+use super::schema::{
+    ENTRIES, EXPIRIES, IDS, LANES, LATE, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals, WHOLE_LOG,
+};
+use crate::server::log::id_cipher::IdCipher;
+use crate::server::log::{Cursor, Entry, Lane, Topic};
+
+/// Why an entry is taken out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// It has expired, as its publisher said: nobody misses it.
+    Expired,
+    /// Retention evicts it: a reader that has not had it is told of a gap.
+    Eviction,
+}
+
+/// All tables, open for writing.
+pub(super) struct Tables<'t> {
+    pub(super) entries: Table<'t, u64, &'static [u8]>,
+    pub(super) postings: Table<'t, (u64, u64), ()>,
+    pub(super) expiries: Table<'t, (i64, u64), ()>,
+    pub(super) late: Table<'t, (u64, i64, u64), ()>,
+    lanes: Table<'t, (u8, u64), ()>,
+    ids: Table<'t, (u64, u64), ()>,
+    names: Table<'t, &'static str, u64>,
+    topics: Table<'t, u64, &'static [u8]>,
+    pub(super) meta: Table<'t, &'static str, &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(txn: &'t WriteTransaction) -> Result<Self, Failure> {
+        Ok(Self {
+            entries: txn.open_table(ENTRIES)?,
+            postings: txn.open_table(POSTINGS)?,
+            expiries: txn.open_table(EXPIRIES)?,
+            late: txn.open_table(LATE)?,
+            lanes: txn.open_table(LANES)?,
+            ids: txn.open_table(IDS)?,
+            names: txn.open_table(NAMES)?,
+            topics: txn.open_table(TOPICS)?,
+            meta: txn.open_table(META)?,
+        })
+    }
+
+    /// The oldest entry that is kept.
+    pub(super) fn oldest(&self) -> Result<Option<Cursor>, Failure> {
+        Ok(self.entries.first()?.map(|(cursor, _)| Cursor(cursor.value())))
+    }
+
+    /// The oldest entry in another lane than the main one.
+    pub(super) fn oldest_in(&self, lane: Lane) -> Result<Option<Cursor>, Failure> {
+        let number = lane_number(lane);
+        let first = self.lanes.range((number, 0)..=(number, u64::MAX))?.next();
+        Ok(first.transpose()?.map(|(key, _)| Cursor(key.value().1)))
+    }
+
+    /// The oldest entry in the main lane, none of which is before `from`.
+    pub(super) fn oldest_in_main(&self, from: Cursor) -> Result<Option<Cursor>, Failure> {
+        for row in self.entries.range(from.0..)? {
+            let (cursor, entry) = row?;
+            if codec::archived(entry.value())?.lane == Lane::Main {
+                return Ok(Some(Cursor(cursor.value())));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The entry with the earliest time of those on a topic that stand behind a later time.
+    pub(super) fn first_late(&self, topic: u64) -> Result<Option<(i64, Cursor)>, Failure> {
+        let first = self.late.range((topic, i64::MIN, 0)..=(topic, i64::MAX, u64::MAX))?.next();
+        Ok(first.transpose()?.map(|(key, _)| (key.value().1, Cursor(key.value().2))))
+    }
+
+    /// When the entry at this place was taken.
+    pub(super) fn at(&self, cursor: u64) -> Result<Option<DateTime<Utc>>, Failure> {
+        self.entries.get(cursor)?.map(|bytes| Ok(codec::archived(bytes.value())?.at)).transpose()
+    }
+}
+
+/// The state of the archive once a transaction is committed.
+pub(super) struct Outcome {
+    pub(super) totals: Totals,
+    /// With the newest entry that has been evicted from each.
+    pub(super) new_topics: Vec<(u64, Topic, Cursor)>,
+    /// The topics that retention has evicted something from, with the newest of it.
+    pub(super) evicted: Vec<(u64, Cursor)>,
+    /// The topics that have no entry any more.
+    pub(super) dropped: Vec<u64>,
+}
+
+/// One transaction's changes.
+pub(super) struct Changes<'t, 'a> {
+    pub(super) tables: Tables<'t>,
+    cipher: &'a IdCipher,
+    pub(super) totals: Totals,
+    rows: HashMap<u64, TopicRow>,
+    numbers: HashMap<String, u64>,
+    pub(super) new_topics: BTreeMap<u64, String>,
+    /// The topics that retention has evicted something from.
+    evicted: BTreeSet<u64>,
+    scratch: Vec<u8>,
+}
+
+impl<'t, 'a> Changes<'t, 'a> {
+    pub(super) fn begin(txn: &'t WriteTransaction, cipher: &'a IdCipher, totals: Totals) -> Result<Self, Failure> {
+        Ok(Self {
+            tables: Tables::open(txn)?,
+            cipher,
+            totals,
+            rows: HashMap::new(),
+            numbers: HashMap::new(),
+            new_topics: BTreeMap::new(),
+            evicted: BTreeSet::new(),
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Puts in the next entry.
+    pub(super) fn put(&mut self, entry: &Entry) -> Result<(), Failure> {
+        let cursor = entry.cursor.0;
+        let mut topics = Vec::with_capacity(entry.topics.len());
+        for topic in &entry.topics {
+            let number = self.number(topic.as_str())?;
+            if !topics.contains(&number) {
+                topics.push(number);
+            }
+        }
+        self.scratch.clear();
+        codec::put_archived(&mut self.scratch, entry, &topics);
+        let (bytes, at) = (entry.size() as u64, entry.at.timestamp_millis());
+        self.tables.entries.insert(cursor, self.scratch.as_slice())?;
+        for number in topics {
+            self.tables.postings.insert((number, cursor), ())?;
+            let row = self.row(number)?;
+            row.count += 1;
+            row.system += u64::from(entry.lane == Lane::System);
+            row.bytes += bytes;
+            let is_late = at < row.latest_at;
+            row.latest_at = row.latest_at.max(at);
+            if is_late {
+                self.tables.late.insert((number, at, cursor), ())?;
+            }
+        }
+        if at < self.totals.latest_at {
+            self.tables.late.insert((WHOLE_LOG, at, cursor), ())?;
+        }
+        self.totals.latest_at = self.totals.latest_at.max(at);
+        if entry.lane != Lane::Main {
+            self.tables.lanes.insert((lane_number(entry.lane), cursor), ())?;
+        }
+        if let Some(at) = entry.expires_at {
+            self.tables.expiries.insert((at.timestamp_millis(), cursor), ())?;
+        }
+        if self.cipher.decrypt(&entry.id) != Some(entry.cursor) {
+            self.tables.ids.insert((self.cipher.digest(&entry.id), cursor), ())?;
+        }
+        self.totals.newest = entry.cursor;
+        self.totals.lane(entry.lane).add(bytes);
+        Ok(())
+    }
+
+    /// Takes the entry at this place out, if it is there.
+    pub(super) fn remove(&mut self, cursor: u64, removal: Removal) -> Result<(), Failure> {
+        let Some(value) = self.tables.entries.remove(cursor)? else { return Ok(()) };
+        self.scratch.clear();
+        self.scratch.extend_from_slice(value.value());
+        drop(value);
+        let value = std::mem::take(&mut self.scratch);
+        let header = codec::archived(&value)?;
+        let (bytes, at) = (header.size, header.at.timestamp_millis());
+        let any_late = !self.tables.late.is_empty()?;
+        for number in header.topics() {
+            self.tables.postings.remove((number, cursor))?;
+            if any_late {
+                self.tables.late.remove((number, at, cursor))?;
+            }
+            let row = self.row(number)?;
+            row.count = row.count.saturating_sub(1);
+            row.system = row.system.saturating_sub(u64::from(header.lane == Lane::System));
+            row.bytes = row.bytes.saturating_sub(bytes);
+            if removal == Removal::Eviction {
+                row.evicted = row.evicted.max(Cursor(cursor));
+                self.evicted.insert(number);
+            }
+        }
+        if any_late {
+            self.tables.late.remove((WHOLE_LOG, at, cursor))?;
+        }
+        if header.lane != Lane::Main {
+            self.tables.lanes.remove((lane_number(header.lane), cursor))?;
+        }
+        if let Some(at) = header.expires_at {
+            self.tables.expiries.remove((at.timestamp_millis(), cursor))?;
+        }
+        let id = header.id()?;
+        if self.cipher.decrypt(id) != Some(Cursor(cursor)) {
+            self.tables.ids.remove((self.cipher.digest(id), cursor))?;
+        }
+        self.totals.lane(header.lane).remove(bytes);
+        if removal == Removal::Eviction {
+            self.totals.last_evicted = self.totals.last_evicted.max(Cursor(cursor));
+        }
+        self.scratch = value;
+        Ok(())
+    }
+
+    /// What is true of a topic; it must be known.
+    pub(super) fn row(&mut self, number: u64) -> Result<&mut TopicRow, Failure> {
+        if !self.rows.contains_key(&number) {
+            let row = self.tables.topics.get(number)?.ok_or(Unreadable)?;
+            let row = TopicRow::decode(row.value())?;
+            self.rows.insert(number, row);
+        }
+        Ok(self.rows.get_mut(&number).ok_or(Unreadable)?)
+    }
+
+    /// Whether this topic is known.
+    pub(super) fn knows(&self, number: u64) -> Result<bool, Failure> {
+        Ok(self.rows.contains_key(&number) || self.tables.topics.get(number)?.is_some())
+    }
+
+    /// The topics that something was put into or taken out of.
+    pub(super) fn touched(&self) -> impl Iterator<Item = u64> {
+        self.rows.keys().copied()
+    }
+
+    fn number(&mut self, name: &str) -> Result<u64, Failure> {
+        if let Some(number) = self.numbers.get(name) {
+            return Ok(*number);
+        }
+        let known = self.tables.names.get(name)?.map(|number| number.value());
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let number = self.totals.next_topic;
+                self.totals.next_topic += 1;
+                self.tables.names.insert(name, number)?;
+                self.rows.insert(number, TopicRow::new(name, self.totals.dropped_topics_evicted_up_to));
+                self.new_topics.insert(number, name.into());
+                number
+            }
+        };
+        self.numbers.insert(name.into(), number);
+        Ok(number)
+    }
+
+    /// Writes down what has changed of the topics and of the whole; the commit is next.
+    pub(super) fn finish(mut self) -> Result<Outcome, Failure> {
+        let (mut new_topics, mut evicted, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        for (&number, row) in &self.rows {
+            if self.new_topics.contains_key(&number) {
+                let topic = Topic::parse(&row.name).map_err(|_| Unreadable)?;
+                new_topics.push((number, topic, row.evicted));
+            }
+            if self.evicted.contains(&number) {
+                evicted.push((number, row.evicted));
+            }
+            if row.count > 0 {
+                self.tables.topics.insert(number, row.encode().as_slice())?;
+            } else {
+                self.tables.topics.remove(number)?;
+                self.tables.names.remove(row.name.as_str())?;
+                let evicted_up_to = &mut self.totals.dropped_topics_evicted_up_to;
+                *evicted_up_to = row.evicted.max(*evicted_up_to);
+                dropped.push(number);
+            }
+        }
+        self.tables.meta.insert(TOTALS, self.totals.encode().as_slice())?;
+        Ok(Outcome { totals: self.totals, new_topics, evicted, dropped })
+    }
+}

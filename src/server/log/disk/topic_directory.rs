@@ -1,0 +1,175 @@
+//! The topics of the archive, in memory: filters that can't list their topics are evaluated on these, and readers ask
+//! which of them have lost entries to retention since they last looked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::changes::Outcome;
+use super::schema::TopicRow;
+use crate::server::log::{Cursor, Topic};
+
+/// Topics by their numbers. It may know some that no transaction has committed yet; it never lacks one
+/// that a snapshot taken before the question has, unless retention has emptied it since.
+///
+/// Evictions are counted: each transaction that evicts something is one more. They are announced before the
+/// commit, so a reader whose snapshot lacks an entry finds its eviction here.
+#[derive(Default)]
+pub(super) struct TopicDirectory(RwLock<State>);
+
+#[derive(Default)]
+struct State {
+    topics: BTreeMap<u64, Known>,
+    /// The topics that have lost something, each under the last count at which it did.
+    evictions: BTreeSet<(u64, u64)>,
+    /// Of the topics that have been dropped: the newest entry that was evicted, and the last count at which one
+    /// of them lost something.
+    dropped: Cursor,
+    dropped_at: u64,
+    announced: u64,
+    committed: u64,
+}
+
+struct Known {
+    topic: Topic,
+    /// The newest of its entries that retention has evicted, or is about to.
+    evicted: Cursor,
+    evicted_at: u64,
+}
+
+/// A place in the order of the evictions.
+pub(super) struct EvictionPlace((u64, u64));
+
+impl TopicDirectory {
+    /// The topics of an archive, and the newest entry that has been evicted of those it has dropped.
+    pub(super) fn of(topics: &[(u64, TopicRow)], dropped: Cursor) -> Self {
+        // Everything evicted before counts as the first eviction.
+        let mut state = State { dropped, dropped_at: 1, announced: 1, committed: 1, ..State::default() };
+        for (number, row) in topics {
+            if let Ok(topic) = Topic::parse(&row.name) {
+                state.insert(*number, topic, row.evicted, 1);
+            }
+        }
+        Self(RwLock::new(state))
+    }
+
+    pub(super) fn get(&self, number: u64) -> Option<Topic> {
+        self.read().topics.get(&number).map(|known| known.topic.clone())
+    }
+
+    /// The next topics after a number (from the first for `None`), at most `limit`.
+    pub(super) fn after(&self, number: Option<u64>, limit: usize) -> Vec<(u64, Topic)> {
+        let from = number.map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.read();
+        let topics = state.topics.range((from, Bound::Unbounded)).take(limit);
+        topics.map(|(&number, known)| (number, known.topic.clone())).collect()
+    }
+
+    /// To be called before a transaction is committed: whoever sees a topic's entries must be able to find the
+    /// topic, and whoever misses one must be able to find that out.
+    pub(super) fn announce(&self, outcome: &Outcome) {
+        let mut state = self.write();
+        for (number, topic, evicted) in &outcome.new_topics {
+            // If it was known before, it lost its entries before it was dropped.
+            let evicted_at = state.dropped_at;
+            state.insert(*number, topic.clone(), *evicted, evicted_at);
+        }
+        state.announced += u64::from(!outcome.evicted.is_empty());
+        let evicted_at = state.announced;
+        for (number, evicted) in &outcome.evicted {
+            if let Some(topic) = state.topics.get(number).map(|known| known.topic.clone()) {
+                state.insert(*number, topic, *evicted, evicted_at);
+            }
+        }
+        for number in &outcome.dropped {
+            let Some(&Known { evicted, evicted_at, .. }) = state.topics.get(number) else { continue };
+            if evicted > Cursor::START {
+                state.dropped = state.dropped.max(evicted);
+                state.dropped_at = state.dropped_at.max(evicted_at);
+            }
+        }
+    }
+
+    /// To be called once the transaction is committed.
+    pub(super) fn commit(&self, outcome: &Outcome) {
+        let mut state = self.write();
+        state.committed = state.announced;
+        for number in &outcome.dropped {
+            if let Some(known) = state.topics.remove(number) {
+                state.evictions.remove(&(known.evicted_at, *number));
+            }
+        }
+    }
+
+    /// How many evictions there have been: every snapshot that is taken from now on has them.
+    pub(super) fn evictions(&self) -> u64 {
+        self.read().committed
+    }
+
+    /// Whether topics that have been dropped since have lost entries after `cursor`, and that was not among the
+    /// first `known` evictions. It knows of topics that [`TopicDirectory::evicted_of`] and [`TopicDirectory::evicted_after`] have no longer,
+    /// so it must be asked after these.
+    pub(super) fn have_evicted_dropped(&self, cursor: Cursor, known: u64) -> bool {
+        let state = self.read();
+        state.dropped > cursor && state.dropped_at > known
+    }
+
+    /// Those of these topics that may have lost entries after `cursor` which were not among the first `known`
+    /// evictions.
+    pub(super) fn evicted_of(&self, numbers: &[u64], cursor: Cursor, known: u64) -> Vec<u64> {
+        let state = self.read();
+        let may_have_lost = |number: &&u64| {
+            let topic = state.topics.get(number);
+            topic.is_none_or(|topic| topic.evicted_at > known && topic.evicted > cursor)
+        };
+        if state.announced > known { numbers.iter().filter(may_have_lost).copied().collect() } else { Vec::new() }
+    }
+
+    /// Looks at the next topics that have lost something, in the order in which they did, at most `limit`, after a
+    /// place in that order, which it moves on. Answers those that may have lost entries after `cursor`; `None` at
+    /// the end.
+    pub(super) fn evicted_after(
+        &self,
+        place: &mut EvictionPlace,
+        cursor: Cursor,
+        limit: usize,
+    ) -> Option<Vec<(u64, Topic)>> {
+        let state = self.read();
+        let mut next = state.evictions.range((Bound::Excluded(place.0), Bound::Unbounded)).take(limit).peekable();
+        next.peek()?;
+        let mut lost = Vec::new();
+        for &(evicted_at, number) in next {
+            *place = EvictionPlace((evicted_at, number));
+            if let Some(known) = state.topics.get(&number).filter(|known| known.evicted > cursor) {
+                lost.push((number, known.topic.clone()));
+            }
+        }
+        Some(lost)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn insert(&mut self, number: u64, topic: Topic, evicted: Cursor, evicted_at: u64) {
+        if let Some(known) = self.topics.insert(number, Known { topic, evicted, evicted_at }) {
+            self.evictions.remove(&(known.evicted_at, number));
+        }
+        if evicted > Cursor::START {
+            self.evictions.insert((evicted_at, number));
+        }
+    }
+}
+
+impl EvictionPlace {
+    /// Behind the first `known` evictions.
+    pub(super) fn after(known: u64) -> Self {
+        Self((known, u64::MAX))
+    }
+}
