@@ -27,7 +27,7 @@ fn it_asks_for_topics_and_patterns_and_for_what_was_after_an_id() {
 fn an_update_is_printed_as_its_data_as_soon_as_it_comes() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
-    let stream = hub.request().stream(":\n\nid: 1\ndata: one\n\n");
+    let stream = hub.request().stream(":\nid: 1\ndata: one\n\n");
     assert_eq!(program.line(), "one");
     stream.send("event: news\ndata: tw");
     stream.send("o\ndata:\ndata:  lines\n\n");
@@ -79,7 +79,7 @@ fn without_updates_for_too_long_it_gives_up_and_says_whether_there_is_a_connecti
     let start = Instant::now();
     // A heartbeat is no update.
     assert!(hub.is_left_alone(Duration::from_millis(300)));
-    stream.send(":\n\n");
+    stream.send(":\n");
     program.end().assert(6, "no update came for 1s\n");
     assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
 

@@ -14,7 +14,7 @@ async fn a_ticket_stands_for_its_token_once() {
     let hub = Hub::start_with(Options { anonymous: Some(false), ..Options::default() }).await;
     let token = Claims::new().subscribe(&[exact("a")]).subscriber();
     let answer = hub.request(Method::POST, paths::TICKETS).bearer_auth(&token).answer().await;
-    assert_eq!(answer.assert_status(201).header("cache-control"), "no-store");
+    assert_eq!(answer.assert_status(201).header("cache-control"), "private, no-store");
     let body: Value = answer.json();
     assert_eq!(body["expires_in"], 30);
     let ticket = body["ticket"].as_str().expect("a ticket");

@@ -18,6 +18,7 @@ use rand::Rng;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tracing::info;
 
+use super::cache;
 use super::drain::{Drain, OpenStream};
 use super::parked::Parked;
 use crate::wire::frame::HEARTBEAT;
@@ -50,8 +51,7 @@ where
 fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Proxies that compress would hold events back to fill a block.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(header::CACHE_CONTROL, cache::STREAM);
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers
 }
@@ -118,7 +118,7 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for Outlet<S> {
         if this.stage == Stage::Draining && this.timer.poll(cx, Sleep::is_elapsed).is_ready() {
             this.stage = Stage::ShutDown;
             let retry = rand::rng().random_range(RETRY_MS);
-            return write(Bytes::from(format!("retry: {retry}\n\n")));
+            return write(Bytes::from(format!("retry: {retry}\n")));
         }
         match this.frames.poll_next_unpin(cx) {
             Poll::Ready(Some(frame)) => {
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_begins_with_a_comment_and_ends_with_its_frames() {
         let mut outlet = outlet(stream::iter([Bytes::from("data: 1\n\n")]), &Drain::new());
-        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n\n"));
+        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n"));
         assert_eq!(next(&mut outlet).await.as_deref(), Some("data: 1\n\n"));
         assert_eq!(next(&mut outlet).await, None);
     }
@@ -196,14 +196,14 @@ mod tests {
         for _ in 0..4 {
             seen.push((next(&mut outlet).await.unwrap_or_default(), start.elapsed().as_secs()));
         }
-        assert_eq!(seen, [(":\n\n".into(), 0), ("data: 1\n\n".into(), 10), (":\n\n".into(), 25), (":\n\n".into(), 40)]);
+        assert_eq!(seen, [(":\n".into(), 0), ("data: 1\n\n".into(), 10), (":\n".into(), 25), (":\n".into(), 40)]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_drain_ends_a_stream_that_always_has_an_event_ready() {
         let drain = Drain::new();
         let mut outlet = outlet(stream::repeat(Bytes::from("data: 1\n\n")), &drain);
-        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n\n"));
+        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n"));
         drain.begin();
         let mut last = String::new();
         while let Some(frame) = next(&mut outlet).await {
@@ -217,11 +217,11 @@ mod tests {
     async fn a_drain_ends_an_idle_stream_soon_and_tells_the_client_when_to_come_back() {
         let drain = Drain::new();
         let mut outlet = outlet(stream::pending(), &drain);
-        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n\n"));
+        assert_eq!(next(&mut outlet).await.as_deref(), Some(":\n"));
         let start = Instant::now();
         drain.begin();
         let last = next(&mut outlet).await.expect("a frame");
-        assert!(last.starts_with("retry: ") && last.ends_with("\n\n"), "{last}");
+        assert!(last.starts_with("retry: ") && last.ends_with('\n') && !last.ends_with("\n\n"), "{last}");
         assert_eq!(next(&mut outlet).await, None);
         assert!(start.elapsed() < Duration::from_secs(5));
     }

@@ -71,7 +71,7 @@ async fn ask(address: SocketAddr, request: &[u8]) -> u16 {
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let head = head.to_lowercase();
     if status == 200 {
-        assert!(head.contains("\r\ncontent-type: text/event-stream") && body.contains(":\n\n"), "{answer}");
+        assert!(head.contains("\r\ncontent-type: text/event-stream") && body.contains(":\n"), "{answer}");
     } else {
         assert!((400..500).contains(&status) && head.contains(&format!("\r\ncontent-type: {MEDIA_TYPE}")), "{answer}");
         let problem: Problem = serde_json::from_str(body).expect("a problem document");
