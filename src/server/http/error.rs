@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
+use super::cache;
 use crate::server::demo::PublishError;
 use crate::server::log::{AppendError, ReadError};
 use crate::wire::message::TextError;
@@ -42,6 +43,8 @@ pub(super) enum ApiError {
     TooMuch(String),
     /// 415: these are the types that are read here.
     MediaType(&'static str),
+    /// 415: the body is compressed, or encoded in another way.
+    ContentEncoding,
     /// 421: it is meant for another server.
     Misdirected(String),
     /// 422: it can be read, and says what is not allowed.
@@ -85,6 +88,11 @@ impl ApiError {
             Self::MediaType(known) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", format!("Send the body as {known}."))
             }
+            Self::ContentEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Unsupported content encoding",
+                "The body has a Content-Encoding. Send it as it is, without compressing it.".into(),
+            ),
             Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content", detail.clone()),
             Self::Misdirected(detail) => (StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail.clone()),
             Self::TooManyStreams(limit) => (
@@ -129,10 +137,14 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, cache::PRIVATE);
         match self {
             Self::RateLimited(after) => _ = headers.insert(header::RETRY_AFTER, seconds(after).into()),
             Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),
+            // What would be accepted (RFC 9110, 15.5.16).
+            Self::ContentEncoding => {
+                _ = headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             Self::Token { challenge, .. } => {
                 if let Ok(challenge) = HeaderValue::from_str(&challenge) {
                     headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -12,8 +12,8 @@ use axum::{Json, Router};
 
 use super::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use super::error::ApiError;
+use super::last_event_id::LastEventId;
 use super::params::Params;
-use super::streams::last_event_id;
 use super::submission::{self, Kinds};
 use super::{App, AppState, Peer, root};
 use crate::server::demo::Before;
@@ -72,7 +72,7 @@ async fn list_or_follow(
 ) -> Result<Response, ApiError> {
     let mut response = match negotiate(&headers, &[JSON, EVENT_STREAM]) {
         EVENT_STREAM => {
-            let frames = app.producers.messages.follow(last_event_id(&headers, &params).as_deref()).await?;
+            let frames = app.producers.messages.follow(LastEventId::of(&headers, &params)?.id().as_deref()).await?;
             app.stream(&method, paths::MESSAGES, frames)
         }
         _ => list(&app, &params).await?,
@@ -83,7 +83,7 @@ async fn list_or_follow(
 
 async fn list(app: &App, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
-    let before = params.get("before").map_or(Before::Newest, Before::Message);
+    let before = params.get("before")?.map_or(Before::Newest, Before::Message);
     // One more than the page shows, to know whether there is a next one.
     let messages = app.producers.messages.list(before, limit + 1).await?;
     let mut messages = messages.ok_or_else(|| {
@@ -107,7 +107,7 @@ pub(super) fn link(app: &App, messages: &[Message]) -> Option<HeaderValue> {
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {
-    let Some(text) = params.get("limit") else { return Ok(DEFAULT_LIMIT) };
+    let Some(text) = params.get("limit")? else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| ApiError::Invalid(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }

@@ -1,6 +1,8 @@
 //! The only room that knows axum: the addresses, what they read and what they answer.
 
 mod accept;
+mod body;
+mod cache;
 mod compress;
 mod conditional;
 mod connection;
@@ -8,6 +10,7 @@ mod docs;
 mod drain;
 mod error;
 mod host;
+mod last_event_id;
 mod limits;
 mod listener;
 mod mercure;

@@ -11,13 +11,11 @@ use axum::routing::{MethodRouter, get};
 use futures_util::Stream;
 
 use super::error::ApiError;
+use super::last_event_id::LastEventId;
 use super::params::Params;
 use super::{App, AppState, messages, outlet};
 use crate::server::demo::{Counter, Resume, Tick};
 use crate::wire::paths;
-
-/// The spelling some polyfills use; it gives way to the protocol's own.
-const LAST_EVENT_ID_ALIAS: &str = "lastEventId";
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
@@ -28,22 +26,10 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route(paths::COUNTER, get(counter))
 }
 
-/// The event id a client comes back with: the header's, which `EventSource` sends by itself, or the query's.
-pub(super) fn last_event_id(headers: &HeaderMap, params: &Params) -> Option<String> {
-    let header = headers.get("last-event-id").map(|value| utf_8_or_latin_1(value.as_bytes()));
-    let query = || params.get(paths::LAST_EVENT_ID).or_else(|| params.get(LAST_EVENT_ID_ALIAS)).map(str::to_owned);
-    header.or_else(query).filter(|id| !id.is_empty())
-}
-
-/// What a header says: an `EventSource` sends an id as UTF-8, a script's `fetch` as Latin-1.
-fn utf_8_or_latin_1(value: &[u8]) -> String {
-    str::from_utf8(value).map_or_else(|_| value.iter().copied().map(char::from).collect(), str::to_owned)
-}
-
 async fn burst(State(app): AppState, method: Method, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
     let bursts = &app.producers.bursts;
-    let last = last_event_id(&headers, &params);
-    let Some(message) = params.get("message") else {
+    let last = LastEventId::of(&headers, &params)?.id();
+    let Some(message) = params.get("message")? else {
         let next = bursts.next(last.as_deref()).await?;
         return Ok(app.stream(&method, paths::STREAM, next));
     };
@@ -59,8 +45,14 @@ fn tick(path: &'static str, tick: Tick) -> MethodRouter<Arc<App>> {
     get(async move |State(app): AppState, method: Method| app.stream(&method, path, app.producers.ticker.stream(tick)))
 }
 
-async fn counter(State(app): AppState, method: Method, headers: HeaderMap, params: Params) -> Response {
-    app.stream(&method, paths::COUNTER, Counter::after(last_event_id(&headers, &params).as_deref()))
+async fn counter(
+    State(app): AppState,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let last = LastEventId::of(&headers, &params)?.id();
+    Ok(app.stream(&method, paths::COUNTER, Counter::after(last.as_deref())))
 }
 
 impl App {
@@ -70,17 +62,5 @@ impl App {
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
         outlet::respond(method, name, frames, self.heartbeat, &self.drain)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_understood_as_an_event_source_sends_it_and_as_fetch_does() {
-        for (sent, id) in [(&b"7"[..], "7"), ("größe-Ω".as_bytes(), "größe-Ω"), (b"gr\xf6\xdfe", "größe")] {
-            assert_eq!(utf_8_or_latin_1(sent), id);
-        }
     }
 }

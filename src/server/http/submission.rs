@@ -1,14 +1,10 @@
 //! What a client submits to be published: the text, out of a JSON, form or plain body.
 
-use std::error::Error;
-use std::time::Duration;
-
-use axum::body::{Body, Bytes, to_bytes};
-use axum::http::{HeaderMap, header};
-use http_body_util::LengthLimitError;
+use axum::body::{Body, Bytes};
+use axum::http::HeaderMap;
 use serde_json::error::Category;
-use tokio::time::timeout;
 
+use super::body::{self, FORM, JSON, media_type, not_utf8};
 use super::error::ApiError;
 use super::params::Params;
 use crate::wire::message::Submission;
@@ -23,48 +19,20 @@ pub(super) enum Kinds {
     Helper,
 }
 
-/// A body that is not there by then is given up: who sends a byte now and then would keep its connection for ever.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-pub(super) const JSON: &str = "application/json";
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
-
 const FIELD: &str = "message";
 
 /// Reads the text of a submission of at most `max_body` bytes.
 pub(super) async fn read(headers: &HeaderMap, body: Body, kinds: Kinds, max_body: usize) -> Result<String, ApiError> {
     // The declared type is checked before the body is read: an upload of the wrong kind is refused at once.
-    let parse = match (media_type(headers).as_deref(), kinds) {
-        (Some(JSON), _) => json,
-        (Some(FORM), Kinds::Api) => form,
-        (Some(FORM), Kinds::Helper) => form_or_text,
-        (Some("text/plain") | None, Kinds::Helper) => text,
-        (_, Kinds::Api) => {
-            return Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"));
-        }
+    match (media_type(headers).as_deref(), kinds) {
+        (Some(JSON), _) => json(&body::read(headers, body, max_body).await?),
+        (Some(FORM), Kinds::Api) => form(&body::read(headers, body, max_body).await?),
+        (Some(FORM), Kinds::Helper) => form_or_text(&body::read(headers, body, max_body).await?),
+        (Some("text/plain") | None, Kinds::Helper) => text(&body::read_verbatim(headers, body, max_body).await?),
+        (_, Kinds::Api) => Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded")),
         (_, Kinds::Helper) => {
-            return Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"));
+            Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"))
         }
-    };
-    parse(&whole(body, max_body).await?)
-}
-
-/// The media type that a body is declared to have, without its parameters, in lower case.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let declared = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
-    Some(declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-}
-
-/// The whole body, of at most `max_body` bytes.
-pub(super) async fn whole(body: Body, max_body: usize) -> Result<Bytes, ApiError> {
-    let read = timeout(BODY_TIMEOUT, to_bytes(body, max_body)).await.map_err(|_| ApiError::TooSlow(BODY_TIMEOUT))?;
-    read.map_err(|error| unread(&error, max_body))
-}
-
-fn unread(error: &axum::Error, max_body: usize) -> ApiError {
-    match error.source() {
-        Some(source) if source.is::<LengthLimitError>() => ApiError::TooLarge(max_body),
-        _ => ApiError::Malformed("The body ended before it was whole. Send it again.".into()),
     }
 }
 
@@ -84,8 +52,8 @@ fn json(body: &Bytes) -> Result<String, ApiError> {
 }
 
 fn form(body: &Bytes) -> Result<String, ApiError> {
-    let params = Params::parse(body).map_err(|_| not_utf8())?;
-    let message = params.get(FIELD).map(str::to_owned);
+    let params = Params::parse(body);
+    let message = params.get(FIELD)?.map(str::to_owned);
     message.ok_or_else(|| ApiError::Invalid(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
 }
 
@@ -95,26 +63,4 @@ fn form_or_text(body: &Bytes) -> Result<String, ApiError> {
 
 fn text(body: &Bytes) -> Result<String, ApiError> {
     String::from_utf8(body.to_vec()).map_err(|_| not_utf8())
-}
-
-pub(super) fn not_utf8() -> ApiError {
-    ApiError::Malformed("The body is not UTF-8. Encode it as UTF-8.".into())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use axum::http::HeaderValue;
-    use futures_util::stream;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_that_never_ends_is_given_up() {
-        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
-        let body = Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-        let read = read(&headers, body, Kinds::Helper, 1024).await;
-        assert!(matches!(read, Err(ApiError::TooSlow(_))), "{read:?}");
-    }
 }

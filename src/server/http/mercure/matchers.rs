@@ -22,6 +22,7 @@ impl Mercure {
         let mut patterns = 0;
         for (name, value) in params.iter() {
             let Some(match_type) = match_type(name)?.or_else(|| self.older_matcher(name)) else { continue };
+            let value = value?;
             if value.len() > MAX_LENGTH {
                 return Err(malformed(format!("A matcher has more than {MAX_LENGTH} bytes. Use a shorter one.")));
             }

@@ -3,18 +3,19 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::update::{self, Shape};
 use super::{Mercure, idempotency};
 use crate::server::http::accept::{self, negotiate};
+use crate::server::http::body;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::http::{AppState, Peer, submission};
+use crate::server::http::{AppState, Peer, cache};
 use crate::server::log::Update;
 
-/// Plain text, which `negotiate` weighs against JSON.
+/// The media type of an id alone.
 const TEXT: &str = "text/plain";
 
 pub(super) async fn publish(
@@ -34,13 +35,12 @@ pub(super) async fn publish(
         app.limit.check(peer.ip())?;
     }
     let url = hub.hub.url();
-    let (mut updates, shape) = match submission::media_type(&headers).as_deref() {
-        Some(submission::FORM) => {
-            let body = submission::whole(body, app.max_body).await?;
-            let params = Params::parse(&body).map_err(|_| submission::not_utf8())?;
-            (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::One)
+    let (mut updates, shape) = match body::media_type(&headers).as_deref() {
+        Some(body::FORM) => {
+            let params = Params::parse(&body::read(&headers, body, app.max_body).await?);
+            (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::Form)
         }
-        Some(submission::JSON) => update::from_json(&submission::whole(body, app.max_body).await?, url)?,
+        Some(body::JSON) => update::from_json(&body::read(&headers, body, app.max_body).await?, url)?,
         _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),
     };
     if let Some(token) = &token {
@@ -60,10 +60,17 @@ pub(super) async fn publish(
         }
         None => hub.append(updates).await?,
     };
-    Ok(match (shape, &ids[..]) {
-        (Shape::One, [id]) if negotiate(&headers, &[TEXT, accept::JSON]) == TEXT => id.to_string().into_response(),
+    let is_text = match shape {
+        // The protocol's clients take the body for the id, whatever their library says it accepts.
+        Shape::Form => true,
+        Shape::Object => negotiate(&headers, &[TEXT, accept::JSON]) == TEXT,
+        Shape::Array => false,
+    };
+    let answer = match &ids[..] {
+        [id] if is_text => id.to_string().into_response(),
         _ => Json(ids).into_response(),
-    })
+    };
+    Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())
 }
 
 impl Mercure {

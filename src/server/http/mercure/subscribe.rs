@@ -12,10 +12,11 @@ use futures_util::stream::Abortable;
 
 use super::stream::{Frames, deadline};
 use super::{Mercure, publish};
+use crate::server::http::body;
 use crate::server::http::error::ApiError;
+use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
-use crate::server::http::streams::last_event_id;
-use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet, submission};
+use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet};
 use crate::server::hub::{Matcher, Matchers, Start};
 use crate::server::log::ReadError;
 use crate::wire::paths;
@@ -58,12 +59,12 @@ async fn query(
     params: Params,
     body: Body,
 ) -> Result<Response, ApiError> {
-    if submission::media_type(&headers).as_deref() != Some(submission::FORM) {
-        return Err(ApiError::MediaType(submission::FORM));
+    if body::media_type(&headers).as_deref() != Some(body::FORM) {
+        return Err(ApiError::MediaType(body::FORM));
     }
-    let body = submission::whole(body, app.max_body).await?;
+    let body = body::read(&headers, body, app.max_body).await?;
     // The query's values come first: of a value that may stand once, they win.
-    let params = params.and(Params::parse(&body).map_err(|_| submission::not_utf8())?);
+    let params = params.and(Params::parse(&body));
     app.subscribe(peer, &Method::GET, &headers, &params).await
 }
 
@@ -83,9 +84,9 @@ impl App {
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
         let matchers: Arc<[Matcher]> = hub.matchers(params)?.into();
-        let token = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
+        let token = hub.subscriber(headers, params.get("ticket")?, hub.token_in_query(params)?).await?;
         if token.is_none() && !hub.settings.anonymous {
-            let hint = match params.get("access_token") {
+            let hint = match params.get("access_token")? {
                 Some(_) => " One in the query is not taken: it would end up in logs. Ask for a ticket instead.",
                 None => "",
             };
@@ -93,8 +94,11 @@ impl App {
         }
         let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
         let wanted = Arc::new(Matchers::new(&matchers, rights.clone()));
-        let asked = last_event_id(headers, params).or_else(|| hub.older_last_event_id(params));
-        let place = hub.place(asked.as_deref(), &wanted).await?;
+        let last_event_id = match LastEventId::of(headers, params)? {
+            LastEventId::Given(id) => LastEventId::Given(id),
+            none => hub.older_last_event_id(params)?.map_or(none, LastEventId::Given),
+        };
+        let place = hub.place(&last_event_id, &wanted).await?;
         let expires = token.as_ref().and_then(|token| token.expires);
 
         let mut response = if method == Method::HEAD {
@@ -108,8 +112,8 @@ impl App {
             let frames = Frames {
                 subscription: Abortable::new(subscription, end),
                 deadline: deadline(expires, hub.settings.stream_lifetime),
-                gaps: params.get("gap") == Some("1"),
-                asked: asked.map(String::into_boxed_str),
+                gaps: params.get("gap")? == Some("1"),
+                asked: last_event_id.id().map(String::into_boxed_str),
                 _open: open,
                 _present: hub.settings.presence.then(|| hub.hub.presence().enter(&matchers, &rights)),
             };
@@ -124,11 +128,15 @@ impl App {
 }
 
 impl Mercure {
-    /// Where a client that has come up to the event `asked` goes on.
-    async fn place(&self, asked: Option<&str>, wanted: &Matchers) -> Result<Place, ReadError> {
+    /// Where a client with this last event id goes on.
+    async fn place(&self, last_event_id: &LastEventId, wanted: &Matchers) -> Result<Place, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
-        let Some(asked) = asked else { return Ok(Place { start: Start::Now, preceding: None }) };
+        let asked = match last_event_id {
+            LastEventId::Missing => return Ok(Place { start: Start::Now, preceding: None }),
+            LastEventId::Empty => return self.after_newest().await,
+            LastEventId::Given(id) => id,
+        };
         if asked == paths::EARLIEST {
             let start = Start::After(log.bounds().oldest.previous());
             return Ok(Place { start, preceding: Some(earliest) });
@@ -140,6 +148,17 @@ impl Mercure {
             }
             None => Place { start: Start::Lost, preceding: Some(earliest) },
         })
+    }
+
+    /// Nothing is replayed, and the newest update precedes what comes.
+    async fn after_newest(&self) -> Result<Place, ReadError> {
+        // Before the update is looked for: one that becomes durable meanwhile is still to be sent.
+        let bound = self.hub.log().bounds().newest;
+        let newest = self.hub.newest().await?;
+        let cursor = newest.as_ref().map_or(bound, |entry| entry.cursor);
+        let preceding = newest.and_then(|entry| header_of(&entry.id));
+        let earliest = || HeaderValue::from_static(paths::EARLIEST);
+        Ok(Place { start: Start::After(cursor), preceding: preceding.or_else(|| Some(earliest())) })
     }
 }
 

@@ -83,7 +83,7 @@ impl Mercure {
         // Before the list: what is newer than this id must come as an event.
         let newest = self.newest_id().await?;
         let presence = self.hub.presence();
-        let listing = presence.list(&presence.topic(parts), params.get("after"), limit);
+        let listing = presence.list(&presence.topic(parts), params.get("after")?, limit);
         let subscriptions: Vec<_> = listing.subscriptions.iter().map(|active| active.document()).collect();
         let document = json!({
             "id": uri.path(),
@@ -118,7 +118,7 @@ impl Mercure {
                 "This hub doesn't tell presence. The operator turns it on with --presence.".into(),
             ));
         }
-        let token = self.subscriber(headers, None, self.token_in_query(params)).await?;
+        let token = self.subscriber(headers, None, self.token_in_query(params)?).await?;
         let token = token.ok_or_else(|| self.token_needed("Reading who subscribes needs a token."))?;
         match token.rights.may_subscribe(uri.path()) {
             true => Ok(token),
@@ -165,7 +165,7 @@ fn next_page(uri: &Uri, limit: usize, last: &Active) -> String {
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {
-    let Some(text) = params.get("limit") else { return Ok(DEFAULT_LIMIT) };
+    let Some(text) = params.get("limit")? else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| ApiError::Malformed(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }
