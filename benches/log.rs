@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tidings::server::log::{
-    self, Cursor, Durability, Log, LogOptions, Notes, PageSize, Retention, Tail, Topic, TopicFilter, Update,
+    self, Cursor, Durability, Log, LogOptions, PageSize, Retention, Tail, Topic, TopicFilter, Update,
 };
 
 /// How long each rate is measured.
@@ -120,9 +120,9 @@ async fn publishes(log: Arc<dyn Log>, publishers: usize, batch: usize) -> f64 {
             let update = update(&topic(&format!("topics/{publisher}")), SMALL);
             while !done.load(Ordering::Relaxed) {
                 if batch == 1 {
-                    log.append(update.clone()).await.expect("room");
+                    log.append(vec![update.clone()], None).await.expect("room");
                 } else {
-                    log.append_all(vec![update.clone(); batch]).await.expect("room");
+                    log.append(vec![update.clone(); batch], None).await.expect("room");
                 }
                 count.fetch_add(batch as u64, Ordering::Relaxed);
             }
@@ -141,7 +141,7 @@ async fn resume(folder: &Path) {
     let begin = Instant::now();
     for batch in 0..updates / 1000 {
         let updates = (0..1000).map(|n| update(&topics[(batch * 7 + n) % 100], SMALL)).collect();
-        log.append_all(updates).await.expect("room");
+        log.append(updates, None).await.expect("room");
     }
     println!("\n{updates} updates of {SMALL} bytes on 100 topics written in {:.1?}", begin.elapsed());
     let begin = Instant::now();
@@ -154,10 +154,10 @@ async fn resume(folder: &Path) {
 
     println!("time to the first page of {PAGE} on resuming there: median, 99th percentile of 500");
     let newest = log.bounds().newest.0;
-    let filters: [(&str, Box<dyn TopicFilter>); 3] = [
-        ("everything", Box::new(Beginning(""))),
-        ("one topic of 100", Box::new(One([topics[42].clone()]))),
-        ("a pattern that wants 11 of 100", Box::new(Beginning("topics/4"))),
+    let filters: [(&str, Arc<dyn TopicFilter>); 3] = [
+        ("everything", Arc::new(Beginning(""))),
+        ("one topic of 100", Arc::new(One([topics[42].clone()]))),
+        ("a pattern that wants 11 of 100", Arc::new(Beginning("topics/4"))),
     ];
     for (name, filter) in &filters {
         for (place, first) in [("start", 0), ("middle", newest / 2), ("end", newest - newest / 20)] {
@@ -166,7 +166,7 @@ async fn resume(folder: &Path) {
             for n in 0..500 {
                 let cursor = Cursor(first + n * 40);
                 let begin = Instant::now();
-                let page = log.read_after(cursor, &**filter, SIZE, &mut Notes::default()).await.expect("a page");
+                let page = log.reader(cursor, filter.clone()).next(SIZE).await.expect("a page");
                 times.push(begin.elapsed());
                 assert_eq!(page.entries.len(), PAGE);
                 let begin = Instant::now();
@@ -185,20 +185,19 @@ async fn replay(folder: &Path) {
     let log = open(folder, Durability::Os);
     let name = topic("replay");
     for _ in 0..count / 1000 {
-        log.append_all(vec![update(&name, LARGE); 1000]).await.expect("room");
+        log.append(vec![update(&name, LARGE); 1000], None).await.expect("room");
     }
     log.sweep().await;
     println!("\nreplay of {count} updates of {LARGE} bytes, by pages of {PAGE}");
-    let filters: [(&str, Box<dyn TopicFilter>); 2] =
-        [("  of one topic", Box::new(One([name]))), ("  of everything", Box::new(Beginning("")))];
+    let filters: [(&str, Arc<dyn TopicFilter>); 2] =
+        [("  of one topic", Arc::new(One([name]))), ("  of everything", Arc::new(Beginning("")))];
     for (what, filter) in &filters {
         for _ in 0..2 {
             let begin = Instant::now();
-            let (mut at, mut read, mut notes) = (Cursor::START, 0, Notes::default());
+            let (mut reader, mut read) = (log.reader(Cursor::START, filter.clone()), 0);
             loop {
-                let page = log.read_after(at, &**filter, SIZE, &mut notes).await.expect("a page");
+                let page = reader.next(SIZE).await.expect("a page");
                 read += page.entries.len();
-                at = page.next;
                 if !page.more {
                     break;
                 }
@@ -220,18 +219,17 @@ async fn few_of_many(folder: &Path) {
     let few: Vec<_> = (0..10).map(|number| topic(&format!("few/{number}"))).collect();
     let updates: Vec<_> = other.map(|topic| update(&topic, SMALL)).collect();
     for (number, batch) in updates.chunks(ALL / WANTED).enumerate() {
-        log.append_all([batch, &[update(&few[number % 10], SMALL)]].concat()).await.expect("room");
+        log.append([batch, &[update(&few[number % 10], SMALL)]].concat(), None).await.expect("room");
     }
     log.sweep().await;
-    let filter = Beginning("few/");
     let size = PageSize { entries: 64, bytes: usize::MAX };
-    let (mut at, mut read, mut times, mut notes) = (Cursor::START, 0, Vec::new(), Notes::default());
+    let mut reader = log.reader(Cursor::START, Arc::new(Beginning("few/")));
+    let (mut read, mut times) = (0, Vec::new());
     loop {
         let begin = Instant::now();
-        let page = log.read_after(at, &filter, size, &mut notes).await.expect("a page");
+        let page = reader.next(size).await.expect("a page");
         times.push(begin.elapsed());
         read += page.entries.len();
-        at = page.next;
         if !page.more {
             break;
         }

@@ -1,23 +1,13 @@
-//! The command line.
+//! The command line: which command runs, and the process's allocator.
 
-use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tidings::server::client::{self, PublishArgs, SubscribeArgs};
-use tidings::server::log::command::{self, LogArgs};
-use tidings::server::log::{Durability, LogOptions, Storage};
-use tidings::server::settings::{MercureSettings, Options, Settings};
-use tidings::server::token_command::{self, TokenArgs};
-use tidings::server::{self, telemetry};
-use tokio::net::{TcpListener, TcpSocket};
-use tracing::{info, warn};
-
-/// How many connections may wait to be accepted; the system may allow fewer. After a restart all clients come back at
-/// once, and whoever finds no place is only heard again after a second, then after three, then after seven.
-const BACKLOG: u32 = 16_384;
+use tidings::server::cli::client::{self, PublishArgs, SubscribeArgs};
+use tidings::server::cli::log::{self, LogArgs};
+use tidings::server::cli::serve;
+use tidings::server::cli::token::{self, TokenArgs};
+use tidings::server::settings::Options;
 
 // An idle stream costs about a third less resident memory than with the system's allocator.
 #[global_allocator]
@@ -49,152 +39,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let Cli { command, options } = Cli::parse();
-    let options = match command {
-        Some(Command::Serve(options)) => *options,
-        Some(Command::Token(args)) => return token(*args),
-        Some(Command::Log(args)) => {
-            return match command::run(args) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error.to_string()),
-            };
-        }
-        Some(Command::Publish(args)) => return client::publish(*args),
-        Some(Command::Subscribe(args)) => return client::subscribe(*args),
-        None => options,
-    };
-    let settings = match options.resolve() {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error.to_string()),
-    };
-    telemetry::init(&settings);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the runtime could not be started: {error}")),
-    };
-    match runtime.block_on(serve(settings)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+    match command.unwrap_or(Command::Serve(Box::new(options))) {
+        Command::Serve(options) => serve::run(*options),
+        Command::Token(args) => token::run(*args),
+        Command::Log(args) => log::run(args),
+        Command::Publish(args) => client::publish(*args),
+        Command::Subscribe(args) => client::subscribe(*args),
     }
-}
-
-fn token(args: TokenArgs) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&format!("the runtime could not be started: {error}")),
-    };
-    match runtime.block_on(token_command::run(args)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error.to_string()),
-    }
-}
-
-async fn serve(settings: Settings) -> Result<(), String> {
-    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        warn!(%error, "the limit of open files could not be raised: it bounds the connections");
-    }
-    let listener = listen(&settings.listen).map_err(|error| explain(&settings.listen, &error))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let _ = greet(address, &settings);
-    server::run(settings, listener, stop_signal()).await.map_err(|error| error.to_string())?;
-    Ok(())
-}
-
-/// Listens on the first of the addresses that can be had.
-fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
-    let on = |address: SocketAddr| {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Connections of the server before this one, which has just ended, hold the port otherwise.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
-    for &address in addresses {
-        outcome = on(address);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}
-
-/// Says what a person who has just started the server wants to know.
-fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "tidings {} is listening on http://{address}", env!("CARGO_PKG_VERSION"))?;
-    writeln!(out, "  data   {}", describe(&settings.log, &std::path::absolute(&settings.data)?))?;
-    writeln!(out, "  keeps  {}", settings.log.retention.all)?;
-    writeln!(out, "  hub    {}", settings.mercure.url(address))?;
-    writeln!(out, "  access {}", access(&settings.mercure))?;
-    writeln!(out, "  stop   Ctrl-C, or SIGTERM to process {}", std::process::id())?;
-    out.flush()
-}
-
-fn access(hub: &MercureSettings) -> &'static str {
-    match (hub.anonymous, hub.publish_without_token) {
-        (true, false) => "anybody may subscribe; to publish on the hub needs a token: see `tidings token --help`",
-        (false, false) => "to subscribe and to publish on the hub need a token: see `tidings token --help`",
-        (true, true) => "anybody may subscribe and publish, without a token",
-        (false, true) => "anybody may publish, without a token; to subscribe needs one: see `tidings token --help`",
-    }
-}
-
-fn describe(log: &LogOptions, data: &Path) -> String {
-    match (&log.storage, log.durability) {
-        (Storage::Memory, _) => "in memory: gone when the server stops".into(),
-        (Storage::Disk { .. }, Durability::Fsync) => {
-            format!("{}, flushed to disk before a publish is answered", data.display())
-        }
-        (Storage::Disk { .. }, Durability::Os) => {
-            format!("{}, safe from a crash of the server, not of the machine", data.display())
-        }
-    }
-}
-
-/// Ready at the first SIGINT or SIGTERM; a second one ends the process at once.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    // The same listeners for both: a second signal right behind the first must not fall between two.
-    let mut next = async move || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
-    next().await;
-    info!("stopping: every stream ends within 5 s; a second signal stops at once");
-    tokio::spawn(async move {
-        next().await;
-        warn!("stopped at once");
-        std::process::exit(130);
-    });
-}
-
-fn explain(addresses: &[SocketAddr], error: &io::Error) -> String {
-    let address = addresses.first().map(ToString::to_string).unwrap_or_default();
-    let port = addresses.first().map_or(0, SocketAddr::port);
-    match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "port {port} is taken: another program, perhaps another tidings, listens on {address}. Stop it, or choose \
-             another port with --listen, for example --listen 127.0.0.1:{}, or --listen 127.0.0.1:0 for any free one.",
-            port.wrapping_add(1)
-        ),
-        io::ErrorKind::PermissionDenied => {
-            format!("{address} may not be listened on: {error}. Choose a port above 1023 with --listen.")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!("{address} is not an address of this machine. Choose one with --listen, or 0.0.0.0 for all.")
-        }
-        _ => format!("{address} can't be listened on: {error}. Choose another address with --listen."),
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "the process ends here, and the log may not have begun")]
-fn fail(error: &str) -> ExitCode {
-    eprintln!("tidings: {error}");
-    ExitCode::FAILURE
 }

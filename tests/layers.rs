@@ -6,23 +6,28 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
     // What a token grants is read with the hub's matchers.
     ("server/auth", &["wire", "server/log", "server/hub"]),
-    // A message is an update, so the demo speaks of the log's types too.
-    ("server/demo", &["wire", "server/hub", "server/log"]),
+    // It stands on the plumbing of http. A message is an update, so it speaks of the log's types too.
+    ("server/demo", &["wire", "server/log", "server/hub", "server/settings", "server/http", "ui"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
-    ("server/client", &["wire"]),
+    ("server/cli/client", &["wire", "server/cli/outcome"]),
+    ("server/cli/outcome", &[]),
+    // `server::run` is what it serves.
+    ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
+    ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
+    ("server/cli", &["server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.
-    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/demo"]),
+    ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),
-    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "ui"]),
-    ("server/token_command", &["server/hub", "server/auth", "server/settings"]),
-    // Puts the rooms together.
+    // The hub's web API: it knows nothing of the demo.
+    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/settings", "ui"]),
+    // Puts the rooms together, and alone names the demo.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
 
@@ -37,13 +42,13 @@ const NAMES: [(&str, &[&str]); 15] = [
     ("wasm_bindgen", &["ui/browser/", "lib.rs"]),
     ("wasm_bindgen_futures", &["ui/browser/"]),
     // HTTP. The settings hold origins as the header values they will be.
-    ("axum", &["server/http/", "server/settings/"]),
+    ("axum", &["server/http/", "server/demo/", "server/settings/"]),
     ("tower_http", &["server/http/"]),
     ("hyper", &["server/http/"]),
     ("hyper_util", &["server/http/"]),
     ("leptos_axum", &["server/http/pages.rs"]),
     // The views.
-    ("leptos", &["ui/", "lib.rs", "server/http/pages.rs"]),
+    ("leptos", &["ui/", "lib.rs", "server/http/pages.rs", "server/demo/page.rs"]),
     // The server's own.
     ("tokio", &["server/", "main.rs"]),
     ("tracing", &["server/", "main.rs"]),
@@ -93,6 +98,8 @@ fn paths_are_found_wherever_they_stand() {
     assert_eq!(breached("ui/feed.rs", "mod tests {\n    use super::super::super::wire::frame;\n}"), 0);
     assert_eq!(breached("server/hub/mod.rs", "use super::log::{Entry, Log};\nuse self::matcher::Matchers;"), 0);
     assert_eq!(breached("wire/mod.rs", "//! crate::server\n/* crate::ui */ const A: &str = \"crate::ui\";"), 0);
+    assert_eq!(breached("server/log/mod.rs", "pub(in crate::server) const A: u8 = 1;"), 0);
+    assert_eq!(breached("server/log/mod.rs", "pub(in crate::server) const A: crate::ui::A = 1;"), 1);
     assert_eq!(breached("wire/mod.rs", "const A: [char; 2] = ['\"', '\\''];\nuse crate::ui;"), 1);
 }
 
@@ -174,6 +181,12 @@ fn paths(module: &[String], text: &str) -> Vec<(usize, Vec<String>)> {
                 inner.retain(|(opened, _)| *opened <= depth);
             }
             "mod" if word(at + 2) == "{" => inner.push((depth + 1, word(at + 1).to_owned())),
+            // Says who may name an item, and names nothing.
+            "pub" if word(at + 1) == "(" && word(at + 2) == "in" => {
+                while !matches!(word(at), ")" | "") {
+                    at += 1;
+                }
+            }
             "crate" | "self" | "super" if word(at + 1) == "::" && (at == 0 || word(at - 1) != "::") => {
                 let mut start: Vec<_> =
                     module.iter().cloned().chain(inner.iter().map(|(_, name)| name.clone())).collect();

@@ -10,8 +10,8 @@ use proptest::collection::{btree_set, vec};
 use proptest::option::weighted as option;
 use proptest::prelude::*;
 use tidings::server::log::{
-    self, Cursor, Field, Limits, Log, LogOptions, Notes, PageSize, Retention, Storage, Topic, TopicFilter, TopicLimits,
-    TopicPattern, Update,
+    self, Cursor, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Storage, Topic,
+    TopicFilter, TopicLimits, TopicPattern, Update,
 };
 
 const READERS: usize = 3;
@@ -95,16 +95,17 @@ struct Known {
 
 /// One that reads on while the log changes.
 struct Reader {
-    filter: Wants,
+    filter: Arc<Wants>,
     at: Cursor,
-    notes: Notes,
+    /// Made when it first reads: a log that is open again needs a new one.
+    reader: Option<Box<dyn LogReader>>,
     /// The last step at which it was told that something is lost.
     told_at: Option<usize>,
 }
 
 impl Reader {
     fn new(cursor: Cursor, topics: &BTreeSet<usize>, listed: bool) -> Self {
-        Self { filter: wanting(topics, listed), at: cursor, notes: Notes::default(), told_at: None }
+        Self { filter: wanting(topics, listed).into(), at: cursor, reader: None, told_at: None }
     }
 }
 
@@ -173,7 +174,7 @@ impl Rig {
                     private: false,
                     ttl: ttl.map(Duration::from_secs),
                 };
-                for entry in self.log().append_all(vec![update; times]).await.expect("room") {
+                for entry in self.log().append(vec![update; times], None).await.expect("room").into_entries() {
                     assert_eq!(entry.cursor.0, self.known.last().map_or(0, |known| known.cursor.0) + 1);
                     self.known.push(Known {
                         cursor: entry.cursor,
@@ -196,13 +197,12 @@ impl Rig {
             Step::Restart => {
                 if self.options.storage != Storage::Memory {
                     let before = self.log().bounds();
+                    for reader in &mut self.readers {
+                        reader.reader = None;
+                    }
                     self.log = None;
                     self.log = Some(log::open(self.options.clone()).expect("a log").0);
                     assert_eq!(self.log().bounds().newest, before.newest);
-                    // Notes are those of a log that is open.
-                    for reader in &mut self.readers {
-                        reader.notes = Notes::default();
-                    }
                 }
             }
             Step::Check { cursor, topics, size } => self.check_reads(cursor, &topics, size).await,
@@ -217,14 +217,14 @@ impl Rig {
     /// What is kept, all of it.
     async fn kept(&self) -> BTreeSet<Cursor> {
         let filter = wanting(&(0..TOPICS.len()).collect(), false);
-        self.read(Cursor::START, &filter, ALL).await.0
+        self.read(Cursor::START, filter, ALL).await.0
     }
 
-    async fn read(&self, cursor: Cursor, filter: &Wants, size: PageSize) -> (BTreeSet<Cursor>, bool) {
+    async fn read(&self, cursor: Cursor, filter: Wants, size: PageSize) -> (BTreeSet<Cursor>, bool) {
         let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
-        let mut notes = Notes::default();
+        let mut reader = self.log().reader(cursor, Arc::new(filter));
         loop {
-            let page = self.log().read_after(at, filter, size, &mut notes).await.expect("a page");
+            let page = reader.next(size).await.expect("a page");
             let bytes: usize = page.entries.iter().map(|entry| entry.frame.len()).sum();
             assert!(page.entries.len() <= size.entries);
             assert!(bytes <= size.bytes || page.entries.len() == 1, "{bytes} bytes where {size:?} was asked for");
@@ -254,7 +254,8 @@ impl Rig {
         let now = self.now();
         let reader = &mut self.readers[number];
         let log = self.log.as_ref().expect("it is open");
-        let page = log.read_after(reader.at, &reader.filter, size, &mut reader.notes).await.expect("a page");
+        let open = reader.reader.get_or_insert_with(|| log.reader(reader.at, reader.filter.clone()));
+        let page = open.next(size).await.expect("a page");
         assert!(page.next >= reader.at && (page.next > reader.at || !page.more), "it comes to an end");
         if page.gap {
             reader.told_at = Some(self.step);
@@ -278,7 +279,7 @@ impl Rig {
         let before = self.kept().await;
         let mut read = Vec::new();
         for listed in [true, false] {
-            read.push(self.read(cursor, &wanting(topics, listed), size).await);
+            read.push(self.read(cursor, wanting(topics, listed), size).await);
         }
         let after = self.kept().await;
         let wanted = |known: &&Known| known.cursor > cursor && !known.topics.is_disjoint(&names);
@@ -316,7 +317,7 @@ impl Rig {
             self.log().sweep().await;
             let read = self.log().read_before(Some(cursor), &filter, limit).await.expect("a page");
             let read: Vec<_> = read.iter().map(|entry| entry.cursor).collect();
-            let (all, _) = self.read(Cursor::START, &filter, ALL).await;
+            let (all, _) = self.read(Cursor::START, filter, ALL).await;
             let expected: Vec<_> = all.range(..cursor).rev().take(limit).copied().collect();
             assert_eq!(read, expected);
         }

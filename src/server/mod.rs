@@ -1,21 +1,20 @@
 //! The server: native only.
 
 pub mod auth;
-pub mod client;
+pub mod cli;
 pub mod demo;
 mod http;
 pub mod hub;
 pub mod log;
 pub mod settings;
 pub mod telemetry;
-pub mod token_command;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tracing::info;
 
 use auth::Auth;
-use demo::{Bursts, Messages, Ticker};
+use demo::Demo;
 use hub::{Hub, HubOptions};
 use settings::Settings;
 
@@ -55,13 +54,9 @@ pub async fn run(
     let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
-    let messages = Messages::new(hub.clone())?;
-    let producers = http::Producers {
-        bursts: Bursts::new(messages.clone(), settings.burst),
-        ticker: Ticker::start(demo::local_time()),
-        messages,
-    };
-    let cut = http::serve(listener, &settings, producers, hub.clone(), auth, shutdown).await;
+    let app = http::App::new(&settings, hub.clone(), auth);
+    let demo = Demo::start(app.clone(), hub.clone(), settings.demo)?;
+    let cut = http::serve(listener, app, demo.router(), &settings, shutdown).await;
     // The streams that have ended with the server are told of too, for whoever comes back before it does.
     hub.presence().settle().await;
     info!(cut, "the server has stopped");

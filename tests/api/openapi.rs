@@ -105,7 +105,8 @@ async fn every_address_of_the_server_is_described() {
         assert!(described.contains(path), "{path} is not described in src/server/http/docs/openapi/");
     }
     // A router can't be asked for its addresses, its source can.
-    let routes = routes(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/http")));
+    let server = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/server"));
+    let routes = routes(&server.join("http")) + routes(&server.join("demo"));
     assert_eq!(routes, described.len() - FILES.len(), "{described:#?}");
 }
 

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -115,6 +115,107 @@ fn what_was_acknowledged_is_still_there_after_kill_9() {
     assert_eq!(kept, ids);
 }
 
+#[test]
+fn a_log_whose_reader_has_gone_ends_no_request_no_stream_and_no_stop() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let program = Program::start_logging_to(writer.into(), &[]);
+    // As `2> >(head -n1)` does.
+    drop(reader);
+    works_and_stops(program);
+}
+
+#[test]
+fn a_log_on_a_full_disk_ends_no_request_no_stream_and_no_stop() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("a full device");
+    works_and_stops(Program::start_logging_to(full.into(), &[]));
+}
+
+#[test]
+fn a_log_whose_reader_has_stopped_reading_holds_up_no_request_and_no_stop() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let program = Program::start_logging_to(writer.into(), &["--rate-limit", "0", "--log-level", "trace"]);
+    for n in 0..REQUESTS_THAT_FILL_A_PIPE {
+        program.publish(&format!("message {n}"));
+    }
+    works_and_stops(program);
+    drop(reader);
+}
+
+#[test]
+fn a_server_whose_greeting_nobody_reads_serves() {
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|port| port.local_addr()).expect("a free port");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let data = tempfile::tempdir().expect("a folder");
+    let listen = address.to_string();
+    let mut child =
+        command(&data, &["--listen", &listen]).stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
+    let lines = lines(child.stderr.take().expect("a log"));
+    let start = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(start.elapsed() < PATIENCE, "it does not listen");
+    }
+    works_and_stops(Program { child, address, greeting: Vec::new(), lines, data });
+}
+
+#[test]
+fn a_command_whose_output_nobody_reads_ends_quietly_and_well() {
+    let data = tempfile::tempdir().expect("a folder");
+    let update =
+        |n: u32| format!("{{\"id\":\"{n}\",\"topics\":[\"a\"],\"at\":\"2999-01-02T03:04:06Z\",\"data\":\"{n}\"}}\n");
+    // More than any buffer on the way to the output holds.
+    std::fs::write(data.path().join("updates"), (0..5000).map(update).collect::<String>()).expect("updates");
+    let imported = command(&data, &["log", "import", "updates"]).output().expect("it runs");
+    assert!(imported.status.success(), "{imported:?}");
+    let token = command(&data, &["token", "--publish", "*"]).output().expect("it runs").stdout;
+    let token = String::from_utf8(token).expect("a token");
+    for arguments in [
+        &["--help"][..],
+        &["--version"],
+        &["log", "--help"],
+        &["log", "stat"],
+        &["log", "stat", "--json"],
+        &["log", "export"],
+        &["token", "--publish", "*"],
+        &["token", "inspect", token.trim()],
+        &["token", "inspect", "no token"],
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let ended = command(&data, arguments).stdout(writer).stderr(Stdio::piped()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {said}");
+        assert!(!said.contains("tidings: ") && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+}
+
+/// More than 64 KiB of log lines.
+const REQUESTS_THAT_FILL_A_PIPE: usize = 500;
+
+/// It publishes, keeps streams open, and ends them and itself as it should.
+#[track_caller]
+fn works_and_stops(mut program: Program) {
+    let streams: Vec<_> = (0..20).map(|_| program.open("/clock")).collect();
+    let ids: Vec<_> = (0..20).map(|n| program.publish(&format!("message {n}"))).collect();
+    let list: MessageList =
+        serde_json::from_str(&program.answer("GET /api/messages?limit=20 HTTP/1.1", "")).expect("a list");
+    let kept: Vec<_> = list.messages.into_iter().rev().map(|message| message.id).collect();
+    assert_eq!(kept, ids);
+    program.signal("-TERM");
+    for mut stream in streams {
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).expect("an end");
+        assert!(rest.contains("retry: ") && rest.ends_with("0\r\n\r\n"), "{rest}");
+    }
+    assert_eq!(program.wait().code(), Some(0));
+}
+
+fn command(data: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+    command.args(arguments).current_dir(data.path());
+    command
+}
+
 /// A running program, ended with the test.
 struct Program {
     child: Child,
@@ -130,21 +231,24 @@ impl Program {
     }
 
     fn start_in(data: TempDir, arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
-            .current_dir(data.path())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        Self::spawn(data, arguments, Stdio::piped())
+    }
+
+    /// Starts it with a log that the test does not read.
+    fn start_logging_to(log: Stdio, arguments: &[&str]) -> Self {
+        Self::spawn(tempfile::tempdir().expect("a folder"), arguments, log)
+    }
+
+    fn spawn(data: TempDir, arguments: &[&str], log: Stdio) -> Self {
+        let mut command = command(&data, &["--listen", "127.0.0.1:0"]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(log).spawn().expect("the program starts");
         let stdout = lines(child.stdout.take().expect("an output"));
         let mut greeting: Vec<String> = Vec::new();
         while !greeting.last().is_some_and(|line| line.contains("stop")) {
             greeting.push(stdout.recv_timeout(PATIENCE).expect("a greeting"));
         }
         let address = greeting[0].rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
-        let lines = lines(child.stderr.take().expect("a log"));
+        let lines = child.stderr.take().map_or_else(|| mpsc::channel().1, lines);
         Self { child, address, greeting, lines, data }
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidings::server::log::{Cursor, Notes, PageSize, TopicFilter};
+use tidings::server::log::{Cursor, PageSize, Reader};
 
-use super::rig::{ALL, Beginning, Rig, exactly, of, update};
+use super::rig::{ALL, AnyFilter, Beginning, Rig, any, exactly, of, update};
 
 /// Publishes an update for each of these sizes of its data, on a topic, each beside one that nobody wants.
 async fn publish_sizes(rig: &Rig, topic: &str, sizes: impl IntoIterator<Item = usize>) -> Vec<(u64, usize)> {
@@ -18,10 +18,11 @@ async fn publish_sizes(rig: &Rig, topic: &str, sizes: impl IntoIterator<Item = u
 }
 
 /// The cursors and sizes of the entries of each page, until there is nothing more.
-async fn pages(rig: &Rig, filter: &dyn TopicFilter, size: PageSize) -> Vec<Vec<(u64, usize)>> {
-    let (mut at, mut pages, mut notes) = (Cursor::START, Vec::new(), Notes::default());
+async fn pages(rig: &Rig, filter: AnyFilter, size: PageSize) -> Vec<Vec<(u64, usize)>> {
+    let (mut at, mut pages) = (Cursor::START, Vec::new());
+    let mut reader = rig.reader(at, filter);
     loop {
-        let page = rig.read_on(at, filter, size, &mut notes).await;
+        let page = reader.next(size).await.expect("a page");
         assert!(page.next > at || !page.more, "it comes to an end");
         assert!(page.entries.iter().all(|entry| entry.cursor > at && entry.cursor <= page.next));
         at = page.next;
@@ -56,8 +57,8 @@ pub(crate) async fn a_page_has_as_many_entries_as_its_bytes_hold(rig: Rig) {
         for size in [(512, 16_000), (1000, 25_000), (10, 64 * 1024), (1, 0), (7, 1)] {
             let size = PageSize { entries: size.0, bytes: size.1 };
             let expected = filled(&published, size);
-            for filter in [&exactly(&["a", "unknown"]) as &dyn TopicFilter, &Beginning("a")] {
-                let mut read = pages(&rig, filter, size).await;
+            for filter in [any(exactly(&["a", "unknown"])), any(Beginning("a"))] {
+                let mut read = pages(&rig, filter.clone(), size).await;
                 read.retain(|page| !page.is_empty());
                 assert_eq!(read, expected, "{size:?}, archived: {archived}");
             }
@@ -70,8 +71,8 @@ pub(crate) async fn an_entry_larger_than_a_page_comes_alone(rig: Rig) {
     let published = publish_sizes(&rig, "a", [10, 300_000, 300_000, 10]).await;
     let size = PageSize { entries: 512, bytes: 64 * 1024 };
     for _ in 0..2 {
-        for filter in [&exactly(&["a"]) as &dyn TopicFilter, &Beginning("a")] {
-            let mut read = pages(&rig, filter, size).await;
+        for filter in [any(exactly(&["a"])), any(Beginning("a"))] {
+            let mut read = pages(&rig, filter.clone(), size).await;
             read.retain(|page| !page.is_empty());
             assert_eq!(read, published.iter().map(|entry| vec![*entry]).collect::<Vec<_>>());
         }
@@ -84,35 +85,33 @@ pub(crate) async fn a_page_that_ends_early_tells_of_a_gap_all_the_same(rig: Rig)
     let published = publish_sizes(&rig, "a", sizes).await;
     rig.log.sweep().await;
     let kept = &published[published.len() - 15..];
-    for filter in [&exactly(&["a"]) as &dyn TopicFilter, &Beginning("a")] {
+    for filter in [any(exactly(&["a"])), any(Beginning("a"))] {
         for bytes in [0, 3000, usize::MAX] {
             let size = PageSize { entries: 512, bytes };
-            let mut notes = Notes::default();
-            let first = rig.read_on(Cursor(1), filter, size, &mut notes).await;
+            let mut reader = rig.reader(Cursor(1), filter.clone());
+            let first = reader.next(size).await.expect("a page");
             assert!(first.gap, "{bytes}");
             assert_eq!(first.entries[0].cursor.0, kept[0].0);
-            let second = rig.read_on(first.next, filter, size, &mut notes).await;
+            let second = reader.next(size).await.expect("a page");
             assert!(!second.gap, "{bytes}");
         }
     }
 }
 
 /// Reads a page of one entry after the other, as a reader that comes back whenever it likes.
-struct Slow<'a> {
-    rig: &'a Rig,
-    filter: &'a dyn TopicFilter,
+struct Slow {
+    reader: Box<dyn Reader>,
     at: Cursor,
-    notes: Notes,
 }
 
-impl<'a> Slow<'a> {
-    fn new(rig: &'a Rig, filter: &'a dyn TopicFilter) -> Self {
-        Self { rig, filter, at: Cursor::START, notes: Notes::default() }
+impl Slow {
+    fn new(rig: &Rig, filter: impl Into<AnyFilter>) -> Self {
+        Self { reader: rig.reader(Cursor::START, filter), at: Cursor::START }
     }
 
     /// The cursor of the next entry, and whether the page it is on tells of a gap.
     async fn next(&mut self) -> (Option<u64>, bool) {
-        let page = self.rig.read_on(self.at, self.filter, of(1), &mut self.notes).await;
+        let page = self.reader.next(of(1)).await.expect("a page");
         self.at = page.next;
         (page.entries.first().map(|entry| entry.cursor.0), page.gap)
     }
@@ -122,9 +121,8 @@ pub(crate) async fn a_loss_is_told_once_to_a_reader_that_reads_on(rig: Rig) {
     rig.publish_many("news", 5).await;
     rig.publish_many("jobs/1", 10).await;
     rig.log.sweep().await;
-    let (exact, none) = (exactly(&["news", "jobs/1"]), Beginning("news"));
-    let mut readers = [&exact as &dyn TopicFilter, &ALL].map(|filter| Slow::new(&rig, filter));
-    let mut content = Slow::new(&rig, &none);
+    let mut readers = [any(exactly(&["news", "jobs/1"])), any(ALL)].map(|filter| Slow::new(&rig, filter));
+    let mut content = Slow::new(&rig, Beginning("news"));
     for reader in &mut readers {
         // 6 to 12 are gone, which lies ahead of the first pages.
         assert_eq!([reader.next().await, reader.next().await], [(Some(1), true), (Some(2), false)]);
@@ -151,11 +149,11 @@ pub(crate) async fn a_reader_that_reads_on_is_told_when_a_topic_loses_all_it_had
     rig.publish_many("jobs/1", 2).await;
     rig.publish_many("news", 1).await;
     rig.log.sweep().await;
-    let exact = exactly(&["news", "jobs/1"]);
-    for filter in [&exact as &dyn TopicFilter, &ALL] {
+    let filters = [any(exactly(&["news", "jobs/1"])), any(ALL)];
+    for filter in filters.clone() {
         assert_eq!(Slow::new(&rig, filter).next().await, (Some(1), false));
     }
-    let mut readers = [&exact as &dyn TopicFilter, &ALL].map(|filter| Slow::new(&rig, filter));
+    let mut readers = filters.map(|filter| Slow::new(&rig, filter));
     for reader in &mut readers {
         assert_eq!(reader.next().await, (Some(1), false));
     }
@@ -176,14 +174,13 @@ pub(crate) async fn a_reader_that_reads_on_is_told_when_a_topic_loses_all_it_had
 pub(crate) async fn a_reader_that_reads_on_finds_topics_that_are_new(rig: Rig) {
     let others = || (0..6000).map(|number| update(&format!("other/{number}"), "x")).collect();
     rig.publish_many("rare/1", 2).await;
-    rig.log.append_all(others()).await.expect("room");
+    rig.append(others()).await;
     rig.publish_many("rare/2", 1).await;
     rig.log.sweep().await;
-    let filter = Beginning("rare/");
-    let mut reader = Slow::new(&rig, &filter);
+    let mut reader = Slow::new(&rig, Beginning("rare/"));
     assert_eq!([reader.next().await, reader.next().await], [(Some(1), false), (Some(2), false)]);
     rig.publish_many("rare/3", 1).await;
-    rig.log.append_all(others()).await.expect("room");
+    rig.append(others()).await;
     rig.publish_many("rare/4", 1).await;
     rig.log.sweep().await;
     rig.publish_many("rare/5", 1).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, Allowance, Cursor, Entry, Field, Limits, Log, LogOptions, Notes, Page, PageSize, Retention, Size, Storage,
+    self, Allowance, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Reader, Retention, Size, Storage,
     Topic, TopicFilter, TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
@@ -53,45 +53,41 @@ impl Rig {
     }
 
     pub(crate) async fn publish(&self, update: Update) -> Arc<Entry> {
-        self.log.append(update).await.expect("room")
+        self.append(vec![update]).await.remove(0)
     }
 
     /// Publishes so many updates on a topic, with their numbers as data.
     pub(crate) async fn publish_many(&self, topic: &str, count: usize) -> Vec<Arc<Entry>> {
         let updates = (0..count).map(|number| update(topic, &number.to_string())).collect();
-        self.log.append_all(updates).await.expect("room")
+        self.append(updates).await
     }
 
-    pub(crate) async fn read(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> Page {
-        self.read_on(cursor, filter, of(limit), &mut Notes::default()).await
+    pub(crate) async fn append(&self, updates: Vec<Update>) -> Vec<Arc<Entry>> {
+        self.log.append(updates, None).await.expect("room").into_entries()
     }
 
-    /// The next page of a reader that has these notes.
-    pub(crate) async fn read_on(
-        &self,
-        cursor: Cursor,
-        filter: &dyn TopicFilter,
-        size: PageSize,
-        notes: &mut Notes,
-    ) -> Page {
-        self.log.read_after(cursor, filter, size, notes).await.expect("a page")
+    pub(crate) fn reader(&self, from: Cursor, filter: impl Into<AnyFilter>) -> Box<dyn Reader> {
+        self.log.reader(from, filter.into())
+    }
+
+    pub(crate) async fn read(&self, from: Cursor, filter: impl Into<AnyFilter>, limit: usize) -> Page {
+        self.reader(from, filter).next(of(limit)).await.expect("a page")
     }
 
     /// Reads on until there is nothing more; whether there was a gap, too.
-    pub(crate) async fn read_all(&self, cursor: Cursor, filter: &dyn TopicFilter, limit: usize) -> (Vec<u64>, bool) {
-        let (mut at, mut cursors, mut gap) = (cursor, Vec::new(), false);
-        let mut notes = Notes::default();
-        let has_lost = self.log.has_lost(cursor, filter).await.expect("an answer");
+    pub(crate) async fn read_all(&self, from: Cursor, filter: impl Into<AnyFilter>, limit: usize) -> (Vec<u64>, bool) {
+        let mut reader = self.reader(from, filter);
+        let (mut at, mut cursors, mut gap) = (from, Vec::new(), None);
         loop {
-            let page = self.read_on(at, filter, of(limit), &mut notes).await;
+            let page = reader.next(of(limit)).await.expect("a page");
             assert!(page.entries.len() <= limit);
             assert!(page.next >= at);
             cursors.extend(page.entries.iter().map(|entry| entry.cursor.0));
-            assert_eq!(page.gap, has_lost && at == cursor, "only the first page tells, and it does");
-            gap |= page.gap;
+            assert!(gap.is_none() || !page.gap, "only the first page tells");
+            gap = gap.or(Some(page.gap));
             at = page.next;
             if !page.more {
-                return (cursors, gap);
+                return (cursors, gap == Some(true));
             }
         }
     }
@@ -123,10 +119,17 @@ pub(crate) fn with_ttl(topic: &str, seconds: u64) -> Update {
 }
 
 /// Lists its topics.
+#[derive(Clone)]
 pub(crate) struct Exactly(Vec<Topic>);
 
 pub(crate) fn exactly(topics: &[&str]) -> Exactly {
     Exactly(topics.iter().map(|topic| Topic::parse(topic).expect("a topic")).collect())
+}
+
+impl From<Exactly> for AnyFilter {
+    fn from(filter: Exactly) -> Self {
+        any(filter)
+    }
 }
 
 impl TopicFilter for Exactly {
@@ -140,7 +143,14 @@ impl TopicFilter for Exactly {
 }
 
 /// Can't list its topics.
+#[derive(Clone, Copy)]
 pub(crate) struct Beginning(pub(crate) &'static str);
+
+impl From<Beginning> for AnyFilter {
+    fn from(filter: Beginning) -> Self {
+        any(filter)
+    }
+}
 
 impl TopicFilter for Beginning {
     fn wants(&self, topic: &str) -> bool {
@@ -150,6 +160,13 @@ impl TopicFilter for Beginning {
     fn exact(&self) -> Option<&[Topic]> {
         None
     }
+}
+
+/// One of several kinds of filters.
+pub(crate) type AnyFilter = Arc<dyn TopicFilter>;
+
+pub(crate) fn any(filter: impl TopicFilter + 'static) -> AnyFilter {
+    Arc::new(filter)
 }
 
 pub(crate) const ALL: Beginning = Beginning("");

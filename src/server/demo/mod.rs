@@ -1,14 +1,57 @@
-//! The producers of the demo streams. The messages and their bursts are the hub's first clients; the
-//! ticker and the counter make their events themselves, since nobody wants to read an old one again.
-//!
-//! Each producer gives a stream of frames: encoded events, ready for any outlet.
+//! The demo: the five systems of messages, bursts and clocks, whole. It has producers, routes and a page of its own, and
+//! publishes through the hub as any client does. It stands on the plumbing of `http`, which knows nothing of it.
 
-mod burst;
-mod counter;
-mod messages;
-mod ticker;
+mod error;
+mod page;
+mod producers;
+mod routes;
+mod submission;
 
-pub use burst::{BurstOptions, Bursts, Resume};
-pub use counter::Counter;
-pub use messages::{Before, Messages, PublishError};
-pub use ticker::{LocalTime, Tick, Ticker, local_time};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+
+use super::http::App;
+use super::http::error::ApiError;
+use super::hub::Hub;
+use super::log::FieldError;
+use super::settings::DemoSettings;
+use crate::wire::message::{Message, Text};
+pub use producers::{BurstOptions, Bursts, Messages, Resume};
+use producers::{Ticker, local_time};
+
+/// What the demo's handlers need.
+pub(super) struct Demo {
+    app: Arc<App>,
+    settings: DemoSettings,
+    messages: Messages,
+    bursts: Bursts,
+    ticker: Ticker,
+}
+
+type DemoState = State<Arc<Demo>>;
+
+impl Demo {
+    /// Starts the demo's producers. Call it within a tokio runtime.
+    pub(super) fn start(app: Arc<App>, hub: Hub, settings: DemoSettings) -> Result<Arc<Self>, FieldError> {
+        let messages = Messages::new(hub)?;
+        let burst = BurstOptions { repeat: settings.burst_repeat, interval: settings.burst_interval };
+        let bursts = Bursts::new(messages.clone(), burst);
+        let ticker = Ticker::start(local_time());
+        Ok(Arc::new(Self { app, settings, messages, bursts, ticker }))
+    }
+
+    /// The demo's routes.
+    pub(super) fn router(self: Arc<Self>) -> Router<Arc<App>> {
+        routes::router().with_state(self)
+    }
+
+    /// Publishes a text as a message, if it is one and its sender is not too fast.
+    async fn publish(&self, peer: SocketAddr, text: String) -> Result<Message, ApiError> {
+        self.app.check_rate(peer)?;
+        let text = Text::parse(text, self.settings.max_message)?;
+        Ok(self.messages.publish(text).await?)
+    }
+}

@@ -2,13 +2,13 @@
 
 use axum::http::{HeaderMap, header};
 
-pub(super) const HTML: &str = "text/html";
-pub(super) const JSON: &str = "application/json";
-pub(super) const EVENT_STREAM: &str = "text/event-stream";
+pub(in crate::server) const HTML: &str = "text/html";
+pub(in crate::server) const JSON: &str = "application/json";
+pub(in crate::server) const EVENT_STREAM: &str = "text/event-stream";
 
 /// The offer the client wants most. Of equal weight, the one it names more exactly, then the earlier.
 /// Where it wants none of them, or says nothing, the first: an answer is of more use than a 406.
-pub(super) fn negotiate<'a>(headers: &HeaderMap, offers: &[&'a str]) -> &'a str {
+pub(in crate::server) fn negotiate<'a>(headers: &HeaderMap, offers: &[&'a str]) -> &'a str {
     let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<Range<'_>> = values.flat_map(|value| value.split(',')).filter_map(Range::parse).collect();
     let mut best = (offers[0], (0, 0));

@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, header};
 use http_body_util::LengthLimitError;
 use tokio::time::timeout;
 
-pub(super) use super::accept::JSON;
+pub(in crate::server) use super::accept::JSON;
 use super::error::ApiError;
 
-pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(in crate::server) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// How long a body may take. A client that sends a byte now and then would keep its connection for ever.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The declared media type of a body, without its parameters, in lower case; `None` if the request declares none.
-pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+pub(in crate::server) fn media_type(headers: &HeaderMap) -> Option<String> {
     let declared = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
     Some(declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
@@ -28,14 +28,14 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
 /// Reads a whole JSON or form body of at most `max` bytes. A byte order mark at its beginning is left out.
 ///
 /// Fails with 408 if the body takes too long, 413 if it is longer, 415 if it is encoded, and 400 if it is cut off.
-pub(super) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
+pub(in crate::server) async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
     let bytes = read_verbatim(headers, body, max).await?;
     let begin = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
     Ok(bytes.slice(begin..))
 }
 
 /// Reads a whole body of at most `max` bytes and keeps each of them. Fails as [`read`] does.
-pub(super) async fn read_verbatim(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
+pub(in crate::server) async fn read_verbatim(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
     refuse_encoded(headers)?;
     let read = timeout(TIMEOUT, to_bytes(body, max)).await.map_err(|_| ApiError::TooSlow(TIMEOUT))?;
     read.map_err(|error| match error.source() {
@@ -52,7 +52,7 @@ fn refuse_encoded(headers: &HeaderMap) -> Result<(), ApiError> {
     if is_encoded { Err(ApiError::ContentEncoding) } else { Ok(()) }
 }
 
-pub(super) fn not_utf8() -> ApiError {
+pub(in crate::server) fn not_utf8() -> ApiError {
     ApiError::Malformed("The body is not UTF-8. Encode it as UTF-8.".into())
 }
 

@@ -15,7 +15,7 @@ use super::accept::EVENT_STREAM;
 
 /// Compresses the response as the client accepts, unless it is a stream: compression would hold events back
 /// to fill a block, and even a wrapper that does nothing costs each of them something.
-pub(super) async fn documents(request: Request, next: Next) -> Response {
+pub(in crate::server) async fn documents(request: Request, next: Next) -> Response {
     let mut asked = Request::new(Body::empty());
     if let Some(accepted) = request.headers().get(header::ACCEPT_ENCODING) {
         asked.headers_mut().insert(header::ACCEPT_ENCODING, accepted.clone());

@@ -8,9 +8,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use super::cache;
-use crate::server::demo::PublishError;
 use crate::server::log::{AppendError, ReadError};
-use crate::wire::message::TextError;
 use crate::wire::problem::{MEDIA_TYPE, Problem};
 
 /// Seconds after which a client that has too many streams may try again.
@@ -19,7 +17,7 @@ const STREAMS_RETRY_AFTER: u64 = 10;
 /// Why a request is refused. The detail is for the one who asked; what only the operator may know is
 /// logged where the error is made.
 #[derive(Debug)]
-pub(super) enum ApiError {
+pub(in crate::server) enum ApiError {
     /// 400: it can't be read.
     Malformed(String),
     /// 400, 401 or 403 for the sake of a token: with the challenge that says what is needed (RFC 6750, 3).
@@ -60,7 +58,7 @@ pub(super) enum ApiError {
 }
 
 impl ApiError {
-    pub(super) fn problem(&self) -> Problem {
+    pub(in crate::server) fn problem(&self) -> Problem {
         let (status, title, detail) = match self {
             Self::Malformed(detail) => (StatusCode::BAD_REQUEST, "Malformed request", detail.clone()),
             Self::Token { status, detail, .. } => (
@@ -156,29 +154,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-impl From<TextError> for ApiError {
-    fn from(error: TextError) -> Self {
-        Self::Invalid(error.to_string())
-    }
-}
-
-impl From<PublishError> for ApiError {
-    fn from(error: PublishError) -> Self {
-        match error {
-            PublishError::Append(error) => error.into(),
-            _ => {
-                error!(%error, "a message was not published");
-                Self::Internal
-            }
-        }
-    }
-}
-
 impl From<AppendError> for ApiError {
     fn from(error: AppendError) -> Self {
         match error {
             // The log tells the operator once that it is full, not again with every publish.
             AppendError::Full(_) => Self::Full,
+            AppendError::Conflict(detail) => Self::Invalid(detail.into()),
             AppendError::Failed(_) => {
                 error!(%error, "an update was not published");
                 Self::Internal

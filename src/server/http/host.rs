@@ -1,10 +1,11 @@
-//! Which names this server answers to. A page of another site can reach it under that site's own name, if that name
+//! Which names this server answers to, and how a visitor reaches it. A page of another site can reach it under that site's own name, if that name
 //! is made to lead here (DNS rebinding); the browser then takes it for a part of that site.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -33,6 +34,20 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
 pub(super) fn is_local(host: &str) -> bool {
     let host = without_port(host).trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
+}
+
+/// How the visitor reaches this server, as far as the request tells.
+pub(in crate::server) fn origin(headers: &HeaderMap) -> String {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = text("host").filter(|host| host.bytes().all(is_host_byte)).unwrap_or("127.0.0.1:3000");
+    let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
+    format!("{scheme}://{host}")
+}
+
+/// What a host and port may hold. The origin stands in shell commands that visitors copy: a forged
+/// `Host` must not bring its own.
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte)
 }
 
 fn without_port(host: &str) -> &str {

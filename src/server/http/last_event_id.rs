@@ -13,7 +13,7 @@ const ALIAS: &str = "lastEventId";
 
 /// What a request says of the last event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum LastEventId {
+pub(in crate::server) enum LastEventId {
     /// Nothing.
     Missing,
     /// It has the header or the parameter, and there is no id in it: the client has received no event yet.
@@ -26,7 +26,7 @@ impl LastEventId {
     /// Reads the header and the parameters. The header takes precedence; an empty value hides none that has an id.
     ///
     /// Fails if the parameter is not UTF-8.
-    pub(super) fn of(headers: &HeaderMap, params: &Params) -> Result<Self, ApiError> {
+    pub(in crate::server) fn of(headers: &HeaderMap, params: &Params) -> Result<Self, ApiError> {
         let mut is_present = false;
         for value in headers.get_all(HEADER) {
             is_present = true;
@@ -46,7 +46,7 @@ impl LastEventId {
     }
 
     /// The event's id, if there is one.
-    pub(super) fn id(self) -> Option<String> {
+    pub(in crate::server) fn id(self) -> Option<String> {
         match self {
             Self::Given(id) => Some(id),
             Self::Missing | Self::Empty => None,

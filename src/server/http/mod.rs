@@ -1,31 +1,27 @@
-//! The only room that knows axum: the addresses, what they read and what they answer.
+//! The hub's web API: the addresses, what they read and what they answer, and the plumbing that other rooms' routes
+//! stand on.
 
-mod accept;
-mod body;
+pub(super) mod accept;
+pub(super) mod body;
 mod cache;
-mod compress;
+pub(super) mod compress;
 mod conditional;
 mod connection;
 mod docs;
 mod drain;
-mod error;
-mod host;
-mod last_event_id;
+pub(super) mod error;
+pub(super) mod host;
+pub(super) mod last_event_id;
 mod limits;
 mod listener;
 mod mercure;
-mod messages;
 mod outlet;
-mod pages;
-mod params;
+pub(super) mod pages;
+pub(super) mod params;
 mod parked;
 mod ping;
-mod publish;
-mod root;
 mod site;
 mod stall;
-mod streams;
-mod submission;
 mod trace;
 mod window;
 
@@ -33,16 +29,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
+use futures_util::Stream;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
-use super::demo::{Bursts, Messages, Ticker};
 use super::hub::Hub;
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
@@ -55,59 +52,81 @@ use mercure::Mercure;
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// What the producers of the demo give to the border.
-pub(super) struct Producers {
-    pub(super) messages: Messages,
-    pub(super) bursts: Bursts,
-    pub(super) ticker: Ticker,
-}
-
 /// What the handlers need.
-struct App {
-    producers: Producers,
+pub(super) struct App {
     mercure: Mercure,
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
     drain: Arc<Drain>,
     limit: PublishLimit,
     heartbeat: Duration,
-    max_message: usize,
     max_body: usize,
-    repeat: u32,
     assets: Option<Assets>,
     started: Instant,
 }
 
 type AppState = State<Arc<App>>;
 
-type Peer = ConnectInfo<SocketAddr>;
+pub(super) type Peer = ConnectInfo<SocketAddr>;
 
-/// Serves until `shutdown`, then ends the streams and waits for the connections. Answers how many of them
-/// had to be cut.
+impl App {
+    /// What the handlers of a server with this hub need.
+    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>) -> Arc<Self> {
+        let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
+        Arc::new(Self {
+            mercure: Mercure::new(hub, auth, settings.mercure.clone()),
+            public_host,
+            drain: Drain::new(),
+            limit: PublishLimit::new(settings.rate_limit),
+            heartbeat: settings.heartbeat,
+            max_body: settings.max_body,
+            assets: site::assets(),
+            started: Instant::now(),
+        })
+    }
+
+    /// The response that carries these frames, or for `HEAD` its headers alone. `name` stands for the stream in the
+    /// server's log.
+    pub(super) fn stream<S>(&self, method: &Method, name: &'static str, frames: S) -> Response
+    where
+        S: Stream<Item = Bytes> + Send + Unpin + 'static,
+    {
+        outlet::respond(method, name, frames, self.heartbeat, &self.drain)
+    }
+
+    /// Counts one publish of this client, and refuses it when the client publishes too fast.
+    pub(super) fn check_rate(&self, client: SocketAddr) -> Result<(), ApiError> {
+        self.limit.check(client.ip())
+    }
+
+    /// The `Link` that leads from a document to the hub, whose events continue after the event with this id, or
+    /// begin with the first. `parameters` describe the events.
+    pub(super) fn link_to_hub(&self, last_event_id: Option<&str>, parameters: &str) -> Option<HeaderValue> {
+        self.mercure.link(last_event_id, parameters)
+    }
+
+    /// The largest request body, in bytes.
+    pub(super) fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    /// The addresses of the site's script, WASM and style; `None` where the site was not built.
+    pub(super) fn assets(&self) -> Option<Assets> {
+        self.assets.clone()
+    }
+}
+
+/// Serves the hub and `more` routes until `shutdown`, then ends the streams and waits for the connections. Answers how
+/// many of them had to be cut.
 pub(super) async fn serve(
     listener: TcpListener,
+    app: Arc<App>,
+    more: Router<Arc<App>>,
     settings: &Settings,
-    producers: Producers,
-    hub: Hub,
-    auth: Arc<Auth>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
-    let drain = Drain::new();
-    let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
-    let app = App {
-        producers,
-        mercure: Mercure::new(hub, auth, settings.mercure.clone()),
-        public_host,
-        drain: drain.clone(),
-        limit: PublishLimit::new(settings.rate_limit),
-        heartbeat: settings.heartbeat,
-        max_message: settings.max_message,
-        max_body: settings.max_body,
-        repeat: settings.burst.repeat,
-        assets: site::assets(),
-        started: Instant::now(),
-    };
-    let router = router(Arc::new(app), &settings.cors_origins);
+    let drain = app.drain.clone();
+    let router = router(app, more, &settings.cors_origins);
     let begin = drain.clone();
     tokio::spawn(async move {
         shutdown.await;
@@ -118,17 +137,14 @@ pub(super) async fn serve(
 }
 
 /// The table of contents.
-fn router(app: Arc<App>, cors_origins: &CorsOrigins) -> Router {
+fn router(app: Arc<App>, more: Router<Arc<App>>, cors_origins: &CorsOrigins) -> Router {
     Router::new()
-        .merge(root::router())
         .merge(ping::router())
-        .merge(messages::router())
-        .merge(publish::router())
         .merge(mercure::documents())
         .merge(docs::router())
         .layer(middleware::from_fn(compress::documents))
-        .merge(streams::router())
         .merge(mercure::router())
+        .merge(more)
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), host::check))

@@ -11,17 +11,7 @@ use leptos::nonce::Nonce;
 use leptos::prelude::*;
 
 use crate::ui::shell::{Script, shell};
-use crate::ui::{App, Assets, Docs, NotFound, PageData};
-
-/// The demo page, rendered from `page`.
-pub(super) async fn render(page: PageData, assets: Option<Assets>, status: StatusCode) -> Response {
-    let context = move || provide_context(page.clone());
-    let document = move || {
-        let title = "tidings: live updates over Server-Sent Events".to_owned();
-        shell(assets.clone(), Script::Hydrate, title, view! { <App/> })
-    };
-    respond(status, context, document).await
-}
+use crate::ui::{Assets, Docs, NotFound};
 
 /// The page that describes every address, round this description.
 pub(super) async fn docs(assets: Option<Assets>, body: String) -> Response {
@@ -46,7 +36,8 @@ pub(super) async fn not_found(assets: Option<Assets>, path: String) -> Response 
     respond(StatusCode::NOT_FOUND, || (), document).await
 }
 
-async fn respond<V: IntoView + 'static>(
+/// The response with this document, rendered where `context` has provided what its views need.
+pub(in crate::server) async fn respond<V: IntoView + 'static>(
     status: StatusCode,
     context: impl Fn() + Clone + Send + Sync + 'static,
     document: impl Fn() -> V + Clone + Send + Sync + 'static,

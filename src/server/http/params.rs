@@ -12,7 +12,7 @@ use super::error::ApiError;
 
 /// The pairs of a query or a form, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Params(Vec<Pair>);
+pub(in crate::server) struct Params(Vec<Pair>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Pair {
@@ -23,29 +23,29 @@ struct Pair {
 }
 
 impl Params {
-    pub(super) fn parse(encoded: &[u8]) -> Self {
+    pub(in crate::server) fn parse(encoded: &[u8]) -> Self {
         let pairs = encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
         Self(pairs.map(Pair::parse).collect())
     }
 
     /// These pairs, and after them those of `more`.
-    pub(super) fn and(mut self, more: Self) -> Self {
+    pub(in crate::server) fn and(mut self, more: Self) -> Self {
         self.0.extend(more.0);
         self
     }
 
     /// All pairs, in their order. A value is an error if it is not UTF-8.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Result<&str, ApiError>)> {
+    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (&str, Result<&str, ApiError>)> {
         self.0.iter().map(|pair| (pair.name.as_str(), pair.value()))
     }
 
     /// The first value of this name. Fails if it is not UTF-8.
-    pub(super) fn get(&self, name: &str) -> Result<Option<&str>, ApiError> {
+    pub(in crate::server) fn get(&self, name: &str) -> Result<Option<&str>, ApiError> {
         self.0.iter().find(|pair| pair.name == name).map(Pair::value).transpose()
     }
 
     /// The first value of this name that is not empty. Fails if one up to there is not UTF-8.
-    pub(super) fn get_non_empty(&self, name: &str) -> Result<Option<&str>, ApiError> {
+    pub(in crate::server) fn get_non_empty(&self, name: &str) -> Result<Option<&str>, ApiError> {
         for pair in self.0.iter().filter(|pair| pair.name == name) {
             let value = pair.value()?;
             if !value.is_empty() {

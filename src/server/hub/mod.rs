@@ -30,7 +30,7 @@ use presence::Presence;
 pub use rights::{Grant, Rights};
 pub use subscription::{Delivery, Start, Subscription};
 
-use super::log::{AppendError, Entry, Log, ReadError, Tail, Topic, TopicFilter, Update};
+use super::log::{AppendError, Appended, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update};
 use recent::Recent;
 use registry::Registry;
 
@@ -97,9 +97,13 @@ impl Hub {
         &self.shared.presence
     }
 
-    /// Publishes updates one after the other, all or none: answers when they are durable.
-    pub async fn publish_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        self.shared.log.append_all(updates).await
+    /// Publishes updates one after the other, all or none, and once with one key: answers when they are durable.
+    pub async fn publish_all(
+        &self,
+        updates: Vec<Update>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Appended, AppendError> {
+        self.shared.log.append(updates, key).await
     }
 
     /// The hub's public URL.
@@ -109,7 +113,8 @@ impl Hub {
 
     /// Publishes an update: answers when it is durable. Its subscribers hear it then, not before.
     pub async fn publish(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
-        self.shared.log.append(update).await
+        let mut entries = self.shared.log.append(vec![update], None).await?.into_entries();
+        entries.pop().ok_or_else(|| AppendError::Failed("it lost an update".into()))
     }
 
     /// Subscribes to what the matchers want.

@@ -291,7 +291,10 @@ async fn tell(log: Arc<dyn Log>, shared: Arc<Shared>, mut receiver: mpsc::Unboun
         let updates: Vec<_> = updates.collect();
         let last = match updates.is_empty() {
             true => Ok(None),
-            false => log.append_all(updates).await.map(|entries| entries.last().map(|entry| entry.id.clone())),
+            false => log
+                .append(updates, None)
+                .await
+                .map(|appended| appended.into_entries().last().map(|entry| entry.id.clone())),
         };
         let mut state = shared.state();
         match last {
@@ -314,7 +317,7 @@ async fn tell(log: Arc<dyn Log>, shared: Arc<Shared>, mut receiver: mpsc::Unboun
 mod tests {
     use super::super::{Hub, HubOptions, Patterns};
     use super::*;
-    use crate::server::log::{Cursor, MemoryLog, Notes, PageSize};
+    use crate::server::log::{Cursor, MemoryLog, PageSize};
 
     fn hub() -> Hub {
         let (log, tail) = MemoryLog::open(100_000);
@@ -328,7 +331,7 @@ mod tests {
     async fn events(hub: &Hub) -> Vec<Value> {
         let everything = super::super::Matchers::new(&exact(&["*"], hub.patterns()), Arc::default());
         let size = PageSize { entries: 100, bytes: usize::MAX };
-        let page = hub.log().read_after(Cursor::START, &everything, size, &mut Notes::default()).await.expect("a page");
+        let page = hub.log().reader(Cursor::START, Arc::new(everything)).next(size).await.expect("a page");
         page.entries.iter().map(|entry| serde_json::from_str(&entry.data()).expect("JSON")).collect()
     }
 

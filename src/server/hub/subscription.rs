@@ -13,7 +13,7 @@ use super::Shared;
 use super::matcher::Matchers;
 use super::recent::Next;
 use super::registry::{Keys, Slot, Span};
-use crate::server::log::{Cursor, Entry, Notes, Page, PageSize, ReadError};
+use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Reader};
 
 /// How many entries a subscriber that is behind holds in memory at most, however small they are.
 const PAGE_ENTRIES: usize = 512;
@@ -52,14 +52,14 @@ pub struct Subscription {
     /// Whether it is to be told that updates were lost.
     lost: bool,
     /// Only while it is behind.
-    notes: Option<Box<Notes>>,
+    reader: Option<Box<dyn Reader>>,
     state: State,
 }
 
 enum State {
     /// Reads, or is about to read, what lies behind the recent part.
     Behind,
-    Reading(BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>>),
+    Reading(BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>>),
     Page {
         entries: vec::IntoIter<Arc<Entry>>,
         next: Cursor,
@@ -83,14 +83,14 @@ impl Subscription {
             Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
         };
         let lost = start == Start::Lost;
-        Self { matchers, slot, keys, cursor, lost, notes: None, state, shared }
+        Self { matchers, slot, keys, cursor, lost, reader: None, state, shared }
     }
 
-    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<Notes>), ReadError>> {
-        let (log, matchers, cursor) = (self.shared.log.clone(), self.matchers.clone(), self.cursor);
+    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>> {
         let size = PageSize { entries: PAGE_ENTRIES, bytes: self.shared.options.reader_buffer };
-        let mut notes = self.notes.take().unwrap_or_default();
-        Box::pin(async move { Ok((log.read_after(cursor, &*matchers, size, &mut notes).await?, notes)) })
+        let reader = self.reader.take();
+        let mut reader = reader.unwrap_or_else(|| self.shared.log.reader(self.cursor, self.matchers.clone()));
+        Box::pin(async move { Ok((reader.next(size).await?, reader)) })
     }
 
     fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
@@ -143,7 +143,7 @@ impl Stream for Subscription {
                 State::Behind => {
                     this.state = match this.shared.recent.newest_if_covers(this.cursor) {
                         Some(newest) if !this.lost => {
-                            this.notes = None;
+                            this.reader = None;
                             let span = Span { first: this.cursor.next(), last: newest };
                             State::Live { pending: (span.first <= span.last).then_some(span) }
                         }
@@ -151,8 +151,8 @@ impl Stream for Subscription {
                     }
                 }
                 State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
-                    Ok((page, notes)) => {
-                        this.notes = Some(notes);
+                    Ok((page, reader)) => {
+                        this.reader = Some(reader);
                         this.lost |= page.gap;
                         let mut readable = page.entries.iter().filter(|entry| this.matchers.may_read(entry));
                         let oldest = readable.next().map(|entry| entry.id.clone());

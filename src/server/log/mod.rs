@@ -3,28 +3,31 @@
 //! The log gives every update one place, a [`Cursor`], in one hub-wide order. It knows no HTTP and no
 //! subscriber: the hub reads from it and follows its tail.
 
-pub mod command;
 mod disk;
 mod entry;
+mod idempotency;
 mod memory;
 mod options;
 mod page;
 mod seal;
+mod tail;
 mod update;
+mod verdicts;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
-use tokio::sync::mpsc;
 
 pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry};
+pub use idempotency::IdempotencyKey;
 pub use memory::MemoryLog;
 pub use options::{
     Allowance, Clock, Durability, Limits, LogOptions, OpenError, Retention, Size, Storage, TopicLimits, TopicPattern,
 };
-pub use page::{Notes, Page, PageSize};
+pub use page::{Page, PageSize, Reader};
+pub use tail::Tail;
 pub use update::{Field, FieldError, Topic, Update};
 
 /// The ordered, durable record of updates.
@@ -32,27 +35,17 @@ pub use update::{Field, FieldError, Topic, Update};
 /// The same contract holds for every backend; `tests/log_contract.rs` runs it on each.
 #[async_trait]
 pub trait Log: Send + Sync + 'static {
-    /// Appends an update and answers its entry once it is durable. Concurrent appends keep the order
-    /// in which they are answered and share the work that makes them durable.
-    async fn append(&self, update: Update) -> Result<Arc<Entry>, AppendError>;
+    /// Appends updates one after the other, all or none, and answers when they are durable. Concurrent appends keep
+    /// the order in which they are answered and share the flush that makes them durable. Once it is under way it is
+    /// finished, even if nobody waits for the answer.
+    ///
+    /// With a key they are appended once: an append with the same key and the same updates answers
+    /// [`Appended::Repeated`] for as long as one of the updates whose id comes from the key is kept, and
+    /// [`AppendError::Conflict`] if the updates are others.
+    async fn append(&self, updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError>;
 
-    /// Appends updates one after the other, all or none, and answers when they are durable: one flush
-    /// serves them all.
-    async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError>;
-
-    /// The next entries after `cursor` that the filter wants, oldest first, as many as a page of this size holds.
-    /// There may be none of them on a page that says that there may be more: the log looks at so many at once.
-    async fn read_after(
-        &self,
-        cursor: Cursor,
-        filter: &dyn TopicFilter,
-        size: PageSize,
-        notes: &mut Notes,
-    ) -> Result<Page, ReadError>;
-
-    /// Whether retention has removed entries after `cursor` which the filter would have wanted, as the first page
-    /// after it says.
-    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError>;
+    /// Reads the entries after `from` that the filter wants. It costs nothing until it is asked for a page.
+    fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader>;
 
     /// The entries before `cursor` (or the newest) that the filter wants, newest first, at most `limit`.
     async fn read_before(
@@ -75,13 +68,6 @@ pub trait Log: Send + Sync + 'static {
     /// Applies retention now and waits for it, instead of soon and in the background.
     async fn sweep(&self);
 }
-
-/// New entries in order, each after it is durable. A backend gives it when it is opened, to its one
-/// reader, the hub. A reader that doesn't keep up holds appends back.
-pub type Tail = mpsc::Receiver<Arc<Entry>>;
-
-/// How many entries may wait for the reader of the tail before appends wait for it.
-const TAIL_CAPACITY: usize = 1024;
 
 /// Opens a log; gives its tail too.
 pub fn open(options: LogOptions) -> Result<(Arc<dyn Log>, Tail), OpenError> {
@@ -107,6 +93,33 @@ pub trait TopicFilter: Send + Sync {
     fn exact(&self) -> Option<&[Topic]>;
 }
 
+/// What an append has done.
+#[derive(Clone, Debug)]
+pub enum Appended {
+    /// The updates have got their places, in this order.
+    New(Vec<Arc<Entry>>),
+    /// An earlier append with the same key has got them theirs: these are the updates' ids, in this order.
+    Repeated(Vec<Box<str>>),
+}
+
+impl Appended {
+    /// The updates' ids, in their order.
+    pub fn into_ids(self) -> Vec<Box<str>> {
+        match self {
+            Self::New(entries) => entries.iter().map(|entry| entry.id.clone()).collect(),
+            Self::Repeated(ids) => ids,
+        }
+    }
+
+    /// The entries that this append has made: none if it was a repeat.
+    pub fn into_entries(self) -> Vec<Arc<Entry>> {
+        match self {
+            Self::New(entries) => entries,
+            Self::Repeated(_) => Vec::new(),
+        }
+    }
+}
+
 /// The oldest and the newest place in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
@@ -125,6 +138,9 @@ pub enum AppendError {
     /// The backend failed, or has been closed.
     #[error("the log failed: {0}")]
     Failed(String),
+    /// It contradicts what was published before with the same idempotency key.
+    #[error("{0}")]
+    Conflict(&'static str),
 }
 
 /// Why the log could not be read.

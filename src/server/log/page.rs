@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Cursor, Entry};
+use async_trait::async_trait;
+
+use super::{Cursor, Entry, ReadError};
 
 /// How much a page may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub struct Page {
     pub next: Cursor,
     /// Whether there may be more.
     pub more: bool,
-    /// Whether retention has removed entries after the cursor that was asked for which the filter would
-    /// have wanted, and no page has told the reader yet.
+    /// Whether retention has evicted entries after the reader's cursor that the filter would have wanted, and no
+    /// earlier page of this reader has said so. The first page says it whatever else it holds.
     ///
     /// It is never false when something was lost. Entries that had had their time, as their publisher
     /// said, are not lost. It is exact for a topic that has had an entry all along; one that had none for
@@ -32,42 +34,36 @@ pub struct Page {
     pub gap: bool,
 }
 
-/// What a log has found out for one reader. Whoever reads on page by page, with the same filter, hands it on from
-/// page to page: what has been told is not told again, and what has been looked for is not looked for again.
-#[derive(Debug, Default)]
-pub struct Notes {
-    /// Of how many losses the reader knows what they are to it.
-    pub(super) losses: u64,
-    pub(super) wanted: Wanted,
-}
-
-/// The topics that a filter wants which can't list them.
-#[derive(Debug, Default)]
-pub(super) enum Wanted {
-    /// It has not been asked.
-    #[default]
-    Unknown,
-    /// These numbers, and no other one up to `last`.
-    Few { numbers: Arc<Vec<u64>>, last: Option<u64> },
-    /// Too many to remember.
-    Many,
+/// Reads the log page by page from a cursor on. What it has found out for one page it remembers for the next.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next page, oldest entries first, with as many entries as it holds. A page can be empty with `more` set: each
+    /// call scans a bounded number of entries. After an error it may be called again.
+    ///
+    /// Matching runs on the caller's task and outside the log's locks.
+    async fn next(&mut self, size: PageSize) -> Result<Page, ReadError>;
 }
 
 /// What of a page's size has been taken.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Room {
+pub(super) struct PageBudget {
     size: PageSize,
     entries: usize,
     bytes: usize,
 }
 
-impl Room {
+impl PageBudget {
     pub(super) fn new(size: PageSize) -> Self {
         Self { size, entries: 0, bytes: 0 }
     }
 
-    /// Takes room for one more entry, whose frame has so many bytes; `false` if there is none.
-    pub(super) fn take(&mut self, bytes: usize) -> bool {
+    /// Takes room for one more entry; `false` if there is none.
+    pub(super) fn take(&mut self, entry: &Entry) -> bool {
+        self.take_bytes(entry.frame.len())
+    }
+
+    /// Takes room for one more entry that counts for so many bytes; `false` if there is none.
+    pub(super) fn take_bytes(&mut self, bytes: usize) -> bool {
         let fits = self.entries == 0 || (self.entries_left() > 0 && bytes <= self.bytes_left());
         if fits {
             self.entries += 1;

@@ -2,6 +2,7 @@
 //!
 //! A flag outweighs its environment variable, which outweighs the file, which outweighs the default.
 
+mod demo;
 mod mercure;
 mod options;
 mod values;
@@ -15,23 +16,22 @@ use std::{fmt, io};
 use bytesize::ByteSize;
 use thiserror::Error;
 
+pub use demo::DemoSettings;
 pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
 pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
 
-use super::demo::BurstOptions;
 use super::hub::DEFAULT_READER_BUFFER;
 use super::hub::presence::Presence;
-use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern, command};
-use crate::wire::message::DEFAULT_MAX_BYTES;
+use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
+
+/// The log's folder within the data folder.
+pub const LOG_FOLDER: &str = "log";
 
 /// Short enough for proxies that cut a connection after 30 s or a minute of silence.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 /// A phone that changes its network is back within seconds.
 const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
-const DEFAULT_BURST: BurstOptions = BurstOptions { repeat: 3, interval: Duration::from_secs(1) };
-/// More would keep one stream busy for minutes, and its frames in memory.
-const MAX_BURST_REPEAT: u32 = 1000;
 /// Messages a second from one address.
 const DEFAULT_RATE_LIMIT: u32 = 50;
 /// Room for an update of any reasonable size; what is larger belongs behind a link.
@@ -57,12 +57,10 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How many bytes of the log are held in memory for one reader that is behind.
     pub reader_buffer: usize,
-    /// How bursts are told.
-    pub burst: BurstOptions,
+    /// The demo: its bursts and its messages.
+    pub demo: DemoSettings,
     /// Messages a second from one address, four times as many at once; `None` for no limit.
     pub rate_limit: Option<NonZeroU32>,
-    /// Longest message, in bytes of UTF-8.
-    pub max_message: usize,
     /// Longest request body, in bytes.
     pub max_body: usize,
     /// Most connections at once.
@@ -115,14 +113,11 @@ impl Options {
             return Err(invalid("listen", listen, hint));
         }
         let data = options.data.clone().unwrap_or_else(|| "data".into());
-        let burst = BurstOptions {
-            repeat: within("burst-repeat", options.burst_repeat, DEFAULT_BURST.repeat, 1, MAX_BURST_REPEAT)?,
-            interval: options.burst_interval.map_or(DEFAULT_BURST.interval, |span| span.0),
-        };
         let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
         let buffer = (ByteSize::kib(1), ByteSize::mib(64));
         let reader_buffer = within("reader-buffer", options.reader_buffer, default_buffer, buffer.0, buffer.1)?;
         let max_body = within("max-body", options.max_body, DEFAULT_MAX_BODY, 1024, 1 << 30)?;
+        let demo = DemoSettings::resolve(&options, max_body)?;
         let log_level = options.log_level.clone().unwrap_or_else(|| "info".into());
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
@@ -136,9 +131,8 @@ impl Options {
             heartbeat: at_least_100ms("heartbeat", options.heartbeat, DEFAULT_HEARTBEAT)?,
             stall_timeout: at_least_100ms("stall-timeout", options.stall_timeout, DEFAULT_STALL_TIMEOUT)?,
             reader_buffer: usize::try_from(reader_buffer.as_u64()).unwrap_or(usize::MAX),
-            burst,
+            demo,
             rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
-            max_message: within("max-message", options.max_message, DEFAULT_MAX_BYTES, 1, max_body)?,
             max_body,
             listen: addresses,
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
@@ -152,7 +146,7 @@ impl Options {
 fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
     let mut log = match options.storage {
         Some(StorageKind::Memory) => LogOptions::memory(),
-        Some(StorageKind::Disk) | None => LogOptions::disk(data.join(command::FOLDER)),
+        Some(StorageKind::Disk) | None => LogOptions::disk(data.join(LOG_FOLDER)),
     };
     log.durability = options.durability.map(Into::into).unwrap_or_default();
     let age = options.keep_age.map_or(Retention::DEFAULT_AGE, |span| span.0);
@@ -227,7 +221,7 @@ mod tests {
         let flags = options("heartbeat = '300ms'").expect("options");
         let file = options("heartbeat = '5m'\nburst-repeat = 5").expect("options");
         let settings = flags.or(file).resolve().expect("settings");
-        assert_eq!((settings.heartbeat, settings.burst.repeat), (Duration::from_millis(300), 5));
+        assert_eq!((settings.heartbeat, settings.demo.burst_repeat), (Duration::from_millis(300), 5));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::accept::JSON;
-use super::{App, AppState, cache, conditional, pages, root};
+use super::{App, AppState, cache, conditional, host, pages};
 use crate::wire::paths;
 use document::Document;
 
@@ -57,7 +57,7 @@ async fn openapi(headers: HeaderMap) -> Response {
 }
 
 async fn docs(State(app): AppState, headers: HeaderMap) -> Response {
-    let origin = root::origin(&headers);
+    let origin = host::origin(&headers);
     let style = app.assets.as_ref().map_or("", |assets| &assets.style);
     let etag = etag(&[&PAGE, &origin, style]);
     if conditional::is_known(&headers, &etag) {

@@ -26,7 +26,6 @@ use crate::server::auth::{Auth, TokenError};
 use crate::server::hub::Hub;
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
-use idempotency::Repeats;
 use open::OpenStreams;
 
 /// What the hub's addresses need.
@@ -35,7 +34,6 @@ pub(super) struct Mercure {
     auth: Arc<Auth>,
     settings: MercureSettings,
     open: Arc<OpenStreams>,
-    repeats: Repeats,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
 }
@@ -61,7 +59,7 @@ impl Mercure {
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
         let open = OpenStreams::new(settings.max_streams);
-        Self { hub, auth, settings, open, repeats: Repeats::default(), metadata }
+        Self { hub, auth, settings, open, metadata }
     }
 
     /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).

@@ -6,14 +6,12 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
+use super::idempotency;
 use super::update::{self, Shape};
-use super::{Mercure, idempotency};
 use crate::server::http::accept::{self, negotiate};
-use crate::server::http::body;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::http::{AppState, Peer, cache};
-use crate::server::log::Update;
+use crate::server::http::{AppState, Peer, body, cache};
 
 /// The media type of an id alone.
 const TEXT: &str = "text/plain";
@@ -35,7 +33,7 @@ pub(super) async fn publish(
         app.limit.check(peer.ip())?;
     }
     let url = hub.hub.url();
-    let (mut updates, shape) = match body::media_type(&headers).as_deref() {
+    let (updates, shape) = match body::media_type(&headers).as_deref() {
         Some(body::FORM) => {
             let params = Params::parse(&body::read(&headers, body, app.max_body).await?);
             (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::Form)
@@ -50,16 +48,8 @@ pub(super) async fn publish(
             return Err(hub.not_granted(format!("The token does not grant publishing on `{topic}`.")));
         }
     }
-    let ids = match idempotency::key(&headers, token.as_deref())? {
-        Some(key) => {
-            let _turn = hub.repeats.turn(key).await;
-            match idempotency::repeated(&hub.hub, key, &mut updates).await? {
-                Some(ids) => ids,
-                None => hub.append(updates).await?,
-            }
-        }
-        None => hub.append(updates).await?,
-    };
+    let key = idempotency::key(&headers, token.as_deref())?;
+    let ids = hub.hub.publish_all(updates, key).await?.into_ids();
     let is_text = match shape {
         // The protocol's clients take the body for the id, whatever their library says it accepts.
         Shape::Form => true,
@@ -71,14 +61,4 @@ pub(super) async fn publish(
         _ => Json(ids).into_response(),
     };
     Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())
-}
-
-impl Mercure {
-    async fn append(&self, updates: Vec<Update>) -> Result<Vec<Box<str>>, ApiError> {
-        if updates.is_empty() {
-            return Ok(Vec::new());
-        }
-        let entries = self.hub.publish_all(updates).await?;
-        Ok(entries.iter().map(|entry| entry.id.clone()).collect())
-    }
 }

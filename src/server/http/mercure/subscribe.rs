@@ -12,13 +12,12 @@ use futures_util::stream::Abortable;
 
 use super::stream::{Frames, deadline};
 use super::{Mercure, publish};
-use crate::server::http::body;
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
-use crate::server::http::{App, AppState, Peer, limits, method_not_allowed, outlet};
+use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, outlet};
 use crate::server::hub::{Matcher, Matchers, Start};
-use crate::server::log::ReadError;
+use crate::server::log::{Cursor, Log, PageSize, ReadError};
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -129,7 +128,7 @@ impl App {
 
 impl Mercure {
     /// Where a client with this last event id goes on.
-    async fn place(&self, last_event_id: &LastEventId, wanted: &Matchers) -> Result<Place, ReadError> {
+    async fn place(&self, last_event_id: &LastEventId, wanted: &Arc<Matchers>) -> Result<Place, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
         let asked = match last_event_id {
@@ -143,7 +142,7 @@ impl Mercure {
         }
         Ok(match log.locate(asked).await? {
             Some(cursor) => {
-                let preceding = if log.has_lost(cursor, wanted).await? { None } else { header_of(asked) };
+                let preceding = if has_gap(log, cursor, wanted).await? { None } else { header_of(asked) };
                 Place { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
             }
             None => Place { start: Start::Lost, preceding: Some(earliest) },
@@ -160,6 +159,12 @@ impl Mercure {
         let earliest = || HeaderValue::from_static(paths::EARLIEST);
         Ok(Place { start: Start::After(cursor), preceding: preceding.or_else(|| Some(earliest())) })
     }
+}
+
+/// Whether a reader that begins at this cursor is told that it has missed something.
+async fn has_gap(log: &dyn Log, cursor: Cursor, wanted: &Arc<Matchers>) -> Result<bool, ReadError> {
+    let first = PageSize { entries: 1, bytes: 0 };
+    Ok(log.reader(cursor, wanted.clone()).next(first).await?.gap)
 }
 
 fn header_of(id: &str) -> Option<HeaderValue> {

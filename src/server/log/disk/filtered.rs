@@ -8,13 +8,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::task::yield_now;
+
 use super::Shared;
 use super::archive::Failure;
 use super::names::{LossPlace, Names};
-use super::read::{SCAN_LIMIT, read_error};
+use super::read::{SCAN_LIMIT, SLICE, read_error};
+use super::reader::ReadState;
 use super::snapshot::{Seen, Snapshot, Window};
-use crate::server::log::page::{Room, Wanted};
-use crate::server::log::{Cursor, Entry, Notes, Page, ReadError, Topic, TopicFilter};
+use crate::server::log::page::PageBudget;
+use crate::server::log::verdicts::Verdicts;
+use crate::server::log::{Cursor, Entry, Page, ReadError, Topic, TopicFilter};
 
 /// How many entries of the archive are looked at in one go, and how many bytes of them: as many as are wanted at
 /// first, then more. They are read from the file whole.
@@ -24,26 +28,37 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// How many bytes a read looks at before it answers, wanted or not.
 const SCAN_BYTES: usize = 16 << 20;
 /// How many topics a filter is asked about in one go.
-const TOPICS_AT_ONCE: usize = 1024;
+const TOPICS_AT_ONCE: usize = 256;
 /// How many topics a reader remembers. Finding more of them by the index is hardly ever less work than looking at
 /// all entries.
 const MOST_WANTED: usize = 4096;
 /// Finding a topic's place in the index costs about as much as looking at so many entries in order.
 const SEEK_COST: u64 = 8;
 
-/// What a filter has said about topics, by their numbers.
+/// The topics that a filter wants which can't list them.
 #[derive(Default)]
-pub(super) struct Asked(HashMap<u64, bool>);
+pub(super) enum Wanted {
+    /// It has not been asked.
+    #[default]
+    Unknown,
+    /// These numbers, and no other one up to `last`.
+    Few { numbers: Arc<Vec<u64>>, last: Option<u64> },
+    /// Too many to remember.
+    Many,
+}
 
-impl Asked {
-    fn ask(&mut self, topics: &HashMap<u64, Topic>, filter: &dyn TopicFilter) {
-        for (number, topic) in topics {
-            self.0.entry(*number).or_insert_with(|| filter.wants(topic.as_str()));
-        }
-    }
+/// A part of the archive, and the topics of its entries by their numbers.
+struct NamedWindow {
+    window: Window,
+    topics: HashMap<u64, Topic>,
+}
 
-    fn want(&self, seen: &Seen) -> bool {
-        seen.topics.iter().any(|number| self.0.get(number) == Some(&true))
+impl NamedWindow {
+    fn wants(&self, seen: &Seen, filter: &dyn TopicFilter, verdicts: &mut Verdicts<u64>) -> bool {
+        seen.topics.iter().any(|number| {
+            let Some(topic) = self.topics.get(number) else { return false };
+            verdicts.get_or_ask(*number, |_| filter.wants(topic.as_str()))
+        })
     }
 }
 
@@ -52,7 +67,7 @@ struct Scan {
     /// The places that are wanted.
     wanted: Vec<Cursor>,
     /// What is left beside them.
-    room: Room,
+    budget: PageBudget,
     /// Everything up to here has been looked at,
     next: Cursor,
     /// which is so many entries
@@ -66,25 +81,34 @@ struct Scan {
 }
 
 impl Scan {
-    fn from(cursor: Cursor, room: Room) -> Self {
-        Self { wanted: Vec::new(), room, next: cursor, seen: 0, bytes: 0, ended: false, full: false }
+    fn from(cursor: Cursor, budget: PageBudget) -> Self {
+        Self { wanted: Vec::new(), budget, next: cursor, seen: 0, bytes: 0, ended: false, full: false }
     }
 
-    fn go_on(&mut self, window: &Window, asked: &Asked, newest: Cursor) {
-        self.seen += window.places.len();
-        self.bytes += window.bytes;
-        for seen in &window.places {
-            let wanted = asked.want(seen);
-            self.full = self.room.is_full() || (wanted && !self.room.take(seen.frame));
-            if self.full {
-                return;
+    async fn go_on(
+        &mut self,
+        named: &NamedWindow,
+        filter: &dyn TopicFilter,
+        verdicts: &mut Verdicts<u64>,
+        newest: Cursor,
+    ) {
+        self.seen += named.window.places.len();
+        self.bytes += named.window.bytes;
+        for slice in named.window.places.chunks(SLICE) {
+            for seen in slice {
+                let wanted = named.wants(seen, filter, verdicts);
+                self.full = self.budget.is_full() || (wanted && !self.budget.take_bytes(seen.frame));
+                if self.full {
+                    return;
+                }
+                if wanted {
+                    self.wanted.push(seen.cursor);
+                }
+                self.next = seen.cursor;
             }
-            if wanted {
-                self.wanted.push(seen.cursor);
-            }
-            self.next = seen.cursor;
+            yield_now().await;
         }
-        if window.is_last {
+        if named.window.is_last {
             self.ended = true;
             self.next = self.next.max(newest);
         }
@@ -116,7 +140,7 @@ impl Wanted {
             if topics.len() < TOPICS_AT_ONCE {
                 return;
             }
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     }
 }
@@ -127,22 +151,20 @@ impl Shared {
         self: &Arc<Self>,
         cursor: Cursor,
         filter: &dyn TopicFilter,
-        room: Room,
-        notes: &mut Notes,
+        budget: PageBudget,
+        state: &mut ReadState,
     ) -> Result<Page, ReadError> {
-        let is_known = !matches!(notes.wanted, Wanted::Unknown);
-        if is_known && let Some(page) = self.page_by_index(cursor, filter, room, notes).await? {
+        let is_known = !matches!(state.wanted, Wanted::Unknown);
+        if is_known && let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
             return Ok(page);
         }
         let losses = self.names.losses();
-        let mut scan = Scan::from(cursor, room);
-        let mut asked = Asked::default();
-        let mut bytes = room.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
+        let mut scan = Scan::from(cursor, budget);
+        let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
         let snapshot = loop {
-            let (now, window, topics) = self.window_from(snapshot, scan.next, bytes).await?;
-            asked.ask(&topics, filter);
-            scan.go_on(&window, &asked, now.totals.newest);
+            let (now, named) = self.window_from(snapshot, scan.next, bytes).await?;
+            scan.go_on(&named, filter, &mut state.archived_verdicts, now.totals.newest).await;
             if scan.is_done() {
                 break now;
             }
@@ -150,20 +172,20 @@ impl Shared {
             bytes = (bytes * 2).min(WINDOW_BYTES);
         };
         if !is_known && !scan.ended && !scan.full {
-            notes.wanted.ask(filter, &self.names).await;
-            if let Some(page) = self.page_by_index(cursor, filter, room, notes).await? {
+            state.wanted.ask(filter, &self.names).await;
+            if let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
                 return Ok(page);
             }
         }
-        let (snapshot, gap) = self.has_lost(snapshot, filter, cursor, notes.losses).await?;
-        notes.losses = losses;
+        let (snapshot, gap) = self.has_lost(snapshot, filter, cursor, state.evictions).await?;
+        state.evictions = losses;
         let mut page = Page { entries: Vec::new(), next: cursor, more: !scan.ended, gap };
         if !scan.wanted.is_empty() {
             let shared = self.clone();
             page = self
                 .blocking(move || {
-                    let (now, mut room) = ((shared.clock)(), room);
-                    snapshot.fetch(&scan.wanted, &shared.names, now, &mut room, &mut page).map_err(read_error)?;
+                    let (now, mut budget) = ((shared.clock)(), budget);
+                    snapshot.fetch(&scan.wanted, &shared.names, now, &mut budget, &mut page).map_err(read_error)?;
                     Ok(page)
                 })
                 .await?;
@@ -178,27 +200,27 @@ impl Shared {
         self: &Arc<Self>,
         cursor: Cursor,
         filter: &dyn TopicFilter,
-        room: Room,
-        notes: &mut Notes,
+        budget: PageBudget,
+        state: &mut ReadState,
     ) -> Result<Option<Page>, ReadError> {
         // Before the question, which is about all topics of what is archived now, and before the snapshot, which
         // has all of these losses at least.
         let (to, losses) = (self.recent().archived, self.names.losses());
-        notes.wanted.ask(filter, &self.names).await;
-        let Wanted::Few { numbers, .. } = &notes.wanted else { return Ok(None) };
-        let (numbers, known) = (numbers.clone(), notes.losses);
+        state.wanted.ask(filter, &self.names).await;
+        let Wanted::Few { numbers, .. } = &state.wanted else { return Ok(None) };
+        let (numbers, known) = (numbers.clone(), state.evictions);
         let page = self
             .read(move |shared, snapshot| {
-                if !prefers_index(snapshot, &numbers, cursor, to, &room)? {
+                if !prefers_index(snapshot, &numbers, cursor, to, &budget)? {
                     return Ok(None);
                 }
                 let lost = shared.have_lost(snapshot, &numbers, cursor, known)?;
                 let gap = lost || shared.names.have_forgotten(cursor, known);
-                shared.page_of(snapshot, &numbers, cursor, to, room, gap).map(Some)
+                shared.page_of(snapshot, &numbers, cursor, to, budget, gap).map(Some)
             })
             .await?;
         if page.is_some() {
-            notes.losses = losses;
+            state.evictions = losses;
         }
         Ok(page)
     }
@@ -219,7 +241,7 @@ impl Shared {
         while let Some(topics) = self.names.lost_after(&mut place, cursor, TOPICS_AT_ONCE) {
             let wanted = wanted_of(&topics, filter);
             if wanted.is_empty() {
-                tokio::task::yield_now().await;
+                yield_now().await;
                 continue;
             }
             let lost;
@@ -242,13 +264,13 @@ impl Shared {
         snapshot: Option<Snapshot>,
         after: Cursor,
         bytes: usize,
-    ) -> Result<(Snapshot, Window, HashMap<u64, Topic>), ReadError> {
+    ) -> Result<(Snapshot, NamedWindow), ReadError> {
         let shared = self.clone();
         self.blocking(move || {
             let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
             let window = snapshot.window_from(after.next(), WINDOW, bytes).map_err(read_error)?;
             let topics = snapshot.topics_of(&window, &shared.names).map_err(read_error)?;
-            Ok((snapshot, window, topics))
+            Ok((snapshot, NamedWindow { window, topics }))
         })
         .await
     }
@@ -259,28 +281,30 @@ impl Shared {
         self: &Arc<Self>,
         to: Cursor,
         filter: &dyn TopicFilter,
-        asked: &mut Asked,
+        verdicts: &mut Verdicts<u64>,
         limit: usize,
     ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), ReadError> {
         let shared = self.clone();
-        let (snapshot, window, topics) = self
+        let (snapshot, named) = self
             .blocking(move || {
                 shared.with_snapshot(|snapshot| {
                     let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
                     let topics = snapshot.topics_of(&window, &shared.names)?;
-                    Ok((snapshot, window, topics))
+                    Ok((snapshot, NamedWindow { window, topics }))
                 })
             })
             .await?;
-        asked.ask(&topics, filter);
-        let mut rest = window.places.last().map(|seen| seen.cursor).filter(|_| !window.is_last);
+        let mut rest = named.window.places.last().map(|seen| seen.cursor).filter(|_| !named.window.is_last);
         let mut wanted = Vec::new();
-        for seen in window.places.iter().filter(|seen| asked.want(seen)) {
-            wanted.push(seen.cursor);
-            if wanted.len() == limit {
-                rest = Some(seen.cursor);
-                break;
+        'window: for slice in named.window.places.chunks(SLICE) {
+            for seen in slice.iter().filter(|seen| named.wants(seen, filter, verdicts)) {
+                wanted.push(seen.cursor);
+                if wanted.len() == limit {
+                    rest = Some(seen.cursor);
+                    break 'window;
+                }
             }
+            yield_now().await;
         }
         if wanted.is_empty() {
             return Ok((Vec::new(), rest));
@@ -303,9 +327,9 @@ fn prefers_index(
     numbers: &[u64],
     cursor: Cursor,
     to: Cursor,
-    room: &Room,
+    budget: &PageBudget,
 ) -> Result<bool, Failure> {
-    let page = snapshot.totals.hold(room) as u64;
+    let page = snapshot.totals.hold(budget) as u64;
     let by_index = SEEK_COST * numbers.len() as u64 + page;
     let by_scan = |hits: u64| {
         let rest = to.0.saturating_sub(cursor.0);

@@ -15,7 +15,7 @@ use super::archive::{self, Failure, Opened};
 use super::names::Names;
 use super::snapshot::Snapshot;
 use super::{DiskLog, Durability};
-use crate::server::log::page::Room;
+use crate::server::log::page::PageBudget;
 use crate::server::log::{AppendError, Cursor, Entry, Field, Log, OpenError, Page, PageSize, Retention, Topic, Update};
 
 /// How many updates are written out, or read in, in one go.
@@ -152,8 +152,8 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
         at = last.cursor;
         let cursors: Vec<_> = window.places.iter().map(|seen| seen.cursor).collect();
         let mut page = Page { entries: Vec::new(), next: at, more: true, gap: false };
-        let mut room = Room::new(PageSize { entries: usize::MAX, bytes: usize::MAX });
-        snapshot.fetch(&cursors, &names, now, &mut room, &mut page)?;
+        let mut budget = PageBudget::new(PageSize { entries: usize::MAX, bytes: usize::MAX });
+        snapshot.fetch(&cursors, &names, now, &mut budget, &mut page)?;
         for entry in &page.entries {
             serde_json::to_writer(&mut out, &line(entry)).map_err(io::Error::from)?;
             out.write_all(b"\n")?;
@@ -184,11 +184,11 @@ pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64))
             let at = line.at;
             let update = update(line).map_err(bad)?;
             if update.ttl.is_none_or(|ttl| at + ttl > now) {
-                batch.push((update, Some(at)));
+                batch.push((update, at));
             }
         }
         if batch.len() == BATCH || lines.peek().is_none() {
-            imported += runtime.block_on(log.append_at(std::mem::take(&mut batch)))?.len() as u64;
+            imported += runtime.block_on(log.append_taken(std::mem::take(&mut batch)))?.len() as u64;
             progress(imported);
         }
     }

@@ -19,6 +19,7 @@ mod keeper;
 pub mod maintenance;
 mod names;
 mod read;
+mod reader;
 mod recent;
 mod retention;
 mod schema;
@@ -39,16 +40,19 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::idempotency::Verdict;
 use super::seal::Seal;
+use super::tail::tail;
 use super::{
-    AppendError, Bounds, Clock, Cursor, Durability, Entry, Log, Notes, OpenError, Page, PageSize, ReadError, Retention,
-    TAIL_CAPACITY, Tail, TopicFilter, Update,
+    AppendError, Appended, Bounds, Clock, Cursor, Durability, Entry, IdempotencyKey, Log, OpenError, ReadError, Reader,
+    Retention, Tail, TopicFilter, Update,
 };
 use journal::Journal;
 use keeper::{Bell, Keeper};
 use names::Names;
+use reader::DiskReader;
 use recent::Recent;
-use writer::{Submission, Writer};
+use writer::{CheckedKey, Submission, Writer};
 
 /// With so many bytes of frames waiting the archive takes them over at once.
 const ARCHIVE_BYTES: usize = 4 << 20;
@@ -124,7 +128,7 @@ impl DiskLog {
         });
 
         let closing = CancellationToken::new();
-        let (tail, tail_reader) = mpsc::channel(TAIL_CAPACITY);
+        let (tail, tail_reader) = tail();
         let (submissions, queue) = mpsc::channel(writer::QUEUE);
         let writer = Writer {
             shared: shared.clone(),
@@ -149,39 +153,44 @@ impl DiskLog {
         Ok((log, tail_reader))
     }
 
-    /// Appends updates as [`Log::append_all`] does, each as if it had been taken at that time.
-    async fn append_at(&self, updates: Vec<(Update, Option<DateTime<Utc>>)>) -> Result<Vec<Arc<Entry>>, AppendError> {
+    /// Appends updates as [`Log::append`] does, each as if it had been taken at the time beside it.
+    async fn append_taken(&self, updates: Vec<(Update, DateTime<Utc>)>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let (updates, taken_at) = updates.into_iter().unzip();
+        Ok(self.submit(updates, Some(taken_at), None).await?.into_entries())
+    }
+
+    async fn submit(
+        &self,
+        updates: Vec<Update>,
+        taken_at: Option<Vec<DateTime<Utc>>>,
+        key: Option<CheckedKey>,
+    ) -> Result<Appended, AppendError> {
         let closed = || AppendError::Failed("it has been closed".into());
         let (reply, answer) = oneshot::channel();
         let submissions = self.submissions.as_ref().ok_or_else(closed)?;
-        submissions.send(Submission { updates, reply }).await.map_err(|_| closed())?;
+        submissions.send(Submission { updates, taken_at, key, reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }
 
 #[async_trait]
 impl Log for DiskLog {
-    async fn append(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
-        let entries = self.append_at(vec![(update, None)]).await?;
-        entries.into_iter().next().ok_or_else(|| AppendError::Failed("it lost an update".into()))
+    async fn append(&self, mut updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError> {
+        let Some(key) = key else { return self.submit(updates, None, None).await };
+        key.assign_ids(&mut updates);
+        // Looked for here, the archive's part of the answer holds no other publisher up. The writer looks at the rest.
+        let ids: Arc<[Box<str>]> =
+            updates.iter().filter_map(|update| update.id.as_ref()).map(|id| id.as_str().into()).collect();
+        let found = self.shared.find_all(ids.clone()).await;
+        let (found, up_to) = found.map_err(|error| AppendError::Failed(error.to_string()))?;
+        match key.judge(&updates, &found)? {
+            Verdict::Repeated => Ok(Appended::Repeated(ids.to_vec())),
+            Verdict::New => self.submit(updates, None, Some(CheckedKey { key, up_to })).await,
+        }
     }
 
-    async fn append_all(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        self.append_at(updates.into_iter().map(|update| (update, None)).collect()).await
-    }
-
-    async fn read_after(
-        &self,
-        cursor: Cursor,
-        filter: &dyn TopicFilter,
-        size: PageSize,
-        notes: &mut Notes,
-    ) -> Result<Page, ReadError> {
-        self.shared.page_after(cursor, filter, size, notes).await
-    }
-
-    async fn has_lost(&self, cursor: Cursor, filter: &dyn TopicFilter) -> Result<bool, ReadError> {
-        self.shared.has_lost_after(cursor, filter).await
+    fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
+        Box::new(DiskReader::new(self.shared.clone(), from, filter))
     }
 
     async fn read_before(

@@ -7,13 +7,18 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tokio::task::yield_now;
+
 use super::Shared;
 use super::archive::Failure;
-use super::filtered::Asked;
+use super::reader::ReadState;
 use super::snapshot::Snapshot;
-use crate::server::log::page::Room;
-use crate::server::log::{Cursor, Entry, Notes, Page, PageSize, ReadError, Topic, TopicFilter};
+use crate::server::log::page::PageBudget;
+use crate::server::log::verdicts::Verdicts;
+use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Topic, TopicFilter};
 
+/// How many entries a filter is asked about in one go.
+pub(super) const SLICE: usize = 256;
 /// How many entries a read looks at before it answers, wanted or not.
 pub(super) const SCAN_LIMIT: usize = 4096;
 /// How often a read is tried again while the archive's file is being opened again.
@@ -27,91 +32,88 @@ impl Shared {
         cursor: Cursor,
         filter: &dyn TopicFilter,
         size: PageSize,
-        notes: &mut Notes,
+        state: &mut ReadState,
     ) -> Result<Page, ReadError> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap: false };
-        let mut room = Room::new(size);
+        let mut budget = PageBudget::new(size);
         loop {
-            if self.recent().archived <= page.next && self.page_from_recent(filter, &mut room, &mut page) {
+            if self.recent().archived <= page.next
+                && self.page_from_recent(filter, &mut state.verdicts, &mut budget, &mut page).await
+            {
                 return Ok(page);
             }
             let part = match filter.exact() {
-                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), room, notes).await?,
-                None => self.archived_by_filter(page.next, filter, room, notes).await?,
+                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), budget, state).await?,
+                None => self.archived_by_filter(page.next, filter, budget, state).await?,
             };
             for entry in part.entries {
-                room.take(entry.frame.len());
+                budget.take(&entry);
                 page.entries.push(entry);
             }
             page.gap |= part.gap;
             page.next = part.next;
-            if part.more || room.is_full() {
+            if part.more || budget.is_full() {
                 return Ok(page);
             }
         }
     }
 
     /// Goes on from memory; `false` if that begins too late meanwhile.
-    fn page_from_recent(&self, filter: &dyn TopicFilter, room: &mut Room, page: &mut Page) -> bool {
-        let recent = self.recent();
-        if recent.archived > page.next {
-            return false;
-        }
-        let now = (self.clock)();
-        page.more = false;
-        for (seen, entry) in recent.after(page.next).enumerate() {
-            let wanted = wants(filter, entry) && !entry.has_expired(now);
-            if seen == SCAN_LIMIT || room.is_full() || (wanted && !room.take(entry.frame.len())) {
-                page.more = true;
-                break;
+    async fn page_from_recent(
+        &self,
+        filter: &dyn TopicFilter,
+        verdicts: &mut Verdicts,
+        budget: &mut PageBudget,
+        page: &mut Page,
+    ) -> bool {
+        let mut looked_at = 0;
+        while looked_at < SCAN_LIMIT {
+            // The writer needs the lock, so the filter is asked without it.
+            let slice: Vec<_> = {
+                let recent = self.recent();
+                if recent.archived > page.next {
+                    return false;
+                }
+                recent.after(page.next).take(SLICE).cloned().collect()
+            };
+            let now = (self.clock)();
+            for entry in &slice {
+                let wanted = !entry.has_expired(now) && verdicts.wants(filter, entry);
+                if budget.is_full() || (wanted && !budget.take(entry)) {
+                    return true;
+                }
+                if wanted {
+                    page.entries.push(entry.clone());
+                }
+                page.next = entry.cursor;
             }
-            if wanted {
-                page.entries.push(entry.clone());
+            if slice.len() < SLICE {
+                page.more = false;
+                return true;
             }
-            page.next = entry.cursor;
+            looked_at += slice.len();
+            yield_now().await;
         }
         true
-    }
-
-    /// Whether the filter would have wanted what has been lost after `cursor`.
-    pub(super) async fn has_lost_after(
-        self: &Arc<Self>,
-        cursor: Cursor,
-        filter: &dyn TopicFilter,
-    ) -> Result<bool, ReadError> {
-        if self.recent().archived <= cursor {
-            return Ok(false);
-        }
-        match filter.exact() {
-            Some(topics) => {
-                let topics = topics.to_vec();
-                self.read(move |shared, snapshot| Ok(shared.look_up(snapshot, &topics, cursor, 0)?.1)).await
-            }
-            None => {
-                let shared = self.clone();
-                let snapshot = self.blocking(move || shared.with_snapshot(Ok)).await?;
-                Ok(self.has_lost(snapshot, filter, cursor, 0).await?.1)
-            }
-        }
     }
 
     async fn archived_exactly(
         self: &Arc<Self>,
         cursor: Cursor,
         topics: Vec<Topic>,
-        room: Room,
-        notes: &mut Notes,
+        budget: PageBudget,
+        state: &mut ReadState,
     ) -> Result<Page, ReadError> {
         // Before the snapshot, which has all of these at least.
         let losses = self.names.losses();
-        let known = notes.losses;
+        let known = state.evictions;
         let page = self
             .read(move |shared, snapshot| {
                 let (numbers, gap) = shared.look_up(snapshot, &topics, cursor, known)?;
-                shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, room, gap)
+                shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, budget, gap)
             })
             .await?;
-        notes.losses = losses;
+        state.evictions = losses;
         Ok(page)
     }
 
@@ -153,16 +155,16 @@ impl Shared {
         numbers: &[u64],
         cursor: Cursor,
         to: Cursor,
-        mut room: Room,
+        mut budget: PageBudget,
         gap: bool,
     ) -> Result<Page, Failure> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap };
         let now = (self.clock)();
-        let mut count = snapshot.totals.hold(&room);
+        let mut count = snapshot.totals.hold(&budget);
         loop {
-            count = count.min(room.entries_left()).saturating_add(1);
+            count = count.min(budget.entries_left()).saturating_add(1);
             let cursors = snapshot.first_of(numbers, page.next.next(), to, count)?;
-            if !snapshot.fetch(&cursors, &self.names, now, &mut room, &mut page)? {
+            if !snapshot.fetch(&cursors, &self.names, now, &mut budget, &mut page)? {
                 return Ok(page);
             }
             match cursors.last() {
@@ -185,14 +187,24 @@ impl Shared {
     ) -> Result<Vec<Arc<Entry>>, ReadError> {
         let now = (self.clock)();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
-        let mut to = {
-            let recent = self.recent();
-            let before = cursor.unwrap_or(recent.newest().next());
-            let wanted = recent.before(before).rev().filter(|entry| wants(filter, entry) && !entry.has_expired(now));
-            entries.extend(wanted.take(limit).cloned());
-            before.previous().min(recent.archived)
+        let mut verdicts = Verdicts::default();
+        let mut before = cursor.unwrap_or_else(|| self.recent().newest().next());
+        let archived = loop {
+            let (slice, archived): (Vec<_>, _) = {
+                let recent = self.recent();
+                (recent.before(before).rev().take(SLICE).cloned().collect(), recent.archived)
+            };
+            let Some(last) = slice.last() else { break archived };
+            before = last.cursor;
+            let wanted = slice.into_iter().filter(|entry| !entry.has_expired(now) && verdicts.wants(filter, entry));
+            entries.extend(wanted.take(limit - entries.len()));
+            if entries.len() == limit {
+                return Ok(entries);
+            }
+            yield_now().await;
         };
-        let mut asked = Asked::default();
+        let mut to = before.previous().min(archived);
+        let mut verdicts = Verdicts::default();
         while entries.len() < limit && to > Cursor::START {
             let left = limit - entries.len();
             let (part, rest) = match filter.exact() {
@@ -206,7 +218,7 @@ impl Shared {
                     })
                     .await?
                 }
-                None => self.window_until(to, filter, &mut asked, left).await?,
+                None => self.window_until(to, filter, &mut verdicts, left).await?,
             };
             entries.extend(part.into_iter().filter(|entry| !entry.has_expired(now)));
             to = rest.map_or(Cursor::START, Cursor::previous);
@@ -215,38 +227,48 @@ impl Shared {
     }
 
     pub(super) async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
-        let sealed = self.seal.open(id);
-        if let Some(entry) = sealed.and_then(|cursor| self.recent().get(cursor).cloned())
-            && &*entry.id == id
-        {
-            return Ok(Some(entry).filter(|entry| !entry.has_expired((self.clock)())));
-        }
+        let made = self.seal.open(id).and_then(|cursor| self.recent().get(cursor).cloned());
+        let entry = match made.filter(|entry| &*entry.id == id) {
+            Some(entry) => Some(entry),
+            None => self.find_all([id.into()].into()).await?.0.pop().flatten(),
+        };
+        Ok(entry.filter(|entry| !entry.has_expired((self.clock)())))
+    }
+
+    /// The earliest entry with each of these ids, expired or not, and the cursor up to which they were looked for.
+    pub(super) async fn find_all(
+        self: &Arc<Self>,
+        ids: Arc<[Box<str>]>,
+    ) -> Result<(Vec<Option<Arc<Entry>>>, Cursor), ReadError> {
         loop {
-            let text: Box<str> = id.into();
-            let (archived, newest) = self
+            let archived_ids = ids.clone();
+            let (mut found, newest) = self
                 .read(move |shared, snapshot| {
-                    let sealed = match sealed {
-                        Some(cursor) => snapshot.get(cursor, &shared.names)?.filter(|entry| entry.id == text),
-                        None => None,
-                    };
-                    let entry = match sealed {
-                        Some(entry) => Some(entry),
-                        None => snapshot.given(&text, &shared.seal, &shared.names)?,
-                    };
-                    let now = (shared.clock)();
-                    Ok((entry.filter(|entry| !entry.has_expired(now)), snapshot.totals.newest))
+                    let found: Result<Vec<_>, _> =
+                        archived_ids.iter().map(|id| shared.find_archived(snapshot, id)).collect();
+                    Ok((found?, snapshot.totals.newest))
                 })
                 .await?;
-            if archived.is_some() {
-                return Ok(archived);
-            }
             let recent = self.recent();
-            if recent.archived <= newest {
-                let now = (self.clock)();
-                let mut kept = recent.after(newest).filter(|entry| !entry.has_expired(now));
-                return Ok(kept.find(|entry| &*entry.id == id).cloned());
+            if recent.archived > newest {
+                continue;
             }
+            for (id, entry) in ids.iter().zip(&mut found).filter(|(_, entry)| entry.is_none()) {
+                *entry = recent.after(newest).find(|entry| entry.id == *id).cloned();
+            }
+            return Ok((found, recent.newest()));
         }
+    }
+
+    /// The earliest archived entry with this id.
+    pub(super) fn find_archived(&self, snapshot: &Snapshot, id: &str) -> Result<Option<Arc<Entry>>, Failure> {
+        if let Some(cursor) = self.seal.open(id)
+            && let Some(entry) = snapshot.get(cursor, &self.names)?
+            && &*entry.id == id
+        {
+            return Ok(Some(entry));
+        }
+        snapshot.given(id, &self.seal, &self.names)
     }
 
     /// Reads from the archive on a thread that may wait.
@@ -290,10 +312,6 @@ impl Shared {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         Snapshot::begin(database.as_ref().ok_or(Failure(redb::Error::DatabaseClosed))?)
     }
-}
-
-fn wants(filter: &dyn TopicFilter, entry: &Entry) -> bool {
-    entry.topics.iter().any(|topic| filter.wants(topic.as_str()))
 }
 
 pub(super) fn read_error(failure: Failure) -> ReadError {

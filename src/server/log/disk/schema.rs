@@ -4,7 +4,7 @@
 use redb::TableDefinition;
 
 use super::codec::{Reader, Unreadable};
-use crate::server::log::page::Room;
+use crate::server::log::page::PageBudget;
 use crate::server::log::{Cursor, Size};
 
 /// The format that this program writes and reads.
@@ -65,9 +65,9 @@ impl Totals {
     }
 
     /// How many entries there is room for, judging by what they have on the average.
-    pub(super) fn hold(&self, room: &Room) -> usize {
+    pub(super) fn hold(&self, budget: &PageBudget) -> usize {
         let average = usize::try_from(self.bytes / self.count.max(1)).unwrap_or(usize::MAX).max(1);
-        room.entries_left().min((room.bytes_left() / average).saturating_add(1))
+        budget.entries_left().min((budget.bytes_left() / average).saturating_add(1))
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

@@ -10,7 +10,7 @@ use super::archive::Failure;
 use super::codec::{self, Header, Unreadable};
 use super::names::Names;
 use super::schema::{ENTRIES, IDS, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
-use crate::server::log::page::Room;
+use crate::server::log::page::PageBudget;
 use crate::server::log::seal::Seal;
 use crate::server::log::{Cursor, Entry, Page, Topic};
 
@@ -141,19 +141,19 @@ impl Snapshot {
     }
 
     /// Goes on with a page: the entries at these places, which are in order. Those that are not there or have had
-    /// their time are left out. Answers whether all of them have been looked at, as far as there was room.
+    /// their time are left out. Answers whether all of them have been looked at, as far as there was budget.
     pub(super) fn fetch(
         &self,
         cursors: &[Cursor],
         names: &Names,
         now: DateTime<Utc>,
-        room: &mut Room,
+        budget: &mut PageBudget,
         page: &mut Page,
     ) -> Result<bool, Failure> {
         let mut take = |cursor, value: &[u8]| -> Result<bool, Failure> {
             let header = codec::archived(value)?;
             if !header.has_expired(now) {
-                if !room.take(header.frame.len()) {
+                if !budget.take_bytes(header.frame.len()) {
                     return Ok(false);
                 }
                 page.entries.push(Arc::new(self.entry(cursor, &header, names)?));

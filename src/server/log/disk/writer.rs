@@ -1,6 +1,7 @@
 //! The one that gives updates their order: takes what publishers submit meanwhile as one batch, gives the
 //! entries their places, has the journal flush them, and only then lets anybody know.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
@@ -10,7 +11,9 @@ use tracing::{error, warn};
 
 use super::Shared;
 use super::journal::{Journal, WriteError};
-use crate::server::log::{AppendError, Cursor, Entry, Field, Update};
+use crate::server::log::idempotency::Verdict;
+use crate::server::log::tail::TailSender;
+use crate::server::log::{AppendError, Appended, Cursor, Entry, Field, IdempotencyKey, Update};
 
 /// How many submissions may wait before publishers wait with them.
 pub(super) const QUEUE: usize = 1024;
@@ -21,18 +24,32 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// Updates that a publisher wants kept, all or none.
 pub(super) struct Submission {
-    /// With each the time when it was taken; `None` is now.
-    pub(super) updates: Vec<(Update, Option<DateTime<Utc>>)>,
+    pub(super) updates: Vec<Update>,
+    /// When they were taken; `None` is now.
+    pub(super) taken_at: Option<Vec<DateTime<Utc>>>,
+    pub(super) key: Option<CheckedKey>,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
-pub(super) type Reply = Result<Vec<Arc<Entry>>, AppendError>;
+/// An idempotency key that has been looked for, without success, among the entries up to a cursor.
+pub(super) struct CheckedKey {
+    pub(super) key: IdempotencyKey,
+    pub(super) up_to: Cursor,
+}
+
+pub(super) type Reply = Result<Appended, AppendError>;
+
+/// What is answered once a batch is durable.
+enum Outcome {
+    New(Range<usize>),
+    Repeated(Vec<Box<str>>),
+}
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) journal: Journal,
     pub(super) newest: Cursor,
-    pub(super) tail: mpsc::Sender<Arc<Entry>>,
+    pub(super) tail: TailSender,
     pub(super) closing: CancellationToken,
     /// Whether the last record found no room.
     pub(super) refusing: bool,
@@ -54,23 +71,68 @@ impl Writer {
                     && let Some(submission) = rest.next()
                 {
                     let first = entries.len();
-                    for (update, at) in submission.updates {
+                    let Submission { updates, taken_at, key, reply } = submission;
+                    match self.repeated(&updates, key, &entries) {
+                        Ok(None) => {}
+                        Ok(Some(ids)) => {
+                            replies.push((reply, Outcome::Repeated(ids)));
+                            continue;
+                        }
+                        Err(error) => {
+                            let _ = reply.send(Err(error));
+                            continue;
+                        }
+                    }
+                    for (index, update) in updates.into_iter().enumerate() {
+                        let at = taken_at.as_ref().and_then(|times| times.get(index).copied());
                         let entry = self.place(Cursor(self.newest.0 + 1 + entries.len() as u64), update, at);
                         bytes += entry.frame.len();
                         entries.push(Arc::new(entry));
                     }
-                    replies.push((submission.reply, first..entries.len()));
+                    replies.push((reply, Outcome::New(first..entries.len())));
                 }
                 let flushed = self.flush(&entries).await;
-                for (reply, range) in replies {
+                for (reply, outcome) in replies {
+                    let answer = flushed.clone().map(|()| match outcome {
+                        Outcome::New(range) => Appended::New(entries[range].to_vec()),
+                        Outcome::Repeated(ids) => Appended::Repeated(ids),
+                    });
                     // A publisher that has gone away doesn't need the answer.
-                    let _ = match &flushed {
-                        Ok(()) => reply.send(Ok(entries[range].to_vec())),
-                        Err(error) => reply.send(Err(error.clone())),
-                    };
+                    let _ = reply.send(answer);
                 }
             }
         }
+    }
+
+    /// The ids of these updates if they were appended with this key before: they are durable, or among the `pending`
+    /// entries.
+    fn repeated(
+        &self,
+        updates: &[Update],
+        key: Option<CheckedKey>,
+        pending: &[Arc<Entry>],
+    ) -> Result<Option<Vec<Box<str>>>, AppendError> {
+        let Some(CheckedKey { key, up_to }) = key else { return Ok(None) };
+        let ids: Vec<&str> = updates.iter().filter_map(|update| update.id.as_ref()).map(Field::as_str).collect();
+        let (recent, is_archived): (Vec<_>, _) = {
+            let recent = self.shared.recent();
+            let is_archived = recent.archived > up_to;
+            (recent.after(up_to.max(recent.archived)).cloned().collect(), is_archived)
+        };
+        let mut found: Vec<Option<Arc<Entry>>> = vec![None; ids.len()];
+        if is_archived {
+            let archived = self.shared.with_snapshot(|snapshot| {
+                ids.iter().map(|id| self.shared.find_archived(&snapshot, id)).collect::<Result<Vec<_>, _>>()
+            });
+            found = archived.map_err(|error| AppendError::Failed(error.to_string()))?;
+        }
+        for (id, entry) in ids.iter().zip(&mut found).filter(|(_, entry)| entry.is_none()) {
+            *entry = recent.iter().chain(pending).find(|entry| &*entry.id == *id).cloned();
+        }
+        Ok(match key.judge(updates, &found)? {
+            Verdict::New => None,
+            Verdict::Repeated => Some(ids.into_iter().map(Box::from).collect()),
+        })
     }
 
     fn place(&self, cursor: Cursor, mut update: Update, at: Option<DateTime<Utc>>) -> Entry {
@@ -128,12 +190,10 @@ impl Writer {
         if full {
             self.shared.wake_keeper();
         }
-        for entry in entries {
-            tokio::select! {
-                // Without a reader nobody listens, but the log goes on.
-                _ = self.tail.send(entry.clone()) => {}
-                () = self.closing.cancelled() => break,
-            }
+        tokio::select! {
+            // Without a reader nobody listens, but the log goes on.
+            permit = self.tail.reserve() => if let Some(permit) = permit { permit.send(entries) },
+            () = self.closing.cancelled() => {}
         }
         Ok(())
     }

@@ -9,14 +9,16 @@ mod words;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use thiserror::Error;
 use url::Url;
 
-use super::auth::{AuthError, AuthOptions, DetailError, KeyError};
-use super::hub::Patterns;
-use super::settings::{Listen, Options, SettingsError};
+use super::outcome::{CommandError, end};
+use crate::server::auth::{AuthError, AuthOptions, DetailError, KeyError};
+use crate::server::hub::Patterns;
+use crate::server::settings::{Listen, Options, SettingsError};
 use inspect::InspectArgs;
 use make::MakeArgs;
 
@@ -89,13 +91,27 @@ pub enum TokenCommandError {
     /// The token can't be read, or what is found out can't be written.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// The system refuses what a request for a remote key needs.
+    #[error("the runtime could not be started: {0}")]
+    Runtime(#[source] io::Error),
     /// The server would not accept the token: why has been said.
     #[error("the token would be refused")]
     Refused,
 }
 
+impl CommandError for TokenCommandError {
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// Does what the arguments say.
-pub async fn run(args: TokenArgs) -> Result<(), TokenCommandError> {
+pub fn run(args: TokenArgs) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    end(runtime.map_err(TokenCommandError::Runtime).and_then(|runtime| runtime.block_on(dispatch(args))))
+}
+
+async fn dispatch(args: TokenArgs) -> Result<(), TokenCommandError> {
     match args.command {
         Some(TokenCommand::Inspect(args)) => inspect::run(args).await,
         None => make::run(&args.make),

@@ -4,33 +4,42 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use serde_json::error::Category;
 
-use super::body::{self, FORM, JSON, media_type, not_utf8};
-use super::error::ApiError;
-use super::params::Params;
+use crate::server::http::body::{self, FORM, JSON, media_type, not_utf8};
+use crate::server::http::error::ApiError;
+use crate::server::http::params::Params;
 use crate::wire::message::Submission;
 
 /// Which bodies an address reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kinds {
+pub(super) enum AcceptedBodies {
     /// JSON and forms.
-    Api,
+    Strict,
     /// Also plain text, a body without a type, and a form body that is no form: what
     /// `curl -d 'some text'` sends.
-    Helper,
+    Lenient,
 }
 
 const FIELD: &str = "message";
 
 /// Reads the text of a submission of at most `max_body` bytes.
-pub(super) async fn read(headers: &HeaderMap, body: Body, kinds: Kinds, max_body: usize) -> Result<String, ApiError> {
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Body,
+    accepted: AcceptedBodies,
+    max_body: usize,
+) -> Result<String, ApiError> {
     // The declared type is checked before the body is read: an upload of the wrong kind is refused at once.
-    match (media_type(headers).as_deref(), kinds) {
+    match (media_type(headers).as_deref(), accepted) {
         (Some(JSON), _) => json(&body::read(headers, body, max_body).await?),
-        (Some(FORM), Kinds::Api) => form(&body::read(headers, body, max_body).await?),
-        (Some(FORM), Kinds::Helper) => form_or_text(&body::read(headers, body, max_body).await?),
-        (Some("text/plain") | None, Kinds::Helper) => text(&body::read_verbatim(headers, body, max_body).await?),
-        (_, Kinds::Api) => Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded")),
-        (_, Kinds::Helper) => {
+        (Some(FORM), AcceptedBodies::Strict) => form(&body::read(headers, body, max_body).await?),
+        (Some(FORM), AcceptedBodies::Lenient) => form_or_text(&body::read(headers, body, max_body).await?),
+        (Some("text/plain") | None, AcceptedBodies::Lenient) => {
+            text(&body::read_verbatim(headers, body, max_body).await?)
+        }
+        (_, AcceptedBodies::Strict) => {
+            Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"))
+        }
+        (_, AcceptedBodies::Lenient) => {
             Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"))
         }
     }

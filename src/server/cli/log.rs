@@ -1,18 +1,17 @@
 //! `tidings log`: what an operator does with the log of a stopped server. It only parses and prints;
-//! the work is in `disk/maintenance.rs`.
-#![expect(clippy::print_stderr, reason = "progress is for the person who waits, beside what is piped")]
+//! the work is in the log's `maintenance`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 
-use super::disk::maintenance::{self, MaintenanceError, Place, Stat};
-
-/// The log's folder in the folder of the server's data.
-pub const FOLDER: &str = "log";
+use super::outcome::{CommandError, end, say};
+use crate::server::log::maintenance::{self, MaintenanceError, Place, Stat};
+use crate::server::settings::LOG_FOLDER;
 
 /// How often progress is told.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -49,9 +48,19 @@ enum LogCommand {
     Compact,
 }
 
-/// Does what the arguments say. An error is written for the operator.
-pub fn run(args: LogArgs) -> Result<(), MaintenanceError> {
-    let folder = args.data.join(FOLDER);
+impl CommandError for MaintenanceError {
+    fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Stream(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Does what the arguments say.
+pub fn run(args: LogArgs) -> ExitCode {
+    end(dispatch(args))
+}
+
+fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
+    let folder = args.data.join(LOG_FOLDER);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut progress = Progress { told: Instant::now() };
     match args.command {
@@ -66,7 +75,7 @@ pub fn run(args: LogArgs) -> Result<(), MaintenanceError> {
         }
         LogCommand::Export => {
             let exported = maintenance::export(&folder, &mut out, |count| progress.tell("exported", count))?;
-            eprintln!("{exported} updates exported");
+            say(format_args!("{} exported", updates(exported)));
         }
         LogCommand::Import { file } => {
             let input: Box<dyn BufRead> = match file.filter(|file| file.as_os_str() != "-") {
@@ -74,11 +83,11 @@ pub fn run(args: LogArgs) -> Result<(), MaintenanceError> {
                 None => Box::new(io::stdin().lock()),
             };
             let imported = maintenance::import(&folder, input, |count| progress.tell("imported", count))?;
-            eprintln!("{imported} updates imported");
+            say(format_args!("{} imported", updates(imported)));
         }
         LogCommand::Compact => {
             let (before, after) = maintenance::compact(&folder)?;
-            eprintln!("{before} bytes before, {after} now");
+            say(format_args!("{before} bytes before, {after} now"));
         }
     }
     out.flush()?;
@@ -93,9 +102,13 @@ impl Progress {
     fn tell(&mut self, what: &str, count: u64) {
         if self.told.elapsed() >= PROGRESS_EVERY {
             self.told = Instant::now();
-            eprintln!("{count} updates {what} so far");
+            say(format_args!("{} {what} so far", updates(count)));
         }
     }
+}
+
+fn updates(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "update" } else { "updates" })
 }
 
 fn print(out: &mut impl Write, stat: &Stat, topics: usize) -> io::Result<()> {

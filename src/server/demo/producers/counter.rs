@@ -23,14 +23,14 @@ const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=250;
 const MARK: u128 = 0xc07;
 
 /// One client's count: a stream of frames without an end.
-pub struct Counter {
+pub(in crate::server::demo) struct Counter {
     number: u64,
     pause: Pin<Box<Sleep>>,
 }
 
 impl Counter {
     /// Counts on after the event `last_event_id`; from 1 without it, or where it is not a counter's.
-    pub fn after(last_event_id: Option<&str>) -> Self {
+    pub(in crate::server::demo) fn after(last_event_id: Option<&str>) -> Self {
         let number = last_event_id.and_then(|id| id.parse().ok()).and_then(number_of).unwrap_or(0);
         Self { number, pause: Box::pin(sleep(interval())) }
     }

@@ -14,7 +14,8 @@ use super::endpoint::{Endpoint, EndpointArgs};
 use super::error::{ClientError, cause};
 use super::output::{Output, nobody_reads};
 use super::reconnect::{Backoff, STAYED};
-use super::{EXIT_CODES, answer, duration, runtime, tell};
+use super::{EXIT_CODES, answer, duration, runtime};
+use crate::server::cli::outcome::say;
 use crate::wire::decode::{Decoder, Event};
 use crate::wire::event::{GAP, Gap};
 use crate::wire::paths::LAST_EVENT_ID;
@@ -269,7 +270,7 @@ impl Follower<'_> {
                 if self.output.is_json() {
                     return self.output.write(event);
                 }
-                tell(format_args!("{}", told(&gap)));
+                say(format_args!("{}", told(&gap)));
                 Ok(())
             }
             None => {
@@ -290,7 +291,7 @@ impl Follower<'_> {
 
     fn tell(&self, words: std::fmt::Arguments<'_>) {
         if !self.quiet {
-            tell(words);
+            say(words);
         }
     }
 }

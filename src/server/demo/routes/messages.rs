@@ -10,13 +10,16 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
-use super::accept::{EVENT_STREAM, HTML, JSON, negotiate};
-use super::error::ApiError;
-use super::last_event_id::LastEventId;
-use super::params::Params;
-use super::submission::{self, Kinds};
-use super::{App, AppState, Peer, root};
-use crate::server::demo::Before;
+use crate::server::demo::error::message_unknown;
+use crate::server::demo::page::{link, page};
+use crate::server::demo::producers::Before;
+use crate::server::demo::submission::{self, AcceptedBodies};
+use crate::server::demo::{Demo, DemoState};
+use crate::server::http::Peer;
+use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
+use crate::server::http::error::ApiError;
+use crate::server::http::last_event_id::LastEventId;
+use crate::server::http::params::Params;
 use crate::ui::Refused;
 use crate::wire::message::{Message, MessageList};
 use crate::wire::paths;
@@ -25,7 +28,7 @@ use crate::wire::paths;
 const MAX_LIMIT: usize = 200;
 const DEFAULT_LIMIT: usize = 50;
 
-pub(super) fn router() -> Router<Arc<App>> {
+pub(super) fn router() -> Router<Arc<Demo>> {
     Router::new()
         .route(paths::MESSAGES, post(submit).get(list_or_follow))
         .route(&format!("{}/{{id}}", paths::MESSAGES), get(show))
@@ -33,17 +36,17 @@ pub(super) fn router() -> Router<Arc<App>> {
 
 /// Publishes a message. A browser's form post goes back to the page: to the message, or to the form with
 /// the text kept and what was wrong.
-async fn submit(State(app): AppState, ConnectInfo(peer): Peer, headers: HeaderMap, body: Body) -> Response {
+async fn submit(State(demo): DemoState, ConnectInfo(peer): Peer, headers: HeaderMap, body: Body) -> Response {
     let wants_html = negotiate(&headers, &[JSON, HTML]) == HTML;
-    let text = match submission::read(&headers, body, Kinds::Api, app.max_body).await {
+    let text = match submission::read(&headers, body, AcceptedBodies::Strict, demo.app.max_body()).await {
         Ok(text) => text,
-        Err(error) if wants_html => return refused(&app, &headers, String::new(), error).await,
+        Err(error) if wants_html => return refused(&demo, &headers, String::new(), error).await,
         Err(error) => return error.into_response(),
     };
-    match app.publish(peer, text.clone()).await {
+    match demo.publish(peer, text.clone()).await {
         Ok(message) if wants_html => Redirect::to(&format!("{}#m-{}", paths::ROOT, message.id)).into_response(),
         Ok(message) => created(&message),
-        Err(error) if wants_html => refused(&app, &headers, text, error).await,
+        Err(error) if wants_html => refused(&demo, &headers, text, error).await,
         Err(error) => error.into_response(),
     }
 }
@@ -56,8 +59,8 @@ fn created(message: &Message) -> Response {
     response
 }
 
-async fn refused(app: &App, headers: &HeaderMap, text: String, error: ApiError) -> Response {
-    let mut page = root::page(app, headers, Some(Refused { text, problem: error.problem() })).await;
+async fn refused(demo: &Demo, headers: &HeaderMap, text: String, error: ApiError) -> Response {
+    let mut page = page(demo, headers, Some(Refused { text, problem: error.problem() })).await;
     if let Some(after) = error.into_response().headers_mut().remove(header::RETRY_AFTER) {
         page.headers_mut().insert(header::RETRY_AFTER, after);
     }
@@ -65,27 +68,28 @@ async fn refused(app: &App, headers: &HeaderMap, text: String, error: ApiError) 
 }
 
 async fn list_or_follow(
-    State(app): AppState,
+    State(demo): DemoState,
     method: Method,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let mut response = match negotiate(&headers, &[JSON, EVENT_STREAM]) {
         EVENT_STREAM => {
-            let frames = app.producers.messages.follow(LastEventId::of(&headers, &params)?.id().as_deref()).await?;
-            app.stream(&method, paths::MESSAGES, frames)
+            let last = LastEventId::of(&headers, &params)?.id();
+            let frames = demo.messages.follow(last.as_deref()).await?;
+            demo.app.stream(&method, paths::MESSAGES, frames)
         }
-        _ => list(&app, &params).await?,
+        _ => list(&demo, &params).await?,
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
 }
 
-async fn list(app: &App, params: &Params) -> Result<Response, ApiError> {
+async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
     let before = params.get("before")?.map_or(Before::Newest, Before::Message);
     // One more than the page shows, to know whether there is a next one.
-    let messages = app.producers.messages.list(before, limit + 1).await?;
+    let messages = demo.messages.list(before, limit + 1).await?;
     let mut messages = messages.ok_or_else(|| {
         let detail = "No message has the id in `before`. Page back from the id of a message that is kept.";
         ApiError::Invalid(detail.into())
@@ -95,15 +99,10 @@ async fn list(app: &App, params: &Params) -> Result<Response, ApiError> {
     let last = messages.last().filter(|_| more);
     let next = last.map(|last| format!("{}?limit={limit}&before={}", paths::MESSAGES, last.id));
     // Only the newest page ends where the hub goes on.
-    let link = matches!(before, Before::Newest).then(|| link(app, &messages)).flatten();
+    let link = matches!(before, Before::Newest).then(|| link(demo, &messages)).flatten();
     let mut response = Json(MessageList { messages, next }).into_response();
     response.headers_mut().extend(link.map(|link| (header::LINK, link)));
     Ok(response)
-}
-
-/// Where the hub goes on after the newest messages, newest first.
-pub(super) fn link(app: &App, messages: &[Message]) -> Option<HeaderValue> {
-    app.mercure.link(messages.first().map(|newest| &*newest.id), "; content-type=\"application/json\"")
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {
@@ -112,12 +111,8 @@ fn limit(params: &Params) -> Result<usize, ApiError> {
     limit.ok_or_else(|| ApiError::Invalid(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }
 
-async fn show(State(app): AppState, id: Result<Path<String>, PathRejection>) -> Result<Json<Message>, ApiError> {
+async fn show(State(demo): DemoState, id: Result<Path<String>, PathRejection>) -> Result<Json<Message>, ApiError> {
     // What is not UTF-8 is no message's id.
-    let Path(id) = id.map_err(|_| unknown())?;
-    app.producers.messages.get(&id).await?.map(Json).ok_or_else(unknown)
-}
-
-pub(super) fn unknown() -> ApiError {
-    ApiError::NotFound("No message has this id. It may be mistyped, or too old to be kept.".into())
+    let Path(id) = id.map_err(|_| message_unknown())?;
+    demo.messages.get(&id).await?.map(Json).ok_or_else(message_unknown)
 }

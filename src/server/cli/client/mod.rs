@@ -14,12 +14,12 @@ mod reconnect;
 mod subscribe;
 mod token;
 
-use std::fmt;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+
+use super::outcome::end;
 
 pub use endpoint::EndpointArgs;
 pub use publish::PublishArgs;
@@ -46,23 +46,6 @@ pub fn publish(args: PublishArgs) -> ExitCode {
 /// Follows what the arguments say, and prints each update as it comes.
 pub fn subscribe(args: SubscribeArgs) -> ExitCode {
     end(subscribe::run(args))
-}
-
-fn end(result: Result<(), ClientError>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has had enough, as in `| head -1`.
-        Err(ClientError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            tell(format_args!("{error}"));
-            error.exit_code()
-        }
-    }
-}
-
-/// Says a line on standard error. Nothing is to be done if nobody reads that either.
-fn tell(words: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "tidings: {words}");
 }
 
 /// One thread beside the caller's, so that connections are minded while the caller reads or writes.

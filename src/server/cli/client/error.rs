@@ -2,13 +2,13 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
 use humantime::format_duration;
 use thiserror::Error;
 
 use super::answer::Refusal;
+use crate::server::cli::outcome::CommandError;
 
 /// Why a client gave up. It never holds a token.
 #[derive(Debug, Error)]
@@ -57,13 +57,9 @@ pub(super) enum ClientError {
     Runtime(#[source] io::Error),
 }
 
-impl ClientError {
+impl CommandError for ClientError {
     /// What `EXIT_CODES` promises.
-    pub(super) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code())
-    }
-
-    fn code(&self) -> u8 {
+    fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
             Self::Refused(refusal) => match refusal.status {
@@ -73,7 +69,7 @@ impl ClientError {
             },
             Self::Unreachable { .. } | Self::Broken(_) | Self::Unanswered(_) | Self::Silent(_) => 5,
             Self::TimedOut { .. } => 6,
-            Self::Line { error, .. } => error.code(),
+            Self::Line { error, .. } => error.exit_code(),
             Self::TokenFile { .. }
             | Self::Unexpected(_)
             | Self::TooLong { .. }
@@ -83,6 +79,16 @@ impl ClientError {
         }
     }
 
+    fn is_broken_pipe(&self) -> bool {
+        match self {
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Line { error, .. } => error.is_broken_pipe(),
+            _ => false,
+        }
+    }
+}
+
+impl ClientError {
     /// Whether the same request may well succeed later.
     pub(super) fn may_pass(&self) -> bool {
         match self {
@@ -131,9 +137,9 @@ mod tests {
     fn each_refusal_has_the_code_that_the_help_tells() {
         for (status, code) in [(401, 3), (403, 3), (400, 4), (404, 4), (421, 4), (429, 4), (500, 5), (503, 5), (507, 5)]
         {
-            assert_eq!(refused(status).code(), code, "{status}");
+            assert_eq!(refused(status).exit_code(), code, "{status}");
             let error = Box::new(refused(status));
-            assert_eq!(ClientError::Line { number: 1, error }.code(), code, "{status}");
+            assert_eq!(ClientError::Line { number: 1, error }.exit_code(), code, "{status}");
         }
     }
 

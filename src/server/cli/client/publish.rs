@@ -10,9 +10,10 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 use url::form_urlencoded::Serializer;
 
+use super::super::outcome::say;
 use super::endpoint::{Endpoint, EndpointArgs};
 use super::error::ClientError;
-use super::{EXIT_CODES, answer, duration, runtime, tell};
+use super::{EXIT_CODES, answer, duration, runtime};
 
 /// How often an update is sent to a hub that asks to come back later.
 const MOST_TRIES: u32 = 5;
@@ -220,7 +221,7 @@ impl Publisher {
             // The hub has said that it did not publish it: it can't come to be there twice.
             let wait = error.retry_after().filter(|wait| error.is_overload() && *wait <= LONGEST_WAIT);
             let Some(wait) = wait.filter(|_| tries < MOST_TRIES) else { return Err(error) };
-            tell(format_args!("{error}; trying again in {}", format_duration(wait)));
+            say(format_args!("{error}; trying again in {}", format_duration(wait)));
             tokio::time::sleep(wait).await;
             tries += 1;
         }

@@ -16,16 +16,16 @@ use tokio_stream::wrappers::WatchStream;
 use crate::wire::frame::Frame;
 
 /// Tells the local time.
-pub type LocalTime = Arc<dyn Fn() -> DateTime<FixedOffset> + Send + Sync>;
+pub(in crate::server::demo) type LocalTime = Arc<dyn Fn() -> DateTime<FixedOffset> + Send + Sync>;
 
 /// The machine's clock and time zone.
-pub fn local_time() -> LocalTime {
+pub(in crate::server::demo) fn local_time() -> LocalTime {
     Arc::new(|| Local::now().fixed_offset())
 }
 
 /// What a tick's stream shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tick {
+pub(in crate::server::demo) enum Tick {
     /// Every second, `2023-10-27 10:30:00`.
     Clock,
     /// Every second, RFC 3339 with the offset.
@@ -56,13 +56,13 @@ impl Tick {
 
 /// Ticks on whole seconds. Cheap to clone.
 #[derive(Clone)]
-pub struct Ticker {
+pub(in crate::server::demo) struct Ticker {
     ticks: Arc<[watch::Sender<Bytes>; 3]>,
 }
 
 impl Ticker {
     /// Starts a ticker, which ends when it and its streams are gone. Call it within a tokio runtime.
-    pub fn start(now: LocalTime) -> Self {
+    pub(in crate::server::demo) fn start(now: LocalTime) -> Self {
         let ticks = Arc::new(Tick::ALL.map(|_| watch::Sender::new(Bytes::new())));
         let weak = Arc::downgrade(&ticks);
         tokio::spawn(async move {
@@ -81,7 +81,7 @@ impl Ticker {
     }
 
     /// The frames of a tick, from the next one on.
-    pub fn stream(&self, tick: Tick) -> impl Stream<Item = Bytes> + Send + Unpin + use<> {
+    pub(in crate::server::demo) fn stream(&self, tick: Tick) -> impl Stream<Item = Bytes> + Send + Unpin + use<> {
         let ticks = self.ticks.clone();
         // The stream keeps the ticker alive.
         WatchStream::from_changes(self.ticks[tick as usize].subscribe()).map(move |frame| {

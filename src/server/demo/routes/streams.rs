@@ -1,0 +1,60 @@
+//! The demo's streams: bursts, ticks and the counter.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get};
+
+use crate::server::demo::error::message_unknown;
+use crate::server::demo::producers::{Counter, Resume, Tick};
+use crate::server::demo::{Demo, DemoState};
+use crate::server::http::error::ApiError;
+use crate::server::http::last_event_id::LastEventId;
+use crate::server::http::params::Params;
+use crate::wire::paths;
+
+pub(super) fn router() -> Router<Arc<Demo>> {
+    Router::new()
+        .route(paths::STREAM, get(burst))
+        .route(paths::CLOCK, tick(paths::CLOCK, Tick::Clock))
+        .route(paths::REMOTE, tick(paths::REMOTE, Tick::Remote))
+        .route(paths::SSE, tick(paths::SSE, Tick::Sse))
+        .route(paths::COUNTER, get(counter))
+}
+
+async fn burst(
+    State(demo): DemoState,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let bursts = &demo.bursts;
+    let last = LastEventId::of(&headers, &params)?.id();
+    let Some(message) = params.get("message")? else {
+        let next = bursts.next(last.as_deref()).await?;
+        return Ok(demo.app.stream(&method, paths::STREAM, next));
+    };
+    match bursts.of(message, last.as_deref()).await? {
+        Resume::Burst(burst) => Ok(demo.app.stream(&method, paths::STREAM, burst)),
+        // An `EventSource` comes back after every end but this one.
+        Resume::Ended => Ok(StatusCode::NO_CONTENT.into_response()),
+        Resume::Unknown => Err(message_unknown()),
+    }
+}
+
+fn tick(path: &'static str, tick: Tick) -> MethodRouter<Arc<Demo>> {
+    get(async move |State(demo): DemoState, method: Method| demo.app.stream(&method, path, demo.ticker.stream(tick)))
+}
+
+async fn counter(
+    State(demo): DemoState,
+    method: Method,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let last = LastEventId::of(&headers, &params)?.id();
+    Ok(demo.app.stream(&method, paths::COUNTER, Counter::after(last.as_deref())))
+}
