@@ -19,6 +19,7 @@ mod outlet;
 pub(super) mod pages;
 pub(super) mod params;
 mod parked;
+mod path;
 mod ping;
 mod site;
 mod stall;

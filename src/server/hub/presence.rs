@@ -52,7 +52,6 @@ struct Shared {
 struct State {
     /// By their topics, so those of one matcher stand together.
     active: BTreeMap<Arc<str>, Arc<Active>>,
-    last_event: Option<Box<str>>,
 }
 
 enum Change {
@@ -115,8 +114,6 @@ pub struct Listing {
     pub total: usize,
     /// Whether more follow.
     pub more: bool,
-    /// The id of the last event that the list includes; `None` before the first one.
-    pub last_event: Option<Box<str>>,
 }
 
 /// A subscriber who is present while this lives.
@@ -187,13 +184,12 @@ impl Presence {
         let mut subscriptions: Vec<_> = from(begin).take(limit.saturating_add(1)).cloned().collect();
         let more = subscriptions.len() > limit;
         subscriptions.truncate(limit);
-        Listing { subscriptions, total, more, last_event: state.last_event.clone() }
+        Listing { subscriptions, total, more }
     }
 
-    /// The open subscription with this topic, and the id of the last event.
-    pub fn get(&self, topic: &str) -> (Option<Arc<Active>>, Option<Box<str>>) {
-        let state = self.state();
-        (state.active.get(topic).cloned(), state.last_event.clone())
+    /// The open subscription with this topic.
+    pub fn get(&self, topic: &str) -> Option<Arc<Active>> {
+        self.state().active.get(topic).cloned()
     }
 
     /// Waits until all that has begun or ended so far has been told.
@@ -289,20 +285,13 @@ async fn tell(log: Arc<dyn Log>, shared: Arc<Shared>, mut receiver: mpsc::Unboun
         let updates =
             events.flat_map(|(all, is_active)| all.iter().filter_map(|a| a.event(is_active)).collect::<Vec<_>>());
         let updates: Vec<_> = updates.collect();
-        let last = match updates.is_empty() {
-            true => Ok(None),
-            false => log
-                .append(updates, None)
-                .await
-                .map(|appended| appended.into_entries().last().map(|entry| entry.id.clone())),
-        };
-        let mut state = shared.state();
-        match last {
-            Ok(Some(id)) => state.last_event = Some(id),
-            Ok(None) => {}
-            // The list must be right all the same: it is what everybody asks after a gap.
-            Err(error) => error!(%error, "presence events were not published"),
+        // The list must be right all the same: it is what everybody asks after a gap.
+        if !updates.is_empty()
+            && let Err(error) = log.append(updates, None).await
+        {
+            error!(%error, "presence events were not published");
         }
+        let mut state = shared.state();
         for change in changes.drain(..) {
             match change {
                 Change::Begun(all) => state.active.extend(all.iter().map(|active| (active.id.clone(), active.clone()))),
@@ -372,9 +361,9 @@ mod tests {
         }
         assert_eq!(ids.len(), 7);
         assert!(ids.iter().all(|id| id.contains("/exact/a/")) && ids.is_sorted_by(|a, b| a < b));
-        assert!(presence.get(&ids[0]).0.is_some());
+        assert!(presence.get(&ids[0]).is_some());
         drop(here);
         presence.settle().await;
-        assert!(presence.get(&ids[0]).0.is_none());
+        assert!(presence.get(&ids[0]).is_none());
     }
 }

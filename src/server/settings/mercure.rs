@@ -43,12 +43,16 @@ pub struct MercureSettings {
 
 impl MercureSettings {
     pub(super) fn resolve(options: &Options, listen: &[SocketAddr]) -> Result<Self, SettingsError> {
-        if let Some(resource) = &options.resource {
-            let hint = "must be the hub's public URL, for example https://hub.example.com/.well-known/mercure";
-            Url::parse(resource)
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https"))
-                .ok_or_else(|| invalid("resource", resource, hint))?;
+        if let Some(resource) = &options.resource
+            && !is_hub_url(resource)
+        {
+            // The hub's addresses, its metadata and the ids of subscriptions all begin with the hub's path.
+            let hint = format!(
+                "must be the hub's public URL, for example https://hub.example.com{0}. The hub answers at {0} alone: \
+                 to publish it below another path, give it a host name of its own",
+                paths::HUB
+            );
+            return Err(invalid("resource", resource, hint));
         }
         let file = |path: &Option<std::path::PathBuf>| path.clone().map_or(KeySource::Generated, KeySource::File);
         let (named, tables) = match &options.issuers {
@@ -90,6 +94,13 @@ impl MercureSettings {
         issuers.extend(self.issuers.iter().cloned());
         AuthOptions { resource, issuers, data: data.into(), legacy: self.legacy }
     }
+}
+
+/// Whether this is a URL of the hub's path: on any host, and with nothing else in it.
+fn is_hub_url(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let rest = (url.username(), url.password(), url.query(), url.fragment());
+    matches!(url.scheme(), "http" | "https") && url.path() == paths::HUB && rest == ("", None, None, None)
 }
 
 /// How this machine reaches a server that listens on `address`.

@@ -243,6 +243,7 @@ mod tests {
             ("storage = 'tape'", "storage"),
             ("max-message = 2000000", "--max-message 2000000"),
             ("hartbeat = '15s'", "hartbeat"),
+            ("resource = 'hub.example'", "--resource hub.example"),
         ] {
             let error = error(toml);
             assert!(error.contains(name), "{toml}: {error}");
@@ -259,6 +260,25 @@ mod tests {
         assert_eq!(log.retention.all, Limits { age: hour, count: None, bytes: Some(2 << 20) });
         assert_eq!(log.retention.topics[0].limits, Limits { age: None, count: Some(5), bytes: None });
         assert!(log.retention.topics[0].pattern.matches("jobs/7"));
+    }
+
+    #[test]
+    fn the_public_url_is_refused_where_the_hub_would_not_answer() {
+        for resource in [
+            "https://hub.example/",
+            "https://hub.example/live/.well-known/mercure",
+            "https://hub.example/.well-known/mercure/",
+            "https://hub.example/.well-known/mercure?a",
+            "https://hub.example/.well-known/mercure#a",
+            "https://me@hub.example/.well-known/mercure",
+            "ftp://hub.example/.well-known/mercure",
+        ] {
+            let error = error(&format!("resource = '{resource}'"));
+            assert!(error.contains(&format!("--resource {resource}: must be")), "{error}");
+        }
+        for resource in ["https://hub.example/.well-known/mercure", "http://[::1]:3000/.well-known/mercure"] {
+            options(&format!("resource = '{resource}'")).expect("options").resolve().expect("settings");
+        }
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! `curl` commands for an operation, made of the examples in the document.
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::ORIGIN;
 use super::document::{Document, Operation, entries, items, text};
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON};
+use crate::server::http::path::SEGMENT;
 
-/// What a path's segment can't hold as it is: all but RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// What a value in a query can't.
 const QUERY: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'\'').add(b'+').add(b'<').add(b'>');

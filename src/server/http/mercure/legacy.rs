@@ -51,7 +51,7 @@ async fn of_topic(
     if !hub.settings.legacy || MatchType::named(&topic).is_some() {
         return Err(unknown());
     }
-    let mut response = hub.list(&[&topic], "Subscriptions", &uri, &headers, &params).await?;
+    let mut response = hub.list("Subscriptions", &uri, &headers, &params).await?;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON_LD);
     Ok(response)
 }
@@ -60,8 +60,6 @@ impl Mercure {
     /// One subscription with a topic.
     pub(super) async fn one_of_topic(
         &self,
-        topic: &str,
-        subscriber: &str,
         uri: &Uri,
         headers: &HeaderMap,
         params: &Params,
@@ -70,7 +68,7 @@ impl Mercure {
             self.reader(uri, headers, params).await?;
             return Err(unknown());
         }
-        let mut response = self.one(&[topic, subscriber], uri, headers, params).await?;
+        let mut response = self.one(uri, headers, params).await?;
         response.headers_mut().insert(header::CONTENT_TYPE, JSON_LD);
         Ok(response)
     }

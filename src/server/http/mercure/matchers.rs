@@ -35,6 +35,13 @@ impl Mercure {
                 );
                 return Err(malformed(detail));
             }
+            // The address of such a subscription would lead to another one: a URL's dot-segments are removed, even where
+            // they are percent-encoded.
+            if matches!(value, "." | "..") {
+                let detail =
+                    format!("`{name}={value}` can't be used: it can't stand in the address of a subscription.");
+                return Err(malformed(detail));
+            }
             let matcher = Matcher::parse(match_type, value, self.hub.patterns())
                 .map_err(|error| malformed(format!("`{name}={}` can't be used: {error}.", excerpt(value))))?;
             if !matchers.contains(&matcher) {
