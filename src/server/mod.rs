@@ -6,17 +6,25 @@ pub mod demo;
 mod http;
 pub mod hub;
 pub mod log;
+mod net;
 pub mod settings;
 pub mod telemetry;
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tracing::info;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use auth::Auth;
 use demo::Demo;
+use http::Description;
 use hub::{Hub, HubOptions};
 use settings::Settings;
+
+/// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +59,27 @@ pub async fn run(
 ) -> Result<Ended, StartError> {
     let address = listener.local_addr()?;
     let (log, tail) = log::open(settings.log.clone())?;
-    let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
+    let options = HubOptions {
+        url: settings.mercure.url(address),
+        reader_buffer: settings.reader_buffer,
+        heartbeat: settings.heartbeat,
+        sessions_per_client: settings.mercure.max_streams,
+        presence: settings.mercure.presence,
+        ..HubOptions::default()
+    };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
-    let app = http::App::new(&settings, hub.clone(), auth);
-    let demo = Demo::start(app.clone(), hub.clone(), settings.demo)?;
-    let cut = http::serve(listener, app, demo.router(), &settings, shutdown).await;
-    // The streams that have ended with the server are told of too, for whoever comes back before it does.
-    hub.presence().settle().await;
+    let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
+    let app = http::App::new(&settings, hub.clone(), auth, description);
+    let routes = match settings.demo {
+        Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
+        None => http::welcome::router().merge(demo::switched_off()),
+    };
+    let cut = http::serve(listener, app, routes, &settings, shutdown).await;
+    // The end of the streams that have ended with the server is told of too, for clients that come back before it does.
+    if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
+        warn!("the last presence events were not published in time");
+    }
     info!(cut, "the server has stopped");
     Ok(Ended { cut })
 }

@@ -18,3 +18,4 @@ pub use page_data::{Assets, PageData, Refused};
 pub use pages::docs::Docs;
 pub use pages::home::App;
 pub use pages::not_found::NotFound;
+pub use pages::welcome::Welcome;

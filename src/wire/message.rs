@@ -5,6 +5,9 @@ use std::fmt;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+/// The topic of the hub that all messages are published on.
+pub const TOPIC: &str = "messages";
+
 /// How long a message may be unless the settings say otherwise, in UTF-8 bytes.
 pub const DEFAULT_MAX_BYTES: usize = 4 * 1024;
 

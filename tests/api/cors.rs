@@ -5,7 +5,7 @@ use reqwest::header::HeaderMap;
 use tidings::server::settings::Options;
 
 use crate::answer::header;
-use crate::app::{App, Ask, JSON};
+use crate::app::{App, Ask};
 
 const ORIGIN: &str = "access-control-allow-origin";
 
@@ -63,9 +63,8 @@ async fn with_a_list_only_its_origins_may_read() {
 async fn who_may_not_read_may_still_be_answered() {
     let cors_origins = Some("https://a.example".parse().expect("origins"));
     let app = App::start_with(Options { cors_origins, ..Options::default() }).await;
-    let request = app.request(Method::POST, "/api/messages").header("origin", "https://elsewhere.example");
-    let answer = request.header("content-type", JSON).body(r#"{"message":"Hello"}"#).answer().await;
-    assert_eq!(answer.assert_status(201).header(ORIGIN), "");
+    let request = app.request(Method::GET, "/api/messages").header("origin", "https://elsewhere.example");
+    assert_eq!(request.answer().await.assert_status(200).header(ORIGIN), "");
 }
 
 async fn headers(app: &App, method: Method, path: &str, origin: &str) -> HeaderMap {

@@ -1,8 +1,10 @@
 //! `GET /api/messages` as a document, and one message.
 
+use tidings::server::settings::Options;
 use tidings::wire::message::MessageList;
+use tidings::wire::paths;
 
-use crate::app::App;
+use crate::app::{App, FORM};
 
 #[tokio::test]
 async fn the_list_has_the_newest_first() {
@@ -49,13 +51,37 @@ async fn paging_along_next_shows_every_message_once() {
 }
 
 #[tokio::test]
+async fn updates_on_the_topic_that_are_no_messages_or_private_hide_no_message() {
+    let app = App::start_with(Options { publish_without_token: Some(true), ..Options::default() }).await;
+    let stray = async || {
+        for form in ["topic=messages&data=%7B%7D&private=on", "topic=messages&data=no+message"] {
+            app.post(paths::HUB, FORM, form).await.assert_status(200);
+        }
+    };
+    let mut posted = Vec::new();
+    for n in 0..5 {
+        posted.insert(0, app.post_message(&n.to_string()).await);
+        stray().await;
+        stray().await;
+    }
+    let (mut next, mut seen) = (Some("/api/messages?limit=2".to_owned()), Vec::new());
+    while let Some(address) = next {
+        let list: MessageList = app.get(&address).await.assert_status(200).json();
+        assert!(!list.messages.is_empty(), "{address}");
+        seen.extend(list.messages);
+        next = list.next;
+    }
+    assert_eq!(seen, posted);
+}
+
+#[tokio::test]
 async fn a_limit_out_of_range_and_an_unknown_before_are_refused() {
     let app = App::start().await;
     for limit in ["0", "201", "-1", "1.5", "many", "", "99999999999999999999"] {
-        let detail = app.get(&format!("/api/messages?limit={limit}")).await.problem(422);
+        let detail = app.get(&format!("/api/messages?limit={limit}")).await.problem(400);
         assert!(detail.contains("1 to 200"), "{detail}");
     }
-    let detail = app.get("/api/messages?before=nobody").await.problem(422);
+    let detail = app.get("/api/messages?before=nobody").await.problem(400);
     assert!(detail.contains("before"), "{detail}");
     app.get("/api/messages?before=%ff").await.problem(400);
 }

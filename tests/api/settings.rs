@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every setting, as its flag is written.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "config",
     "listen",
     "data",
@@ -15,6 +15,7 @@ const NAMES: [&str; 20] = [
     "keep-count",
     "keep-bytes",
     "cors-origins",
+    "demo",
     "heartbeat",
     "stall-timeout",
     "reader-buffer",
@@ -38,6 +39,7 @@ fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_
         ("keep-count", "-1", "-1"),
         ("keep-bytes", "much", "'much'"),
         ("cors-origins", "example.com", "'example.com'"),
+        ("demo", "perhaps", "'perhaps'"),
         ("heartbeat", "soon", "'soon'"),
         ("heartbeat", "1ms", "'1ms'"),
         ("heartbeat", "15", "'15'"),

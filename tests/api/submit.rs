@@ -47,7 +47,7 @@ async fn broken_json_is_refused_with_its_line_and_column() {
 async fn json_and_forms_without_a_message_are_refused_with_the_name_of_what_is_missing() {
     let app = App::start().await;
     for (media_type, body) in [(JSON, "{}"), (JSON, r#"{"message":7}"#), (JSON, r#""Hello""#), (FORM, "text=Hello")] {
-        let detail = app.post(MESSAGES, media_type, body).await.problem(422);
+        let detail = app.post(MESSAGES, media_type, body).await.problem(400);
         assert!(detail.contains("message"), "{body}: {detail}");
     }
 }

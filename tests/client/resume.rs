@@ -19,7 +19,7 @@ fn a_connection_that_is_lost_is_made_again_and_goes_on_after_the_last_update() {
     assert_eq!(asked.query()[0], ("match".into(), "a".into()));
     // An id without an event is one to come back with, too.
     drop(asked.stream("id: 2\ndata: two\n\nid: 3\n\n"));
-    program.told("connected again");
+    program.told("connected again, resuming after urn:x:é");
     assert_eq!(program.line(), "two");
     program.told("the hub has ended the stream");
     assert_eq!(hub.request().header("last-event-id"), Some("3"));
@@ -38,14 +38,16 @@ fn an_id_that_no_header_can_carry_goes_into_the_query() {
 }
 
 #[test]
-fn before_any_id_was_seen_it_says_that_updates_may_have_been_missed() {
+fn before_any_id_was_seen_it_says_that_updates_published_meanwhile_are_lost() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
-    hub.request().stream("retry: 0\n\n").cut();
+    let stream = hub.request().stream("retry: 0\n\n");
+    program.told("connected to ");
+    stream.cut();
     let asked = hub.request();
     assert_eq!(asked.header("last-event-id"), None);
     let _stream = asked.stream("");
-    program.told("connected again; what was published meanwhile is not known");
+    program.told("connected again; updates published meanwhile are lost");
 }
 
 #[test]
@@ -77,7 +79,7 @@ fn a_hub_that_fails_is_asked_again_and_for_as_long_as_it_says_left_alone() {
     let asked = hub.request();
     assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
     let _stream = asked.stream("data: x\n\n");
-    program.told("connected again");
+    program.told("connected to ");
     assert_eq!(program.line(), "x");
 }
 
@@ -116,7 +118,7 @@ fn a_connection_that_brings_nothing_is_dead_and_one_that_brings_heartbeats_is_no
 #[test]
 fn it_does_not_come_back_if_it_shall_not() {
     let hub = Hub::start();
-    let arguments = ["subscribe", "a", "--no-reconnect", "--silence", "1s"];
+    let arguments = ["subscribe", "a", "--no-reconnect", "--silence", "1s", "--quiet"];
     let start = || (Program::start(&hub, &arguments), hub.request());
     let (program, asked) = start();
     drop(asked.stream("data: x\n\n"));

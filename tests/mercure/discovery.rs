@@ -2,6 +2,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tidings::server::settings::Options;
 use tidings::wire::paths;
 
 use crate::app::Ask;
@@ -26,7 +27,7 @@ async fn the_metadata_says_what_a_token_must_be() {
 
 #[tokio::test]
 async fn a_document_leads_to_the_hub_which_goes_on_where_it_ends() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(Options { demo: Some(true), ..Options::default() }).await;
     let link = |path: &'static str, accept: &'static str| {
         let request = hub.request(Method::GET, path).header("accept", accept);
         async move { request.answer().await.headers.get("link").map(|link| link.to_str().expect("text").to_owned()) }
@@ -66,7 +67,7 @@ async fn other_origins_may_read_what_they_need_to_go_on() {
 
 #[tokio::test]
 async fn requests_for_other_hosts_are_misdirected() {
-    let hub = Hub::start().await;
+    let hub = Hub::start_with(Options { demo: Some(true), ..Options::default() }).await;
     let ask = |path: &'static str, host: &'static str| hub.request(Method::GET, path).header("host", host).answer();
     for host in ["evil.example", "hub.example.evil.example", "hub.example@evil.example"] {
         let detail = ask("/api/messages", host).await.problem(421);

@@ -2,6 +2,7 @@
 //! publishes through the hub as any client does. It stands on the plumbing of `http`, which knows nothing of it.
 
 mod error;
+mod off;
 mod page;
 mod producers;
 mod routes;
@@ -11,7 +12,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::HeaderMap;
 
 use super::http::App;
 use super::http::error::ApiError;
@@ -19,8 +22,18 @@ use super::hub::Hub;
 use super::log::FieldError;
 use super::settings::DemoSettings;
 use crate::wire::message::{Message, Text};
+pub(super) use off::switched_off;
 pub use producers::{BurstOptions, Bursts, Messages, Resume};
 use producers::{Ticker, local_time};
+use submission::AcceptedBodies;
+
+/// The description of the demo's addresses: parts of an OpenAPI document.
+pub(super) const OPENAPI: &[&str] = &[
+    include_str!("openapi/messages.json"),
+    include_str!("openapi/streams.json"),
+    include_str!("openapi/page.json"),
+    include_str!("openapi/shared.json"),
+];
 
 /// What the demo's handlers need.
 pub(super) struct Demo {
@@ -46,6 +59,12 @@ impl Demo {
     /// The demo's routes.
     pub(super) fn router(self: Arc<Self>) -> Router<Arc<App>> {
         routes::router().with_state(self)
+    }
+
+    /// Reads the text of a submission. One that a page of another site sends is refused unread.
+    async fn read(&self, headers: &HeaderMap, body: Body, accepted: AcceptedBodies) -> Result<String, ApiError> {
+        self.app.check_page(headers)?;
+        submission::read(headers, body, accepted, self.app.max_body()).await
     }
 
     /// Publishes a text as a message, if it is one and its sender is not too fast.

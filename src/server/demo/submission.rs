@@ -51,19 +51,20 @@ fn json(body: &Bytes) -> Result<String, ApiError> {
         let place = format!("at line {}, column {}", error.line(), error.column());
         let what = error.to_string();
         let what = what.split(" at line ").next().unwrap_or_default();
-        match error.classify() {
-            Category::Data => ApiError::Invalid(format!(
-                "The JSON is not a submission: {what}, {place}. Send {{\"message\": \"…\"}}."
-            )),
-            _ => ApiError::Malformed(format!("The body is not valid JSON: {what}, {place}.")),
-        }
+        let detail = match error.classify() {
+            Category::Data => {
+                format!("The JSON is not a submission: {what}, {place}. Send {{\"message\": \"…\"}}.")
+            }
+            _ => format!("The body is not valid JSON: {what}, {place}."),
+        };
+        ApiError::Malformed(detail)
     })
 }
 
 fn form(body: &Bytes) -> Result<String, ApiError> {
     let params = Params::parse(body);
     let message = params.get(FIELD)?.map(str::to_owned);
-    message.ok_or_else(|| ApiError::Invalid(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
+    message.ok_or_else(|| ApiError::Malformed(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
 }
 
 fn form_or_text(body: &Bytes) -> Result<String, ApiError> {

@@ -11,8 +11,11 @@ use super::cache;
 use crate::server::log::{AppendError, ReadError};
 use crate::wire::problem::{MEDIA_TYPE, Problem};
 
-/// Seconds after which a client that has too many streams may try again.
+/// Seconds after which a client that is at its limit of streams may try again.
 const STREAMS_RETRY_AFTER: u64 = 10;
+
+/// Seconds after which a client may try again when the server is at its connection limit.
+const CONNECTIONS_RETRY_AFTER: u64 = 5;
 
 /// Why a request is refused. The detail is for the one who asked; what only the operator may know is
 /// logged where the error is made.
@@ -29,6 +32,8 @@ pub(in crate::server) enum ApiError {
         /// The header `WWW-Authenticate`.
         challenge: String,
     },
+    /// 403: not for the sake of a token.
+    Forbidden(String),
     /// 404
     NotFound(String),
     /// 405
@@ -49,8 +54,14 @@ pub(in crate::server) enum ApiError {
     Invalid(String),
     /// 429: one may try again after this time.
     RateLimited(Duration),
-    /// 429: the client has as many streams as it may.
+    /// 429: the client is at its limit of open streams.
     TooManyStreams(usize),
+    /// 429: the client opens subscriptions faster than is allowed.
+    TooManySubscriptions(Duration),
+    /// 503: the server is at its limit of connections.
+    TooManyConnections,
+    /// 503: the server compiles as many patterns as it may.
+    TooManyPatterns(Duration),
     /// 500: the cause is in the log.
     Internal,
     /// 507: the disk is full.
@@ -70,6 +81,7 @@ impl ApiError {
                 },
                 detail.clone(),
             ),
+            Self::Forbidden(detail) => (StatusCode::FORBIDDEN, "Not allowed", detail.clone()),
             Self::NotFound(detail) => (StatusCode::NOT_FOUND, "Not found", detail.clone()),
             Self::Method(detail) => (StatusCode::METHOD_NOT_ALLOWED, "Method not allowed", detail.clone()),
             Self::TooSlow(limit) => (
@@ -97,7 +109,31 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many streams",
                 format!(
-                    "You have {limit} streams open, which is all you may. Close some: one stream hears many topics."
+                    "You already have {limit} streams open, which is the limit. Close one first: one stream can hear \
+                     many topics."
+                ),
+            ),
+            Self::TooManySubscriptions(after) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many subscriptions",
+                format!(
+                    "You open subscriptions faster than is allowed. Try again in {} s; keep streams open instead of \
+                     opening new ones.",
+                    seconds(*after)
+                ),
+            ),
+            Self::TooManyConnections => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many connections",
+                format!("The server is at its connection limit. Try again in {CONNECTIONS_RETRY_AFTER} s."),
+            ),
+            Self::TooManyPatterns(after) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many new patterns",
+                format!(
+                    "New URL patterns are sent faster than the server may compile them. Try again in {} s, or match \
+                     exact topics.",
+                    seconds(*after)
                 ),
             ),
             Self::RateLimited(after) => (
@@ -137,11 +173,18 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, cache::PRIVATE);
         match self {
-            Self::RateLimited(after) => _ = headers.insert(header::RETRY_AFTER, seconds(after).into()),
+            Self::RateLimited(after) | Self::TooManySubscriptions(after) | Self::TooManyPatterns(after) => {
+                headers.insert(header::RETRY_AFTER, seconds(after).into());
+            }
             Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),
             // What would be accepted (RFC 9110, 15.5.16).
             Self::ContentEncoding => {
-                _ = headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
+            Self::TooManyConnections => {
+                headers.insert(header::RETRY_AFTER, CONNECTIONS_RETRY_AFTER.into());
+                // There is no room to keep the connection for another request.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Token { challenge, .. } => {
                 if let Ok(challenge) = HeaderValue::from_str(&challenge) {

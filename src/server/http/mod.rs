@@ -6,48 +6,47 @@ pub(super) mod body;
 mod cache;
 pub(super) mod compress;
 mod conditional;
-mod connection;
 mod docs;
-mod drain;
 pub(super) mod error;
 pub(super) mod host;
 pub(super) mod last_event_id;
 mod limits;
-mod listener;
 mod mercure;
-mod outlet;
+mod origin;
 pub(super) mod pages;
 pub(super) mod params;
-mod parked;
 mod path;
 mod ping;
 mod site;
-mod stall;
+mod sse_body;
 mod trace;
-mod window;
+pub(super) mod welcome;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use futures_util::Stream;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
-use super::hub::Hub;
+use super::hub::{Hub, SessionOptions};
+use super::net::{self, ConnectionLimits, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
-use drain::Drain;
+pub(super) use docs::Description;
 use error::ApiError;
 use limits::PublishLimit;
-use listener::ConnectionLimits;
 use mercure::Mercure;
 
 /// How long a browser may remember what a preflight allowed.
@@ -58,11 +57,10 @@ pub(super) struct App {
     mercure: Mercure,
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
-    drain: Arc<Drain>,
     limit: PublishLimit,
-    heartbeat: Duration,
     max_body: usize,
     assets: Option<Assets>,
+    description: Description,
     started: Instant,
 }
 
@@ -71,17 +69,16 @@ type AppState = State<Arc<App>>;
 pub(super) type Peer = ConnectInfo<SocketAddr>;
 
 impl App {
-    /// What the handlers of a server with this hub need.
-    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>) -> Arc<Self> {
+    /// What the handlers of a server with this hub need. `description` describes what the server serves.
+    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>, description: Description) -> Arc<Self> {
         let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
         Arc::new(Self {
             mercure: Mercure::new(hub, auth, settings.mercure.clone()),
             public_host,
-            drain: Drain::new(),
             limit: PublishLimit::new(settings.rate_limit),
-            heartbeat: settings.heartbeat,
             max_body: settings.max_body,
             assets: site::assets(),
+            description,
             started: Instant::now(),
         })
     }
@@ -92,7 +89,28 @@ impl App {
     where
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
-        outlet::respond(method, name, frames, self.heartbeat, &self.drain)
+        if method == Method::HEAD {
+            return sse_body::respond_to_head();
+        }
+        match self.mercure.hub().session(SessionOptions::default()) {
+            Ok(session) => sse_body::respond(name, frames, session),
+            Err(error) => ApiError::from(error).into_response(),
+        }
+    }
+
+    /// Refuses what a page of another site makes a visitor's browser send, unless the operator allows its origin. A
+    /// request that comes from no page passes, as a script's.
+    pub(super) fn check_page(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.mercure.origins.check(headers).map_err(|foreign| ApiError::Forbidden(foreign.to_string()))
+    }
+
+    /// 404: there is nothing at this address. A browser gets a page.
+    pub(super) async fn not_found(&self, request: Request, detail: String) -> Response {
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
+            accept::HTML if is_read => pages::not_found(self.assets(), request.uri().path().to_owned()).await,
+            _ => ApiError::NotFound(detail).into_response(),
+        }
     }
 
     /// Counts one publish of this client, and refuses it when the client publishes too fast.
@@ -126,15 +144,34 @@ pub(super) async fn serve(
     settings: &Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
-    let drain = app.drain.clone();
+    let hub = app.mercure.hub().clone();
     let router = router(app, more, &settings.cors_origins);
-    let begin = drain.clone();
-    tokio::spawn(async move {
+    let refusals = refusals(&settings.cors_origins);
+    let stop = Shutdown::default();
+    let begin = stop.clone();
+    let draining = tokio::spawn(async move {
         shutdown.await;
         begin.begin();
+        hub.drain().await;
     });
-    let limits = ConnectionLimits { connections: settings.max_connections, stall: settings.stall_timeout };
-    listener::serve(listener, router, limits, drain).await
+    let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
+    let service = |router: &Router, peer: SocketAddr| {
+        let router = router.clone();
+        service_fn(move |mut request: axum::http::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // In a box: a connection must not keep room for a request while it is idle.
+            Box::pin(router.clone().oneshot(request.map(Body::new)))
+        })
+    };
+    let cut = net::serve(listener, |peer| service(&router, peer), |peer| service(&refusals, peer), limits, stop).await;
+    // It holds the hub, and with it the log, which the next server may be about to open.
+    _ = draining.await;
+    cut
+}
+
+/// Answers the requests of connections above the limit.
+fn refusals(cors_origins: &CorsOrigins) -> Router {
+    Router::new().fallback(async || ApiError::TooManyConnections).layer(cors(cors_origins))
 }
 
 /// The table of contents.
@@ -160,15 +197,9 @@ async fn fallback(State(app): AppState, request: Request) -> Response {
     if read && let Some(file) = site::file(&request) {
         return file;
     }
-    let path = request.uri().path().to_owned();
-    match accept::negotiate(request.headers(), &[accept::JSON, accept::HTML]) {
-        accept::HTML if read => pages::not_found(app.assets.clone(), path).await,
-        _ => {
-            let detail =
-                format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
-            ApiError::NotFound(detail).into_response()
-        }
-    }
+    let path = request.uri().path();
+    let detail = format!("There is nothing at {path}. GET / with Accept: application/json lists every address.");
+    app.not_found(request, detail).await
 }
 
 async fn method_not_allowed(request: Request) -> ApiError {

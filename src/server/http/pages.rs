@@ -11,7 +11,7 @@ use leptos::nonce::Nonce;
 use leptos::prelude::*;
 
 use crate::ui::shell::{Script, shell};
-use crate::ui::{Assets, Docs, NotFound};
+use crate::ui::{Assets, Docs, NotFound, Welcome};
 
 /// The page that describes every address, round this description.
 pub(super) async fn docs(assets: Option<Assets>, body: String) -> Response {
@@ -23,6 +23,15 @@ pub(super) async fn docs(assets: Option<Assets>, body: String) -> Response {
             title,
             view! { <Docs body=body.clone() version=env!("CARGO_PKG_VERSION")/> },
         )
+    };
+    respond(StatusCode::OK, || (), document).await
+}
+
+/// The page that says what a hub is, on a server that serves one alone.
+pub(super) async fn welcome(assets: Option<Assets>) -> Response {
+    let document = move || {
+        let title = "tidings: a hub for live updates".to_owned();
+        shell(assets.clone(), Script::None, title, view! { <Welcome version=env!("CARGO_PKG_VERSION")/> })
     };
     respond(StatusCode::OK, || (), document).await
 }

@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 use rust_embed::{Embed, EmbeddedFile};
 use sha2::{Digest, Sha256};
 
+use super::conditional;
 use crate::ui::Assets;
 use crate::wire::paths;
 
@@ -50,7 +51,7 @@ pub(super) fn file(request: &Request) -> Option<Response> {
     let headers = request.headers();
     let (encoding, file) = precompressed(path, headers).map_or((None, None), |(e, f)| (Some(e), Some(f)));
     let etag = etag(file.as_ref().unwrap_or(&plain));
-    let mut response = if headers.get(header::IF_NONE_MATCH) == Some(&etag) {
+    let mut response = if conditional::is_known(headers, &etag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         Body::from(file.as_ref().unwrap_or(&plain).data.clone().into_owned()).into_response()

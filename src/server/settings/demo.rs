@@ -1,14 +1,20 @@
-//! The demo's settings: its bursts and its messages.
+//! The demo's settings: whether it is served, its bursts and its messages.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Options, SettingsError, within};
-use crate::wire::message::DEFAULT_MAX_BYTES;
+use crate::server::log::{Limits, TopicLimits, TopicPattern};
+use crate::wire::message::{DEFAULT_MAX_BYTES, TOPIC};
 
 const DEFAULT_BURST_REPEAT: u32 = 3;
 const DEFAULT_BURST_INTERVAL: Duration = Duration::from_secs(1);
 /// More would keep one stream busy for minutes, and its frames in memory.
 const MAX_BURST_REPEAT: u32 = 1000;
+
+/// How many messages are kept, and how many bytes of them.
+const KEPT_MESSAGES: u64 = 100_000;
+const KEPT_BYTES: u64 = 64 << 20;
 
 /// What the demo needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,11 +28,25 @@ pub struct DemoSettings {
 }
 
 impl DemoSettings {
-    pub(super) fn resolve(options: &Options, max_body: usize) -> Result<Self, SettingsError> {
-        Ok(Self {
+    /// What is kept of the messages: anybody may publish them, so they must not push out the hub's updates.
+    pub(super) fn retention() -> TopicLimits {
+        let limits = Limits { age: None, count: Some(KEPT_MESSAGES), bytes: Some(KEPT_BYTES) };
+        TopicLimits { pattern: TopicPattern::new(TOPIC), limits }
+    }
+
+    /// `None` where the demo is switched off, as it is unless the server is for this machine alone. Its settings are
+    /// checked in any case.
+    pub(super) fn resolve(
+        options: &Options,
+        listen: &[SocketAddr],
+        max_body: usize,
+    ) -> Result<Option<Self>, SettingsError> {
+        let settings = Self {
             burst_repeat: within("burst-repeat", options.burst_repeat, DEFAULT_BURST_REPEAT, 1, MAX_BURST_REPEAT)?,
             burst_interval: options.burst_interval.map_or(DEFAULT_BURST_INTERVAL, |span| span.0),
             max_message: within("max-message", options.max_message, DEFAULT_MAX_BYTES, 1, max_body)?,
-        })
+        };
+        let is_for_this_machine = listen.iter().all(|address| address.ip().is_loopback()) && options.resource.is_none();
+        Ok(options.demo.unwrap_or(is_for_this_machine).then_some(settings))
     }
 }

@@ -57,8 +57,8 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How many bytes of the log are held in memory for one reader that is behind.
     pub reader_buffer: usize,
-    /// The demo: its bursts and its messages.
-    pub demo: DemoSettings,
+    /// The demo: its bursts and its messages; `None` where it is switched off.
+    pub demo: Option<DemoSettings>,
     /// Messages a second from one address, four times as many at once; `None` for no limit.
     pub rate_limit: Option<NonZeroU32>,
     /// Longest request body, in bytes.
@@ -117,12 +117,16 @@ impl Options {
         let buffer = (ByteSize::kib(1), ByteSize::mib(64));
         let reader_buffer = within("reader-buffer", options.reader_buffer, default_buffer, buffer.0, buffer.1)?;
         let max_body = within("max-body", options.max_body, DEFAULT_MAX_BODY, 1024, 1 << 30)?;
-        let demo = DemoSettings::resolve(&options, max_body)?;
+        let demo = DemoSettings::resolve(&options, &addresses, max_body)?;
         let log_level = options.log_level.clone().unwrap_or_else(|| "info".into());
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
         let mercure = MercureSettings::resolve(&options, &addresses)?;
         let mut log = log_options(&options, &data);
+        if demo.is_some() {
+            // After the operator's own limits, which take precedence.
+            log.retention.topics.push(DemoSettings::retention());
+        }
         log.retention.apart = Some(Presence::allowance(mercure.url(addresses[0]).path()));
         Ok(Settings {
             mercure,
@@ -221,7 +225,10 @@ mod tests {
         let flags = options("heartbeat = '300ms'").expect("options");
         let file = options("heartbeat = '5m'\nburst-repeat = 5").expect("options");
         let settings = flags.or(file).resolve().expect("settings");
-        assert_eq!((settings.heartbeat, settings.demo.burst_repeat), (Duration::from_millis(300), 5));
+        assert_eq!(
+            (settings.heartbeat, settings.demo.map(|demo| demo.burst_repeat)),
+            (Duration::from_millis(300), Some(5))
+        );
     }
 
     #[test]
@@ -248,6 +255,32 @@ mod tests {
             let error = error(toml);
             assert!(error.contains(name), "{toml}: {error}");
         }
+    }
+
+    #[test]
+    fn the_demo_is_on_while_the_server_is_for_this_machine_unless_it_is_set() {
+        for (toml, on) in [
+            ("", true),
+            ("listen = '[::1]:3000'", true),
+            ("listen = '0.0.0.0:3000'", false),
+            ("resource = 'https://hub.example.com'", false),
+            ("demo = false", false),
+            ("demo = true\nlisten = '0.0.0.0:3000'\nresource = 'https://hub.example.com'", true),
+        ] {
+            let settings = options(toml).expect("options").resolve().expect("settings");
+            assert_eq!(settings.demo.is_some(), on, "{toml}");
+        }
+    }
+
+    #[test]
+    fn the_demos_messages_have_limits_of_their_own_unless_the_operator_sets_some() {
+        let limits = |toml: &str| {
+            let retention = options(toml).expect("options").resolve().expect("settings").log.retention;
+            retention.topics.into_iter().find(|topic| topic.pattern.matches("messages")).map(|topic| topic.limits)
+        };
+        assert!(limits("").is_some_and(|limits| limits.count.is_some() && limits.bytes.is_some()));
+        assert_eq!(limits("[[keep]]\ntopic = 'mess*'\ncount = 5").and_then(|limits| limits.count), Some(5));
+        assert_eq!(limits("demo = false"), None);
     }
 
     #[test]

@@ -114,12 +114,17 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_READER_BUFFER", value_name = "SIZE", help_heading = "Streams")]
     pub reader_buffer: Option<ByteSize>,
 
+    /// Serve the demo: the page, its messages and its streams [default: true if only this machine can connect and
+    /// no public URL is set]
+    #[arg(long, env = "TIDINGS_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Demo")]
+    pub demo: Option<bool>,
+
     /// How often a burst tells its message [default: 3]
-    #[arg(long, env = "TIDINGS_BURST_REPEAT", value_name = "COUNT", help_heading = "Streams")]
+    #[arg(long, env = "TIDINGS_BURST_REPEAT", value_name = "COUNT", help_heading = "Demo")]
     pub burst_repeat: Option<u32>,
 
     /// Time between two events of a burst [default: 1s]
-    #[arg(long, env = "TIDINGS_BURST_INTERVAL", value_name = "DURATION", help_heading = "Streams")]
+    #[arg(long, env = "TIDINGS_BURST_INTERVAL", value_name = "DURATION", help_heading = "Demo")]
     pub burst_interval: Option<Span>,
 
     /// Messages a second that one address may publish, four times as many at once; 0 for no limit [default: 50]
@@ -127,7 +132,7 @@ pub struct Options {
     pub rate_limit: Option<u32>,
 
     /// Longest message, in bytes of UTF-8 [default: 4096]
-    #[arg(long, env = "TIDINGS_MAX_MESSAGE", value_name = "BYTES", help_heading = "Limits")]
+    #[arg(long, env = "TIDINGS_MAX_MESSAGE", value_name = "BYTES", help_heading = "Demo")]
     pub max_message: Option<usize>,
 
     /// Longest request body, in bytes [default: 1048576]
@@ -243,6 +248,7 @@ impl Options {
             heartbeat: self.heartbeat.or(file.heartbeat),
             stall_timeout: self.stall_timeout.or(file.stall_timeout),
             reader_buffer: self.reader_buffer.or(file.reader_buffer),
+            demo: self.demo.or(file.demo),
             burst_repeat: self.burst_repeat.or(file.burst_repeat),
             burst_interval: self.burst_interval.or(file.burst_interval),
             rate_limit: self.rate_limit.or(file.rate_limit),

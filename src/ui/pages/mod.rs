@@ -3,3 +3,4 @@
 pub mod docs;
 pub mod home;
 pub mod not_found;
+pub mod welcome;

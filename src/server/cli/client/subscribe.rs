@@ -64,7 +64,7 @@ pub struct SubscribeArgs {
     #[arg(long, value_name = "DURATION", default_value = DEFAULT_SILENCE, value_parser = duration)]
     silence: Duration,
 
-    /// Don't tell when the connection is lost and back
+    /// Don't report when the connection opens, is lost, or resumes
     #[arg(long, short)]
     quiet: bool,
 
@@ -208,12 +208,8 @@ impl Follower<'_> {
                 if media_type.is_empty() { "no media type" } else { &media_type }
             )));
         }
-        if self.lost.take().is_some() {
-            match &*self.last_event_id {
-                "" => self.tell(format_args!("connected again; what was published meanwhile is not known")),
-                _ => self.tell(format_args!("connected again")),
-            }
-        }
+        self.lost.take();
+        self.tell_connected();
         self.was_connected = true;
         let begin = Instant::now();
         let end = self.read(response).await;
@@ -221,6 +217,18 @@ impl Follower<'_> {
             self.backoff.works();
         }
         end
+    }
+
+    fn tell_connected(&self) {
+        let connected = match self.was_connected {
+            true => "connected again".to_owned(),
+            false => format!("connected to {}", self.endpoint.hub()),
+        };
+        match &*self.last_event_id {
+            "" if self.was_connected => self.tell(format_args!("{connected}; updates published meanwhile are lost")),
+            "" => self.tell(format_args!("{connected}")),
+            id => self.tell(format_args!("{connected}, resuming after {}", answer::printable(id))),
+        }
     }
 
     async fn request(&self) -> Result<Response, ClientError> {

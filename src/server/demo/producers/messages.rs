@@ -12,14 +12,8 @@ use uuid::Uuid;
 use crate::server::hub::{Delivery, Hub, Matchers, Start, Subscription};
 use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
 use crate::wire::event::Gap;
-use crate::wire::message::{Message, Text};
+use crate::wire::message::{Message, TOPIC, Text};
 use crate::wire::paths;
-
-/// The topic that all messages are published on.
-const TOPIC: &str = "messages";
-
-/// Asks for everything that is kept, where an event id is expected.
-const EARLIEST: &str = "earliest";
 
 /// Publishes, finds, lists and follows messages. Cheap to clone.
 #[derive(Clone)]
@@ -86,17 +80,26 @@ impl Messages {
         Ok(self.find(id).await?.map(|(_, message)| message))
     }
 
-    /// At most `limit` messages, newest first; `None` where the message to page back from is unknown.
+    /// At most `limit` messages, newest first, fewer only where no older ones are kept; `None` where the message to page
+    /// back from is unknown.
     pub async fn list(&self, before: Before<'_>, limit: usize) -> Result<Option<Vec<Message>>, ReadError> {
-        let before = match before {
+        let mut before = match before {
             Before::Newest => None,
             Before::Message(id) => match self.find(id).await? {
                 Some((cursor, _)) => Some(cursor),
                 None => return Ok(None),
             },
         };
-        let entries = self.hub.log().read_before(before, &*self.matchers, limit).await?;
-        Ok(Some(entries.iter().filter(|entry| !entry.private).filter_map(|entry| decode(entry)).collect()))
+        let mut messages = Vec::new();
+        // Any publisher can put updates on the topic that are private or no messages: these are skipped.
+        while messages.len() < limit {
+            let entries = self.hub.log().read_before(before, &*self.matchers, limit).await?;
+            let Some(last) = entries.last() else { break };
+            before = Some(last.cursor);
+            messages.extend(entries.iter().filter(|entry| !entry.private).filter_map(|entry| decode(entry)));
+        }
+        messages.truncate(limit);
+        Ok(Some(messages))
     }
 
     /// The messages as they come, each as one event. After the message with the id `last_event_id`, if it is
@@ -108,7 +111,7 @@ impl Messages {
     ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, ReadError> {
         let start = match last_event_id {
             None => Start::Now,
-            Some(EARLIEST) => Start::After(self.hub.log().bounds().oldest.previous()),
+            Some(paths::EARLIEST) => Start::After(self.hub.log().bounds().oldest.previous()),
             Some(id) => self.hub.log().locate(id).await?.map_or(Start::Lost, Start::After),
         };
         let mut asked = last_event_id.map(str::to_owned);

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use crate::server::demo::error::message_unknown;
 use crate::server::demo::page::{link, page};
 use crate::server::demo::producers::Before;
-use crate::server::demo::submission::{self, AcceptedBodies};
+use crate::server::demo::submission::AcceptedBodies;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::Peer;
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
@@ -38,7 +38,7 @@ pub(super) fn router() -> Router<Arc<Demo>> {
 /// the text kept and what was wrong.
 async fn submit(State(demo): DemoState, ConnectInfo(peer): Peer, headers: HeaderMap, body: Body) -> Response {
     let wants_html = negotiate(&headers, &[JSON, HTML]) == HTML;
-    let text = match submission::read(&headers, body, AcceptedBodies::Strict, demo.app.max_body()).await {
+    let text = match demo.read(&headers, body, AcceptedBodies::Strict).await {
         Ok(text) => text,
         Err(error) if wants_html => return refused(&demo, &headers, String::new(), error).await,
         Err(error) => return error.into_response(),
@@ -92,7 +92,7 @@ async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
     let messages = demo.messages.list(before, limit + 1).await?;
     let mut messages = messages.ok_or_else(|| {
         let detail = "No message has the id in `before`. Page back from the id of a message that is kept.";
-        ApiError::Invalid(detail.into())
+        ApiError::Malformed(detail.into())
     })?;
     let more = messages.len() > limit;
     messages.truncate(limit);
@@ -108,7 +108,7 @@ async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
 fn limit(params: &Params) -> Result<usize, ApiError> {
     let Some(text) = params.get("limit")? else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-    limit.ok_or_else(|| ApiError::Invalid(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
+    limit.ok_or_else(|| ApiError::Malformed(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }
 
 async fn show(State(demo): DemoState, id: Result<Path<String>, PathRejection>) -> Result<Json<Message>, ApiError> {

@@ -8,7 +8,7 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::HeaderMap;
 use axum::routing::post;
 
-use crate::server::demo::submission::{self, AcceptedBodies};
+use crate::server::demo::submission::AcceptedBodies;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::Peer;
 use crate::server::http::error::ApiError;
@@ -25,6 +25,6 @@ async fn publish(
     headers: HeaderMap,
     body: Body,
 ) -> Result<String, ApiError> {
-    let text = submission::read(&headers, body, AcceptedBodies::Lenient, demo.app.max_body()).await?;
+    let text = demo.read(&headers, body, AcceptedBodies::Lenient).await?;
     demo.publish(peer, text).await.map(|message| message.id)
 }

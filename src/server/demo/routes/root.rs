@@ -2,18 +2,31 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use serde_json::{Value, json};
 
 use crate::server::demo::page::page;
 use crate::server::demo::producers::Tick;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
+use crate::server::http::welcome;
 use crate::wire::paths;
+
+/// The addresses of the demo, as the welcome document names them.
+const LINKS: [(&str, &str); 9] = [
+    ("page", paths::ROOT),
+    ("client", paths::CLIENT),
+    ("messages", paths::MESSAGES),
+    ("publish", paths::PUBLISH),
+    ("stream", paths::STREAM),
+    ("clock", paths::CLOCK),
+    ("remote", paths::REMOTE),
+    ("sse", paths::SSE),
+    ("counter", paths::COUNTER),
+];
 
 pub(super) fn router() -> Router<Arc<Demo>> {
     Router::new().route(paths::ROOT, get(root))
@@ -25,33 +38,9 @@ async fn root(State(demo): DemoState, method: Method, headers: HeaderMap) -> Res
             let frames = demo.ticker.stream(Tick::Clock);
             demo.app.stream(&method, paths::ROOT, frames)
         }
-        JSON => Json(welcome()).into_response(),
+        JSON => welcome::document(&LINKS).into_response(),
         _ => page(&demo, &headers, None).await,
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
-}
-
-fn welcome() -> Value {
-    json!({
-        "name": "tidings",
-        "version": env!("CARGO_PKG_VERSION"),
-        "welcome": "One POST, and everyone who listens has the tidings, over Server-Sent Events.",
-        "links": {
-            "page": paths::ROOT,
-            "client": paths::CLIENT,
-            "ping": paths::PING,
-            "messages": paths::MESSAGES,
-            "publish": paths::PUBLISH,
-            "stream": paths::STREAM,
-            "clock": paths::CLOCK,
-            "remote": paths::REMOTE,
-            "sse": paths::SSE,
-            "counter": paths::COUNTER,
-            "hub": paths::HUB,
-            "metadata": paths::RESOURCE_METADATA,
-            "openapi": paths::OPENAPI,
-            "docs": paths::DOCS,
-        },
-    })
 }

@@ -128,8 +128,42 @@ fn quoted(word: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Addresses of each kind, beside the hub's.
+    const MORE: &str = r#"{
+        "tags": [{ "name": "notes" }],
+        "paths": {
+            "/notes": {
+                "get": {
+                    "tags": ["notes"],
+                    "operationId": "listNotes",
+                    "responses": { "200": { "content": { "application/json": {}, "text/event-stream": {} } } }
+                },
+                "post": {
+                    "tags": ["notes"],
+                    "operationId": "addNote",
+                    "requestBody": {
+                        "content": {
+                            "text/plain": { "examples": { "text": { "value": "The import is done" } } },
+                            "application/x-www-form-urlencoded": {
+                                "examples": { "form": { "value": { "note": "The import is done" } } }
+                            },
+                            "application/json": { "examples": { "json": { "value": { "note": "The import is done" } } } }
+                        }
+                    }
+                }
+            },
+            "/ticks": {
+                "get": {
+                    "tags": ["notes"],
+                    "operationId": "watchTicks",
+                    "responses": { "200": { "content": { "text/event-stream": {} } } }
+                }
+            }
+        }
+    }"#;
+
     fn lines(id: &str) -> Vec<String> {
-        let document = Document::new();
+        let document = Document::new(&[MORE]);
         let tags = items(document.at("/tags")).map(|tag| text(tag, "name"));
         let operations: Vec<_> = tags.flat_map(|tag| document.operations(tag)).collect();
         let operation = operations.iter().find(|operation| operation.id() == id).expect("an operation");
@@ -139,19 +173,19 @@ mod tests {
     #[test]
     fn each_representation_has_a_command() {
         assert_eq!(
-            lines("listMessages"),
-            ["curl {origin}/api/messages", "curl -N -H 'Accept: text/event-stream' {origin}/api/messages"]
+            lines("listNotes"),
+            ["curl {origin}/notes", "curl -N -H 'Accept: text/event-stream' {origin}/notes"]
         );
-        assert_eq!(lines("watchClock"), ["curl -N {origin}/clock"]);
+        assert_eq!(lines("watchTicks"), ["curl -N {origin}/ticks"]);
         assert_eq!(lines("getDocs"), ["curl {origin}/docs"]);
     }
 
     #[test]
     fn each_body_has_a_command() {
-        let form = "curl --data-urlencode 'message=The import is done' {origin}/publish";
-        let json = r#"curl -H 'Content-Type: application/json' -d '{"message":"The import is done"}' {origin}/publish"#;
-        let text = "curl -H 'Content-Type: text/plain' -d 'The import is done' {origin}/publish";
-        assert_eq!(lines("publishText"), [text, form, json]);
+        let text = "curl -H 'Content-Type: text/plain' -d 'The import is done' {origin}/notes";
+        let form = "curl --data-urlencode 'note=The import is done' {origin}/notes";
+        let json = r#"curl -H 'Content-Type: application/json' -d '{"note":"The import is done"}' {origin}/notes"#;
+        assert_eq!(lines("addNote"), [text, form, json]);
     }
 
     #[test]

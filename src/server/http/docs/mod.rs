@@ -1,6 +1,6 @@
 //! What this server answers, described: `/openapi.json` for programs, `/docs` to read.
 //!
-//! Both come from the one document in `openapi/`. The page is written here as HTML, once, and the frame of every page
+//! Both come from one document, which `openapi/` holds for the hub; whoever adds routes adds their description. The page is written here as HTML, once, and the frame of every page
 //! stands round it: a tree of views, made anew for each visit, would say no more, and would be a second model of the
 //! document. It is never hydrated, so nothing of it is in the page's WASM.
 
@@ -10,7 +10,7 @@ mod page;
 mod prose;
 mod schema;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::State;
@@ -29,25 +29,48 @@ use document::Document;
 /// Stands in the page's commands where the server's own scheme, host and port belong.
 const ORIGIN: &str = "{origin}";
 
-/// The document, as it is answered.
-static OPENAPI: LazyLock<String> = LazyLock::new(|| Document::new().to_json());
+/// What is described: the hub, and what else this server serves.
+pub(in crate::server) struct Description {
+    more: &'static [&'static str],
+    rendered: OnceLock<Rendered>,
+}
 
-/// Its entity tag.
-static OPENAPI_ETAG: LazyLock<HeaderValue> = LazyLock::new(|| etag(&[&OPENAPI]));
+/// Made when it is first asked for.
+struct Rendered {
+    /// The document, as it is answered.
+    openapi: String,
+    /// Its entity tag.
+    openapi_etag: HeaderValue,
+    /// The page below its masthead, for any origin.
+    page: String,
+}
 
-/// The page below its masthead, for any origin.
-static PAGE: LazyLock<String> = LazyLock::new(|| page::body(&Document::new()));
+impl Description {
+    /// The description of the hub and of `more`: further parts of an OpenAPI document, as JSON.
+    pub(in crate::server) fn new(more: &'static [&'static str]) -> Self {
+        Self { more, rendered: OnceLock::new() }
+    }
+
+    fn rendered(&self) -> &Rendered {
+        self.rendered.get_or_init(|| {
+            let document = Document::new(self.more);
+            let openapi = document.to_json();
+            Rendered { openapi_etag: etag(&[&openapi]), page: page::body(&document), openapi }
+        })
+    }
+}
 
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route(paths::OPENAPI, get(openapi)).route(paths::DOCS, get(docs))
 }
 
-async fn openapi(headers: HeaderMap) -> Response {
-    let etag = OPENAPI_ETAG.clone();
+async fn openapi(State(app): AppState, headers: HeaderMap) -> Response {
+    let Rendered { openapi, openapi_etag, .. } = app.description.rendered();
+    let etag = openapi_etag.clone();
     if conditional::is_known(&headers, &etag) {
         return not_modified(etag);
     }
-    let mut response = OPENAPI.as_str().into_response();
+    let mut response = openapi.clone().into_response();
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     out.insert(header::ETAG, etag);
@@ -59,12 +82,13 @@ async fn openapi(headers: HeaderMap) -> Response {
 async fn docs(State(app): AppState, headers: HeaderMap) -> Response {
     let origin = host::origin(&headers);
     let style = app.assets.as_ref().map_or("", |assets| &assets.style);
-    let etag = etag(&[&PAGE, &origin, style]);
+    let page = &app.description.rendered().page;
+    let etag = etag(&[page, &origin, style]);
     if conditional::is_known(&headers, &etag) {
         // Without a policy: the browser keeps that of the page it has, whose nonce its script carries.
         return not_modified(etag);
     }
-    let mut response = pages::docs(app.assets.clone(), PAGE.replace(ORIGIN, &origin)).await;
+    let mut response = pages::docs(app.assets.clone(), page.replace(ORIGIN, &origin)).await;
     response.headers_mut().insert(header::ETAG, etag);
     response
 }

@@ -155,7 +155,7 @@ mod tests {
             "required": ["data"],
             "properties": { "data": { "contentSchema": { "properties": { "of": { "type": "integer" } } } } }
         });
-        let fields = fields(&Document::new(), "Event", &schema);
+        let fields = fields(&Document::new(&[]), "Event", &schema);
         assert!(fields.contains("<code>data</code> <span class=\"needed\">required</span>"), "{fields}");
         assert!(fields.contains("<code>data › of</code><span class=\"kind\">integer</span>"), "{fields}");
     }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use url::Url;
 
 use super::{Mercure, legacy};
 use crate::server::auth::{Role, Token};
 use crate::server::http::error::ApiError;
-use crate::server::settings::CorsOrigins;
+use crate::server::http::origin::ForeignPage;
 
 /// The cookie that holds a token.
 pub(in crate::server::http) const COOKIE: &str = "__Secure-mercure_access_token";
@@ -55,9 +54,7 @@ impl Mercure {
         match self.presented(headers)? {
             Some(Presented::Header(token)) => self.verified(token, Role::Publisher).await,
             Some(Presented::Cookie(token)) => {
-                let origin = origin_of(headers);
-                let origin = origin.ok_or_else(|| not_from_here("names no page that it comes from"))?;
-                self.check_origin(&origin, headers)?;
+                self.origins.check_named(headers).map_err(|foreign| refused(&foreign))?;
                 self.verified(token, Role::Publisher).await
             }
             None => Ok(None),
@@ -66,7 +63,7 @@ impl Mercure {
 
     /// Refuses what another site's page sends. What comes from no page, as from a script, passes.
     pub(super) fn check_forgery(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        origin_of(headers).map_or(Ok(()), |origin| self.check_origin(&origin, headers))
+        self.origins.check(headers).map_err(|foreign| refused(&foreign))
     }
 
     async fn verified(&self, token: &str, role: Role) -> Result<Option<Arc<Token>>, ApiError> {
@@ -86,31 +83,11 @@ impl Mercure {
         let older = self.settings.legacy.then(|| cookie(headers, legacy::COOKIE)).flatten();
         Ok(cookie(headers, COOKIE).or(older).map(Presented::Cookie))
     }
-
-    fn check_origin(&self, origin: &str, headers: &HeaderMap) -> Result<(), ApiError> {
-        let allowed = match &self.settings.publish_origins {
-            CorsOrigins::Any => true,
-            CorsOrigins::List(origins) => origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()),
-        };
-        if allowed || self.is_own(origin, headers) {
-            return Ok(());
-        }
-        Err(not_from_here(&format!("comes from a page of {origin}")))
-    }
-
-    fn is_own(&self, origin: &str, headers: &HeaderMap) -> bool {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let reached = host.filter(|host| super::super::host::is_local(host)).map(|host| format!("http://{host}"));
-        self.hub.url().origin().ascii_serialization() == origin || reached.as_deref() == Some(origin)
-    }
 }
 
 /// 403: another site may have made a visitor's browser send this.
-fn not_from_here(what: &str) -> ApiError {
-    let detail = format!(
-        "The request {what}, which may not publish here. The operator allows origins with --publish-origins; a token \
-         in the Authorization header needs no permission."
-    );
+fn refused(foreign: &ForeignPage) -> ApiError {
+    let detail = format!("{foreign} A token in the Authorization header needs no permission.");
     ApiError::Token { status: StatusCode::FORBIDDEN, detail, challenge: "Bearer".into() }
 }
 
@@ -125,11 +102,4 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.filter(|(n, _)| *n == name).map(|(_, value)| value.trim_matches('"')).find(|value| !value.is_empty())
-}
-
-/// The origin of the page that sent the request, as far as the browser says.
-fn origin_of(headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name).map(|value: &axum::http::HeaderValue| value.to_str().unwrap_or("null"));
-    let referer = || Some(Url::parse(text(header::REFERER)?).ok()?.origin().ascii_serialization());
-    text(header::ORIGIN).map(str::to_owned).or_else(referer)
 }

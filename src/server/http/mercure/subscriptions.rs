@@ -16,7 +16,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::server::http::{App, AppState, conditional, path};
 use crate::server::hub::MatchType;
-use crate::server::hub::presence::Active;
+use crate::server::hub::presence::ActiveSubscription;
 use crate::server::log::ReadError;
 use crate::wire::paths;
 
@@ -75,7 +75,7 @@ impl Mercure {
         let limit = limit(params)?;
         let after = params.get("after")?;
         let last_event = self.last_event_before_the_list().await?;
-        let listing = self.hub.presence().list(&topic, after, limit);
+        let listing = self.hub.subscriptions(&topic, after, limit);
         let subscriptions: Vec<_> = listing.subscriptions.iter().map(|active| active.document()).collect();
         let document = json!({
             "id": topic,
@@ -91,7 +91,7 @@ impl Mercure {
     pub(super) async fn one(&self, uri: &Uri, headers: &HeaderMap, params: &Params) -> Result<Response, ApiError> {
         self.reader(uri, headers, params).await?;
         let last_event = self.last_event_before_the_list().await?;
-        let active = self.hub.presence().get(&path::canonical(uri.path())).ok_or_else(unknown)?;
+        let active = self.hub.subscription(&path::canonical(uri.path())).ok_or_else(unknown)?;
         Ok(self.answer(headers, last_event, active.document(), None))
     }
 
@@ -115,10 +115,8 @@ impl Mercure {
     /// The id of the hub's last event, whoever published it; `None` where nothing is kept. A list that is read after
     /// this call includes every change whose event came up to this one, so whoever resumes here misses none.
     async fn last_event_before_the_list(&self) -> Result<Option<Box<str>>, ReadError> {
-        let last = self.hub.newest().await?.map(|entry| entry.id.clone());
-        // The list shows a change a moment after its event is kept.
-        self.hub.presence().settle().await;
-        Ok(last)
+        // The list shows a change before its event is published.
+        Ok(self.hub.newest().await?.map(|entry| entry.id.clone()))
     }
 
     fn answer(
@@ -149,7 +147,7 @@ impl Mercure {
     }
 }
 
-fn next_page(topic: &str, limit: usize, last: &Active) -> String {
+fn next_page(topic: &str, limit: usize, last: &ActiveSubscription) -> String {
     let after: String = url::form_urlencoded::byte_serialize(last.id.as_bytes()).collect();
     format!("{topic}?limit={limit}&after={after}")
 }

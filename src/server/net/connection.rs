@@ -1,4 +1,4 @@
-//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, until it ends or the drain begins.
+//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, until it ends or the shutdown begins.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -6,29 +6,25 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
+use bytes::Bytes;
 use futures_util::TryFutureExt;
+use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::{HttpService, service_fn};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt;
 use tracing::{debug, info};
 
-use super::drain::Drain;
-use super::stall::StallGuard;
-use super::window::{Streams, Watched};
+use super::shutdown::Shutdown;
+use super::stalled_streams::{StallTrackedBody, Streams};
+use super::write_timeout::WriteTimeout;
 
 /// A client that has not sent its headers by then is disconnected.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,63 +50,74 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 /// first request, or while one is answered, is boxed.
 type Connection<C> = Pin<Box<C>>;
 
-/// Serves a connection. A client that takes nothing for `stall` while data waits is cut off.
-pub(super) async fn serve(
+/// Answers the requests of one client.
+pub(crate) trait ClientService<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static
+{
+}
+
+impl<B, S> ClientService<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// The body of a response.
+pub(crate) trait ResponseBody:
+    Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> ResponseBody for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+/// Serves a connection. A client that takes nothing for `write_timeout` while data waits is cut off.
+pub(super) async fn serve<B: ResponseBody>(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    stall: Duration,
-    drain: Arc<Drain>,
-    _permit: OwnedSemaphorePermit,
+    service: impl ClientService<B>,
+    write_timeout: Duration,
+    shutdown: Shutdown,
 ) {
-    let ended = match Box::pin(first_protocol(&stream, peer, &drain)).await {
-        Some(Protocol::Http1) => drive(http1(prepare(stream, stall), peer, router), &drain).await,
-        Some(Protocol::Http2) => Box::pin(drive_http2(prepare(stream, stall), peer, router, stall, &drain)).await,
+    let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
+        Some(Protocol::Http1) => drive(http1(prepare(stream, write_timeout), service), &shutdown).await,
+        Some(Protocol::Http2) => Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await,
         None => return,
     };
     let Err(error) = ended else { return };
-    match stall_of(&error) {
-        Some(stall) => info!(%peer, reason = %stall, "a connection was cut"),
+    match write_timeout_of(&error) {
+        Some(reason) => info!(%peer, %reason, "a connection was cut"),
         None => debug!(%peer, %error, "a connection ended with an error"),
     }
 }
 
-fn http1(
-    stream: StallGuard,
-    peer: SocketAddr,
-    router: Router,
+fn http1<B: ResponseBody>(
+    stream: WriteTimeout,
+    service: impl ClientService<B>,
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router, |body| body)))
+    Box::pin(builder.serve_connection(TokioIo::new(stream), service))
 }
 
-fn http2(
-    stream: StallGuard,
-    peer: SocketAddr,
-    router: Router,
-    stall: Duration,
+fn http2<B: ResponseBody>(
+    stream: WriteTimeout,
+    service: impl ClientService<B>,
+    write_timeout: Duration,
     streams: Streams,
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
     let mut builder = http2::Builder::new(streams);
     builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(BUFFER);
     // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
-    builder.keep_alive_interval(stall).keep_alive_timeout(stall);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), service(peer, router, Watched::new)))
-}
-
-fn service<B>(
-    peer: SocketAddr,
-    router: Router,
-    body: fn(Body) -> B,
-) -> impl HttpService<Incoming, ResBody = B, Error = Infallible, Future: Send + 'static>
-where
-    B: http_body::Body + 'static,
-{
-    service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        Box::pin(router.clone().oneshot(request.map(Body::new)).map_ok(move |response| response.map(body)))
-    })
+    builder.keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
+    let tracked = service_fn(move |request| {
+        service.call(request).map_ok(|response: Response<B>| response.map(StallTrackedBody::new))
+    });
+    Box::pin(builder.serve_connection(TokioIo::new(stream), tracked))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +127,11 @@ enum Protocol {
 }
 
 /// What the client speaks, by its first bytes; `None` if there is nobody to serve.
-async fn first_protocol(stream: &TcpStream, peer: SocketAddr, drain: &Arc<Drain>) -> Option<Protocol> {
+async fn first_protocol(stream: &TcpStream, peer: SocketAddr, shutdown: &Shutdown) -> Option<Protocol> {
     let first = tokio::select! {
         biased;
         first = timeout(HEADER_TIMEOUT, speaks_http2(stream)) => first,
-        () = drain.signal() => return None,
+        () = shutdown.signal() => return None,
     };
     match first {
         Ok(Ok(true)) => return Some(Protocol::Http2),
@@ -154,29 +161,29 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-fn prepare(stream: TcpStream, stall: Duration) -> StallGuard {
+fn prepare(stream: TcpStream, timeout: Duration) -> WriteTimeout {
     // An event must leave at once, not wait for the acknowledgement of the one before.
     let nodelay = stream.set_nodelay(true);
     // A client that has vanished acknowledges nothing: the system gives up on it by itself.
-    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(stall));
+    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(timeout));
     // The system would take megabytes for a client that reads slowly and let nothing be written until a third of
     // them has left: it would look as if the client took nothing.
     let unsent = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
     if let Err(error) = nodelay.and(vanished).and(unsent) {
         debug!(%error, "a socket's options could not be set");
     }
-    StallGuard::new(stream, stall)
+    WriteTimeout::new(stream, timeout)
 }
 
-async fn drive<C>(mut connection: Connection<C>, drain: &Arc<Drain>) -> Result<(), hyper::Error>
+async fn drive<C>(mut connection: Connection<C>, shutdown: &Shutdown) -> Result<(), hyper::Error>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
-    let mut begun = drain.signal();
-    let mut draining = false;
+    let mut begun = shutdown.signal();
+    let mut shutting_down = false;
     let ended = poll_fn(|cx| {
-        if !draining && Pin::new(&mut begun).poll(cx).is_ready() {
-            draining = true;
+        if !shutting_down && Pin::new(&mut begun).poll(cx).is_ready() {
+            shutting_down = true;
             connection.as_mut().graceful_shutdown();
         }
         connection.as_mut().poll(cx)
@@ -184,22 +191,23 @@ where
     ended.await
 }
 
-async fn drive_http2(
-    stream: StallGuard,
+async fn drive_http2<B: ResponseBody>(
+    stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
-    stall: Duration,
-    drain: &Arc<Drain>,
+    service: impl ClientService<B>,
+    write_timeout: Duration,
+    shutdown: &Shutdown,
 ) -> Result<(), hyper::Error> {
-    let streams = Streams::of(peer, stall);
+    let streams = Streams::of(peer, write_timeout);
+    let connection = http2(prepare(stream, write_timeout), service, write_timeout, streams.clone());
     tokio::select! {
-        ended = drive(http2(stream, peer, router, stall, streams.clone()), drain) => ended,
+        ended = drive(connection, shutdown) => ended,
         never = streams.watch() => match never {},
     }
 }
 
-/// The stall that ended a connection, wherever hyper has put it.
-fn stall_of(error: &hyper::Error) -> Option<&io::Error> {
+/// The write timeout that ended a connection, wherever hyper has put it.
+fn write_timeout_of(error: &hyper::Error) -> Option<&io::Error> {
     let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
     causes.find_map(|cause| cause.downcast_ref().filter(|error: &&io::Error| error.kind() == io::ErrorKind::TimedOut))
 }
