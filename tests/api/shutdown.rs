@@ -78,7 +78,7 @@ async fn raw(app: &App, path: &str) -> TcpStream {
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("a request");
     let mut head = Vec::new();
-    while !String::from_utf8_lossy(&head).contains("\r\n\r\n3\r\n:\n\n\r\n") {
+    while !String::from_utf8_lossy(&head).contains("\r\n\r\n2\r\n:\n\r\n") {
         let read = in_time("the first comment", stream.read_buf(&mut head)).await.expect("an answer");
         assert_ne!(read, 0, "{}", String::from_utf8_lossy(&head));
     }

@@ -14,7 +14,7 @@ use crate::wire::message::Submission;
 pub(super) enum AcceptedBodies {
     /// JSON and forms.
     Strict,
-    /// Also plain text, a body without a type, and a form body that is no form: what
+    /// Also plain text, a body without a type, and what is declared a form without having the field: what
     /// `curl -d 'some text'` sends.
     Lenient,
 }
@@ -67,8 +67,13 @@ fn form(body: &Bytes) -> Result<String, ApiError> {
     message.ok_or_else(|| ApiError::Malformed(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
 }
 
+/// What is declared to be a form is one if it has the field. Otherwise it is text that `curl -d` has declared so, such as
+/// a log line with a `=` in it.
 fn form_or_text(body: &Bytes) -> Result<String, ApiError> {
-    if body.contains(&b'=') { form(body) } else { text(body) }
+    match Params::parse(body).get(FIELD)? {
+        Some(message) => Ok(message.to_owned()),
+        None => text(body),
+    }
 }
 
 fn text(body: &Bytes) -> Result<String, ApiError> {
