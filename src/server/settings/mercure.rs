@@ -132,3 +132,29 @@ fn further(table: &Issuer) -> Result<IssuerOptions, SettingsError> {
         subscriber: file(&table.subscriber_key_file),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_url_is_refused_where_the_hub_would_not_answer() {
+        let resolve = |resource: &str| Options { resource: Some(resource.into()), ..Options::default() }.resolve();
+        for resource in [
+            "hub.example",
+            "https://hub.example/",
+            "https://hub.example/live/.well-known/mercure",
+            "https://hub.example/.well-known/mercure/",
+            "https://hub.example/.well-known/mercure?a",
+            "https://hub.example/.well-known/mercure#a",
+            "https://me@hub.example/.well-known/mercure",
+            "ftp://hub.example/.well-known/mercure",
+        ] {
+            let error = resolve(resource).map(|_| ()).expect_err(resource).to_string();
+            assert!(error.contains(&format!("--resource {resource}: must be")), "{error}");
+        }
+        for resource in ["https://hub.example/.well-known/mercure", "http://[::1]:3000/.well-known/mercure"] {
+            resolve(resource).expect("settings");
+        }
+    }
+}

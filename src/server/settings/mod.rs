@@ -296,25 +296,6 @@ mod tests {
     }
 
     #[test]
-    fn the_public_url_is_refused_where_the_hub_would_not_answer() {
-        for resource in [
-            "https://hub.example/",
-            "https://hub.example/live/.well-known/mercure",
-            "https://hub.example/.well-known/mercure/",
-            "https://hub.example/.well-known/mercure?a",
-            "https://hub.example/.well-known/mercure#a",
-            "https://me@hub.example/.well-known/mercure",
-            "ftp://hub.example/.well-known/mercure",
-        ] {
-            let error = error(&format!("resource = '{resource}'"));
-            assert!(error.contains(&format!("--resource {resource}: must be")), "{error}");
-        }
-        for resource in ["https://hub.example/.well-known/mercure", "http://[::1]:3000/.well-known/mercure"] {
-            options(&format!("resource = '{resource}'")).expect("options").resolve().expect("settings");
-        }
-    }
-
-    #[test]
     fn origins_are_a_list_or_all() {
         let list = options("cors-origins = ['https://a.example', 'http://B.example:8080']").expect("options");
         let origins = ["https://a.example", "http://b.example:8080"].map(HeaderValue::from_static).to_vec();
