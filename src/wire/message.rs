@@ -41,9 +41,9 @@ pub struct Submission {
     pub message: String,
 }
 
-/// A text that may be published: it has a visible character, no NUL, and at most the allowed bytes.
+/// The text of a message: it has a visible character, no NUL, and at most the allowed number of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(String);
+pub struct MessageText(String);
 
 /// Why a text may not be published. Its `Display` is written for the person who typed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub enum TextError {
     Nul,
 }
 
-impl Text {
+impl MessageText {
     /// Parses a text of at most `max` bytes of UTF-8. Anything allowed is kept to the letter.
     pub fn parse(text: String, max: usize) -> Result<Self, TextError> {
         if text.trim().is_empty() {
@@ -103,22 +103,22 @@ mod tests {
     #[test]
     fn a_text_is_kept_to_the_letter() {
         let text = "  \u{feff}data: a\r\nb\u{7}  ";
-        assert_eq!(Text::parse(text.into(), 64).map(Text::into_string), Ok(text.into()));
+        assert_eq!(MessageText::parse(text.into(), 64).map(MessageText::into_string), Ok(text.into()));
     }
 
     #[test]
     fn white_space_alone_is_empty() {
-        assert_eq!(Text::parse(" \t\r\n\u{a0}".into(), 64), Err(TextError::Empty));
+        assert_eq!(MessageText::parse(" \t\r\n\u{a0}".into(), 64), Err(TextError::Empty));
     }
 
     #[test]
     fn length_is_counted_in_bytes_of_utf_8() {
-        assert!(Text::parse("é".repeat(32), 64).is_ok());
-        assert_eq!(Text::parse("é".repeat(33), 64), Err(TextError::TooLong { bytes: 66, max: 64 }));
+        assert!(MessageText::parse("é".repeat(32), 64).is_ok());
+        assert_eq!(MessageText::parse("é".repeat(33), 64), Err(TextError::TooLong { bytes: 66, max: 64 }));
     }
 
     #[test]
     fn nul_is_refused() {
-        assert_eq!(Text::parse("a\0b".into(), 64), Err(TextError::Nul));
+        assert_eq!(MessageText::parse("a\0b".into(), 64), Err(TextError::Nul));
     }
 }

@@ -21,7 +21,7 @@ use super::http::error::ApiError;
 use super::hub::Hub;
 use super::log::FieldError;
 use super::settings::DemoSettings;
-use crate::wire::message::{Message, Text};
+use crate::wire::message::{Message, MessageText};
 pub(super) use off::switched_off;
 pub use producers::{BurstOptions, Bursts, Messages, Resume};
 use producers::{Ticker, local_time};
@@ -70,7 +70,7 @@ impl Demo {
     /// Publishes a text as a message, if it is one and its sender is not too fast.
     async fn publish(&self, peer: SocketAddr, text: String) -> Result<Message, ApiError> {
         self.app.check_rate(peer)?;
-        let text = Text::parse(text, self.settings.max_message)?;
+        let text = MessageText::parse(text, self.settings.max_message)?;
         Ok(self.messages.publish(text).await?)
     }
 }

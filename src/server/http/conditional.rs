@@ -1,4 +1,4 @@
-//! Conditional requests: entity tags, and whether a client has what it would be answered (RFC 9110, 8.8.3 and 13.1.2).
+//! Conditional requests: entity tags, and whether a client already has the answer (RFC 9110, 8.8.3 and 13.1.2).
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -11,7 +11,7 @@ pub(super) fn etag(text: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(format!("\"{}\"", utf8_percent_encode(text, NOT_IN_A_TAG))).ok()
 }
 
-/// Whether `If-None-Match` names this entity tag. Weakly compared: what says the same is the same.
+/// Whether `If-None-Match` names this entity tag, by weak comparison.
 pub(super) fn is_known(request: &HeaderMap, etag: &HeaderValue) -> bool {
     let values = request.get_all(header::IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
     values.map(<[u8]>::trim_ascii).any(|value| value == b"*" || opaque(value) == opaque(etag.as_bytes()))

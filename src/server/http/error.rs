@@ -1,4 +1,4 @@
-//! What goes wrong at the border, and how it is told: problem documents (RFC 9457).
+//! Errors of requests, and their answers: problem documents (RFC 9457).
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ const STREAMS_RETRY_AFTER: u64 = 10;
 /// Seconds after which a client may try again when the server is at its connection limit.
 const CONNECTIONS_RETRY_AFTER: u64 = 5;
 
-/// Why a request is refused. The detail is for the one who asked; what only the operator may know is
-/// logged where the error is made.
+/// Why a request is refused. The detail is for the client; what only the operator may know is logged where the error
+/// is made.
 #[derive(Debug)]
 pub(in crate::server) enum ApiError {
     /// 400: it can't be read.
     Malformed(String),
-    /// 400, 401 or 403 for the sake of a token: with the challenge that says what is needed (RFC 6750, 3).
+    /// 400, 401 or 403 because of a token: with the challenge that says what is needed (RFC 6750, 3).
     Token {
         /// The status.
         status: StatusCode,
@@ -32,27 +32,27 @@ pub(in crate::server) enum ApiError {
         /// The header `WWW-Authenticate`.
         challenge: String,
     },
-    /// 403: not for the sake of a token.
+    /// 403: not because of a token.
     Forbidden(String),
     /// 404
     NotFound(String),
     /// 405
     Method(String),
-    /// 408: the body was not there after this time.
+    /// 408: the body was incomplete after this time.
     TooSlow(Duration),
     /// 413: the body has more than these bytes.
     TooLarge(usize),
-    /// 413: a part of the body is longer, or there are more of them, than is taken here.
+    /// 413: a part of the body is too long, or there are too many parts.
     TooMuch(String),
-    /// 415: these are the types that are read here.
+    /// 415: these are the media types that are accepted.
     MediaType(&'static str),
     /// 415: the body is compressed, or encoded in another way.
     ContentEncoding,
-    /// 421: it is meant for another server.
+    /// 421: the request is meant for another server.
     Misdirected(String),
-    /// 422: it can be read, and says what is not allowed.
+    /// 422: the request can be read, but what it says is not allowed.
     Invalid(String),
-    /// 429: one may try again after this time.
+    /// 429: the client publishes too fast. It may try again after this time.
     RateLimited(Duration),
     /// 429: the client is at its limit of open streams.
     TooManyStreams(usize),

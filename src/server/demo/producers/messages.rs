@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::server::hub::{Delivery, Hub, Matchers, Start, Subscription};
 use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
 use crate::wire::event::Gap;
-use crate::wire::message::{Message, TOPIC, Text};
+use crate::wire::message::{Message, MessageText, TOPIC};
 use crate::wire::paths;
 
 /// Publishes, finds, lists and follows messages. Cheap to clone.
@@ -54,7 +54,7 @@ impl Messages {
     }
 
     /// Publishes a text as a message and answers it once it is durable.
-    pub async fn publish(&self, text: Text) -> Result<Message, PublishError> {
+    pub async fn publish(&self, text: MessageText) -> Result<Message, PublishError> {
         let id = Uuid::new_v4().to_string();
         let message = Message {
             stream: paths::burst(&id),

@@ -23,7 +23,7 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, ApiError> {
     let hub = &app.mercure;
-    // Who may not publish must not make the server read what they send.
+    // Before the body: a client that may not publish must not make the server read one.
     let token = hub.publisher(&headers).await?;
     if token.is_none() {
         if !hub.settings.publish_without_token {

@@ -133,7 +133,7 @@ impl App {
 fn client_key(token: Option<&Token>, peer: std::net::SocketAddr) -> ClientKey {
     match token {
         Some(token) if !token.subject.is_empty() => ClientKey::Subject(token.issuer.clone(), token.subject.clone()),
-        _ => ClientKey::Network(limits::network(peer.ip())),
+        _ => ClientKey::Network(limits::client_key(peer.ip())),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which subscriptions are open: all of them, those of one matcher, and each alone (Mercure, "Subscription API").
+//! The subscription API (Mercure): the open subscriptions, all of them, those of one matcher, or a single one.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::server::hub::presence::ActiveSubscription;
 use crate::server::log::ReadError;
 use crate::wire::paths;
 
-/// How many subscriptions a page has, if nothing else is asked for, and at most.
+/// Number of subscriptions on a page: the default and the maximum.
 const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 10_000;
 

@@ -1,4 +1,4 @@
-//! What is published: the fields of a form or of JSON, each checked (Mercure, "Publication").
+//! Parses and checks the updates that are published as a form or as JSON (Mercure, "Publication").
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::server::hub::{EVERYTHING, presence};
 use crate::server::log::{Field, FieldError, Topic, Update};
 use crate::wire::paths;
 
-/// Most topics of one update.
+/// Maximum number of topics of one update.
 const MAX_TOPICS: usize = 1000;
-/// Longest topic, id and type, in bytes.
+/// Maximum length of a topic, an id and a type, in bytes.
 const MAX_LENGTH: usize = 4096;
-/// Most updates in one JSON array.
+/// Maximum number of updates in one JSON array.
 const MAX_UPDATES: usize = 1000;
 
-/// Longest `retry`, in milliseconds. Browsers' timers count in 32 bits: above it they fire at once, again and again.
+/// Maximum `retry`, in milliseconds. Browsers' timers count in 32 bits: above it they fire at once, again and again.
 const MAX_RETRY: u64 = i32::MAX as u64;
 
 /// How updates were sent, which decides how their ids are answered.
@@ -52,7 +52,7 @@ struct Fields {
 /// The fields of a JSON object, each as it is written.
 type RawFields<'a> = BTreeMap<String, &'a RawValue>;
 
-/// Reads a form. Unknown fields are ignored. In the older protocol an empty `retry` is none.
+/// Reads a form. Unknown fields are ignored. With `legacy`, an empty `retry` counts as missing.
 pub(super) fn from_form(params: &Params, hub: &Url, legacy: bool) -> Result<Update, ApiError> {
     let mut fields = Fields::default();
     for (name, value) in params.iter() {
@@ -211,21 +211,21 @@ fn checked_topic(text: &str, hub: &Url) -> Result<Topic, ApiError> {
     }
     if is_reserved(text, hub) {
         let detail =
-            "lies below the hub's own URL, which is reserved for what the hub itself tells. Use another topic.";
+            "lies at or below the hub's own URL, which is reserved for the hub's own updates. Use another topic.";
         return Err(malformed(format!("The topic `{}` {detail}", excerpt(text))));
     }
     Topic::parse(text).map_err(|error| unusable("topic", text, error))
 }
 
-/// Whether a topic leads to the hub or below it, on whatever host (Mercure, "Publication").
+/// Whether a topic resolves to the hub's path or below it, on any host (Mercure, "Publication").
 pub(super) fn is_reserved(topic: &str, hub: &Url) -> bool {
     let Ok(url) = hub.join(topic) else { return false };
     let (path, own) = (unreserved_decoded(url.path()), hub.path());
     path == own || path.strip_prefix(own).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// The path with the percent-encoded unreserved characters decoded (RFC 3986, 6.2.2.2). A URL has no dot-segments that
-/// this could bring to light: those that are percent-encoded are removed when it is parsed.
+/// Decodes the percent-encoded unreserved characters of a path (RFC 3986, 6.2.2.2). This can't produce dot-segments: the
+/// URL parser has removed percent-encoded ones too.
 fn unreserved_decoded(path: &str) -> String {
     let mut decoded = String::with_capacity(path.len());
     let mut rest = path;
