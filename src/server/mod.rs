@@ -26,10 +26,10 @@ use settings::Settings;
 /// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How the server ended.
+/// How the server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Connections that did not end by themselves in time and were cut.
+    /// Number of connections that did not end in time and were closed.
     pub cut: usize,
 }
 
@@ -39,19 +39,19 @@ pub enum StartError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] log::OpenError),
-    /// The keys of tokens can't be used.
+    /// The keys of tokens can't be loaded.
     #[error(transparent)]
     Auth(#[from] auth::AuthError),
-    /// The listener doesn't say where it listens.
-    #[error("the address could not be told: {0}")]
+    /// The listener's address is unknown.
+    #[error("the address of the listener is unknown: {0}")]
     Address(#[from] std::io::Error),
-    /// A topic's name is not one.
+    /// The demo's topic is invalid.
     #[error("the messages' topic is invalid: {0}")]
     Topic(#[from] log::FieldError),
 }
 
-/// Serves on `listener` until `shutdown` is ready, then ends every stream and waits, some seconds at most,
-/// for the connections to end.
+/// Serves on `listener` until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the
+/// connections to end.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -76,7 +76,7 @@ pub async fn run(
         None => http::welcome::router().merge(demo::switched_off()),
     };
     let cut = http::serve(listener, app, routes, &settings, shutdown).await;
-    // The end of the streams that have ended with the server is told of too, for clients that come back before it does.
+    // The streams have ended with the server: their presence events are published for clients that reconnect later.
     if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
         warn!("the last presence events were not published in time");
     }

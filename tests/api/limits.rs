@@ -1,4 +1,4 @@
-//! The limits: how fast, how long, how many.
+//! The limits: rates, sizes and connections.
 
 use std::time::Duration;
 
@@ -67,12 +67,12 @@ async fn a_connection_above_the_limit_is_turned_away_with_a_problem() {
 }
 
 #[tokio::test]
-async fn clients_that_go_away_give_their_connections_back() {
+async fn connections_of_clients_that_have_left_are_free_again() {
     let app = App::start_with(Options { max_connections: Some(2), ..Options::default() }).await;
     let message: Message = app.post_message("Hello").await;
     for path in ["/stream", "/clock", "/counter", "/api/messages", &message.stream].repeat(4) {
         in_time(path, async {
-            // A client of its own each time: the one of the app keeps connections for later.
+            // A new client each time: the client of the app reuses its connections.
             let request =
                 || client().get(format!("http://{}{path}", app.address)).header("accept", "text/event-stream");
             while request().send().await.is_ok_and(|response| response.status() == 503) {
@@ -84,7 +84,7 @@ async fn clients_that_go_away_give_their_connections_back() {
 }
 
 #[tokio::test]
-async fn a_connection_that_never_asks_is_turned_away_too() {
+async fn a_connection_that_sends_no_request_is_turned_away_too() {
     let app = App::start_with(Options { max_connections: Some(1), ..Options::default() }).await;
     let _one = app.open("/stream").await;
     let mut silent = TcpStream::connect(app.address).await.expect("a connection");

@@ -19,9 +19,9 @@ fn a_connection_that_is_lost_is_made_again_and_goes_on_after_the_last_update() {
     assert_eq!(asked.query()[0], ("match".into(), "a".into()));
     // An id without an event is one to come back with, too.
     drop(asked.stream("id: 2\ndata: two\n\nid: 3\n\n"));
-    program.told("connected again, resuming after urn:x:é");
+    program.told("reconnected, resuming after urn:x:é");
     assert_eq!(program.line(), "two");
-    program.told("the hub has ended the stream");
+    program.told("the hub has closed the stream");
     assert_eq!(hub.request().header("last-event-id"), Some("3"));
 }
 
@@ -47,7 +47,7 @@ fn before_any_id_was_seen_it_says_that_updates_published_meanwhile_are_lost() {
     let asked = hub.request();
     assert_eq!(asked.header("last-event-id"), None);
     let _stream = asked.stream("");
-    program.told("connected again; updates published meanwhile are lost");
+    program.told("reconnected; updates published meanwhile are lost");
 }
 
 #[test]
@@ -56,14 +56,14 @@ fn it_waits_as_long_as_the_stream_asks_for_even_if_that_came_alone_at_its_end() 
     let program = Program::start(&hub, &["subscribe", "a"]);
     drop(hub.request().stream("data: x\n\nretry: 1500\n\n"));
     let start = Instant::now();
-    program.told("connecting again in 1s 500ms");
+    program.told("reconnecting in 1s 500ms");
     let asked = hub.request();
     assert!(start.elapsed() >= Duration::from_millis(1400), "{:?}", start.elapsed());
     // It holds for the connections after this one.
     let stream = asked.stream("data: y\n\n");
     assert_eq!([program.line(), program.line()], ["x", "y"]);
     stream.cut();
-    program.told("connecting again in 1s 500ms");
+    program.told("reconnecting in 1s 500ms");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_hub_that_fails_is_asked_again_and_for_as_long_as_it_says_left_alone() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
     hub.request().refuse(500, "the disk");
-    program.told("the hub answered 500 Internal Server Error: Refused: the disk; connecting again in ");
+    program.told("the hub answered 500 Internal Server Error: Refused: the disk; reconnecting in ");
     let asked = hub.request();
     let start = Instant::now();
     asked.answer(429, &[("retry-after", "2")], "");

@@ -183,7 +183,7 @@ fn usage_that_makes_no_sense_is_refused() {
         (&["subscribe"][..], "TOPIC"),
         (&["subscribe", "a", "--count", "0"], "--count"),
         (&["subscribe", "a", "--timeout", "soon"], "for example 300ms"),
-        (&["subscribe", "a", "--silence", "0s"], "more than nothing"),
+        (&["subscribe", "a", "--silence", "0s"], "must not be zero"),
     ] {
         Program::start_with(&[], arguments).end().assert(2, words);
     }

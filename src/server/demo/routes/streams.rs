@@ -32,14 +32,14 @@ async fn burst(
     params: Params,
 ) -> Result<Response, ApiError> {
     let bursts = &demo.bursts;
-    let last = LastEventId::of(&headers, &params)?.id();
+    let last_event_id = LastEventId::of(&headers, &params)?.id();
     let Some(message) = params.get("message")? else {
-        let next = bursts.next(last.as_deref()).await?;
+        let next = bursts.next(last_event_id.as_deref()).await?;
         return Ok(demo.app.stream(&method, paths::STREAM, next));
     };
-    match bursts.of(message, last.as_deref()).await? {
+    match bursts.resume(message, last_event_id.as_deref()).await? {
         Resume::Burst(burst) => Ok(demo.app.stream(&method, paths::STREAM, burst)),
-        // An `EventSource` comes back after every end but this one.
+        // An `EventSource` reconnects after any other end of a stream.
         Resume::Ended => Ok(StatusCode::NO_CONTENT.into_response()),
         Resume::Unknown => Err(message_unknown()),
     }
@@ -55,6 +55,6 @@ async fn counter(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
-    let last = LastEventId::of(&headers, &params)?.id();
-    Ok(demo.app.stream(&method, paths::COUNTER, Counter::after(last.as_deref())))
+    let last_event_id = LastEventId::of(&headers, &params)?.id();
+    Ok(demo.app.stream(&method, paths::COUNTER, Counter::after(last_event_id.as_deref())))
 }
