@@ -96,11 +96,11 @@ impl MercureSettings {
     }
 }
 
-/// Whether this is a URL of the hub's path: on any host, and with nothing else in it.
+/// Whether this is a URL of the hub, or of its host alone, and has nothing else in it.
 fn is_hub_url(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let rest = (url.username(), url.password(), url.query(), url.fragment());
-    matches!(url.scheme(), "http" | "https") && url.path() == paths::HUB && rest == ("", None, None, None)
+    matches!(url.scheme(), "http" | "https") && matches!(url.path(), "/" | paths::HUB) && rest == ("", None, None, None)
 }
 
 /// How this machine reaches a server that listens on `address`.
@@ -142,7 +142,6 @@ mod tests {
         let resolve = |resource: &str| Options { resource: Some(resource.into()), ..Options::default() }.resolve();
         for resource in [
             "hub.example",
-            "https://hub.example/",
             "https://hub.example/live/.well-known/mercure",
             "https://hub.example/.well-known/mercure/",
             "https://hub.example/.well-known/mercure?a",
@@ -153,7 +152,9 @@ mod tests {
             let error = resolve(resource).map(|_| ()).expect_err(resource).to_string();
             assert!(error.contains(&format!("--resource {resource}: must be")), "{error}");
         }
-        for resource in ["https://hub.example/.well-known/mercure", "http://[::1]:3000/.well-known/mercure"] {
+        for resource in
+            ["https://hub.example/.well-known/mercure", "http://[::1]:3000/.well-known/mercure", "https://hub.example"]
+        {
             resolve(resource).expect("settings");
         }
     }
