@@ -268,14 +268,8 @@ fn a_token_is_explained() {
 fn every_reason_for_a_refusal_is_said_each_in_a_line() {
     let house = House::new();
     house.make(&["--publish", "*"]);
-    let elsewhere = House::new().make(&[
-        "--publish",
-        "*",
-        "--resource",
-        "https://other.example/.well-known/mercure",
-        "--issuer",
-        RESOURCE,
-    ]);
+    let elsewhere =
+        House::new().make(&["--publish", "*", "--resource", "https://other.example/", "--issuer", RESOURCE]);
     let (accepted, text) = house.inspect(&[&elsewhere], "");
     assert!(!accepted, "{text}");
     let refusal = format!(

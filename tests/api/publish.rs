@@ -24,7 +24,7 @@ async fn text_a_form_and_json_are_published_and_answered_with_the_id_as_text() {
 #[tokio::test]
 async fn what_curl_sends_with_d_is_published_as_it_stands() {
     let app = App::start().await;
-    for text in ["some text", "100% of a+b", "a & b; c", "level=info a=b c", "a=b", "status=ok&message", "=message="] {
+    for text in ["some text", "100% of a+b", "a & b; c", "level=info a=b c", "a=b", "status=ok&messages", "=message="] {
         assert_published(&app, app.post(PUBLISH, FORM, text).await, text).await;
     }
 }
