@@ -192,7 +192,7 @@ impl Auth {
         }
         let mut opener = Opener::new(&options.data, may_write, clock.clone());
         let issuers = options.issuers.iter().map(|issuer| opener.open(issuer)).collect::<Result<_, _>>()?;
-        let revoked = Revoked::open(&options.data, MAX_REVOKED, may_write, clock())?;
+        let revoked = Revoked::open(&options.data, MAX_REVOKED, may_write, clock.now())?;
         let tickets = Tickets::open(&options.data, MAX_USED_TICKETS)?;
         let cache = Cache::new(CACHE_GENERATION);
         Ok(Self { options, patterns, clock, issuers, cache, revoked, tickets })
@@ -200,7 +200,7 @@ impl Auth {
 
     /// Checks a token for a use. It waits only where keys must be fetched, and for some seconds at most.
     pub async fn verify(&self, token: &str, role: Role) -> Result<Arc<Token>, TokenError> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         let fingerprint = cache::fingerprint(token, role);
         if let Some(known) = self.known(&fingerprint, role).await? {
             self.still_valid(&known)?;
@@ -219,7 +219,7 @@ impl Auth {
     /// Who opens a stream for a token asks once more when the stream can be found by a revocation. The wall clock
     /// decides, which jumps when the machine wakes or the clock is set: who holds a stream open asks every few seconds.
     pub fn still_valid(&self, token: &Token) -> Result<(), TokenError> {
-        let now = (self.clock)();
+        let now = self.clock.now();
         token.not_expired(now)?;
         self.not_revoked(&token.issuer, &token.id, now)
     }
@@ -244,7 +244,7 @@ impl Auth {
         if id.is_empty() {
             return Err(RevokeError::Id);
         }
-        self.revoked.insert(issuer, id, until, (self.clock)()).await
+        self.revoked.insert(issuer, id, until, self.clock.now()).await
     }
 
     /// The trusted issuers; the first one is the hub's own.
@@ -254,13 +254,13 @@ impl Auth {
 
     /// A ticket that stands for this token, which has been verified, for [`TICKET_LIFETIME`].
     pub async fn issue_ticket(&self, token: &str) -> Result<String, TicketError> {
-        self.tickets.issue(token, (self.clock)()).await
+        self.tickets.issue(token, self.clock.now()).await
     }
 
     /// What a ticket stands for. The ticket is not used up: [`Auth::redeem`] does that when its stream is open.
     /// `proofs` is the cookie that the client has, if any: see [`Ticket::proofs`].
     pub async fn ticket(&self, ticket: &str, proofs: Option<&str>) -> Result<Ticket, TicketError> {
-        let (token, seal) = self.tickets.read(ticket, proofs, (self.clock)())?;
+        let (token, seal) = self.tickets.read(ticket, proofs, self.clock.now())?;
         let token = self.verify(&token, Role::Subscriber).await?;
         Ok(Ticket { token, seal })
     }

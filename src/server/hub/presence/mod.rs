@@ -1,7 +1,7 @@
 //! Presence: open subscriptions, and the updates that tell of them (Mercure, "Active Subscriptions").
 //!
 //! The list of open subscriptions is the table of sessions. A change is in the table before its event is published, so
-//! a client that reads the list and then hears the events after [`Presence::last_event`] misses nothing.
+//! a client that reads the list and then hears what follows the event that was the newest before, misses nothing.
 
 mod queue;
 
@@ -97,11 +97,6 @@ impl Presence {
     pub fn topic(&self, parts: &[&str]) -> String {
         let encoded = parts.iter().map(|part| format!("/{}", utf8_percent_encode(part, ESCAPED)));
         std::iter::once(self.root.to_string()).chain(encoded).collect()
-    }
-
-    /// The id of the last event that was published; `None` before the first one. Read it before the list.
-    pub fn last_event(&self) -> Option<Box<str>> {
-        self.queue.last_event()
     }
 
     /// Waits while too many events wait to be published. Every new subscription has to pass here.

@@ -35,7 +35,6 @@ struct EventQueueState {
     /// Number of events that were ever pushed, and of those that were taken care of.
     pushed: u64,
     published: u64,
-    last_event: Option<Box<str>>,
     closed: bool,
 }
 
@@ -128,11 +127,6 @@ impl EventQueue {
         self.wait_until(|state| state.published >= pushed).await;
     }
 
-    /// The id of the last event that was published.
-    pub(super) fn last_event(&self) -> Option<Box<str>> {
-        self.state().last_event.clone()
-    }
-
     async fn wait_until(&self, reached: impl Fn(&EventQueueState) -> bool) {
         loop {
             // Before the look: what is published in between wakes it.
@@ -153,16 +147,11 @@ impl EventQueue {
 pub(super) async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
     while let Some(events) = queue.next().await {
         let updates = events.iter().filter_map(PresenceEvent::update).collect();
-        let published = log.append_system(updates).await;
-        {
-            let mut state = queue.state();
-            state.published += events.len() as u64;
-            match published {
-                Ok(entries) => state.last_event = entries.last().map(|entry| entry.id.clone()),
-                // The list is right all the same: a client reads it anew after a gap.
-                Err(error) => error!(%error, events = events.len(), "presence events were not published"),
-            }
+        if let Err(error) = log.append_system(updates).await {
+            // The list is right all the same: a client reads it anew after a gap.
+            error!(%error, events = events.len(), "presence events were not published");
         }
+        queue.state().published += events.len() as u64;
         queue.published.notify_waiters();
     }
 }
