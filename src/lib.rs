@@ -30,10 +30,10 @@ pub mod wire;
 #[path = "../tests/support/fuzz.rs"]
 mod fuzz;
 
-/// Brings the page to life in the browser: the entry point of the WASM module.
+/// Hydrates the demo's page: the WASM module's entry point that its document names.
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
-pub fn hydrate() {
+pub fn hydrate_demo() {
     console_error_panic_hook::set_once();
-    leptos::mount::hydrate_body(ui::App);
+    leptos::mount::hydrate_body(ui::demo::App);
 }
