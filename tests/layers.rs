@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("wire", &[]),
     ("server/log", &["wire"]),
     ("server/hub", &["wire", "server/log"]),
@@ -25,8 +25,10 @@ const ROOMS: [(&str, &[&str]); 15] = [
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),
+    // Sockets: they know no route.
+    ("server/net", &[]),
     // The hub's web API: it knows nothing of the demo.
-    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/settings", "ui"]),
+    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/settings", "ui"]),
     // Puts the rooms together, and alone names the demo.
     ("server", &["wire", "server/log", "server/hub", "server/auth", "server/demo", "server/settings", "server/http"]),
 ];
@@ -44,8 +46,8 @@ const NAMES: [(&str, &[&str]); 15] = [
     // HTTP. The settings hold origins as the header values they will be.
     ("axum", &["server/http/", "server/demo/", "server/settings/"]),
     ("tower_http", &["server/http/"]),
-    ("hyper", &["server/http/"]),
-    ("hyper_util", &["server/http/"]),
+    ("hyper", &["server/net/", "server/http/mod.rs"]),
+    ("hyper_util", &["server/net/"]),
     ("leptos_axum", &["server/http/pages.rs"]),
     // The views.
     ("leptos", &["ui/", "lib.rs", "server/http/pages.rs", "server/demo/page.rs"]),

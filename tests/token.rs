@@ -203,7 +203,7 @@ fn what_makes_no_sense_is_refused_and_says_what_does() {
         (&["--publish", "*", "--expires", "0s"], "--expires"),
         (&["--publish", "*", "--expires", "soon"], "for example"),
         (&["--publish", ""], "empty"),
-        (&["--publish-pattern", "/("], "no URL pattern"),
+        (&["--publish-pattern", "/("], "not a valid URL pattern"),
         (&["--publish", "*", "--key", "/nowhere"], "/nowhere"),
         (&["--publish", "*", "--config", "/nowhere"], "/nowhere"),
     ] {

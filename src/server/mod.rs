@@ -6,12 +6,16 @@ pub mod demo;
 mod http;
 pub mod hub;
 pub mod log;
+mod net;
 pub mod settings;
 pub mod telemetry;
 
+use std::time::Duration;
+
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tracing::info;
+use tokio::time::timeout;
+use tracing::{info, warn};
 
 use auth::Auth;
 use demo::Demo;
@@ -19,10 +23,13 @@ use http::Description;
 use hub::{Hub, HubOptions};
 use settings::Settings;
 
-/// How the server ended.
+/// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How the server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// Connections that did not end by themselves in time and were cut.
+    /// Number of connections that did not end in time and were closed.
     pub cut: usize,
 }
 
@@ -32,19 +39,19 @@ pub enum StartError {
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] log::OpenError),
-    /// The keys of tokens can't be used.
+    /// The keys of tokens can't be loaded.
     #[error(transparent)]
     Auth(#[from] auth::AuthError),
-    /// The listener doesn't say where it listens.
-    #[error("the address could not be told: {0}")]
+    /// The listener's address is unknown.
+    #[error("the address of the listener is unknown: {0}")]
     Address(#[from] std::io::Error),
-    /// A topic's name is not one.
+    /// The demo's topic is invalid.
     #[error("the messages' topic is invalid: {0}")]
     Topic(#[from] log::FieldError),
 }
 
-/// Serves on `listener` until `shutdown` is ready, then ends every stream and waits, some seconds at most,
-/// for the connections to end.
+/// Serves on `listener` until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the
+/// connections to end.
 pub async fn run(
     settings: Settings,
     listener: TcpListener,
@@ -52,7 +59,14 @@ pub async fn run(
 ) -> Result<Ended, StartError> {
     let address = listener.local_addr()?;
     let (log, tail) = log::open(settings.log.clone())?;
-    let options = HubOptions { reader_buffer: settings.reader_buffer, url: settings.mercure.url(address) };
+    let options = HubOptions {
+        url: settings.mercure.url(address),
+        reader_buffer: settings.reader_buffer,
+        heartbeat: settings.heartbeat,
+        sessions_per_client: settings.mercure.max_streams,
+        presence: settings.mercure.presence,
+        ..HubOptions::default()
+    };
     let hub = Hub::open(log, tail, options);
     let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
     let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
@@ -62,8 +76,10 @@ pub async fn run(
         None => http::welcome::router().merge(demo::switched_off()),
     };
     let cut = http::serve(listener, app, routes, &settings, shutdown).await;
-    // The streams that have ended with the server are told of too, for whoever comes back before it does.
-    hub.presence().settle().await;
+    // The streams have ended with the server: their presence events are published for clients that reconnect later.
+    if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
+        warn!("the last presence events were not published in time");
+    }
     info!(cut, "the server has stopped");
     Ok(Ended { cut })
 }

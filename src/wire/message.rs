@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 /// The topic of the hub that all messages are published on.
 pub const TOPIC: &str = "messages";
 
-/// How long a message may be unless the settings say otherwise, in UTF-8 bytes.
+/// The default of the longest message, in bytes of UTF-8.
 pub const DEFAULT_MAX_BYTES: usize = 4 * 1024;
 
-/// A published message, as the REST API and the live feed give it.
+/// A published message, as the REST API and the live feed return it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// A UUID, given by the server.
+    /// A UUID that the server generates.
     pub id: String,
     /// The text, exactly as it was submitted.
     pub message: String,
-    /// When the server took it.
+    /// When the server published it.
     #[serde(deserialize_with = "super::utc::deserialize")]
     pub published_at: DateTime<Utc>,
     /// The address of this message's own burst, relative to the server.
@@ -43,35 +43,35 @@ pub struct Submission {
 
 /// A text that may be published: it has a visible character, no NUL, and at most the allowed bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text(String);
+pub struct MessageText(String);
 
-/// Why a text may not be published. Its `Display` is written for the person who typed it.
+/// Why a text can't be published. Its `Display` is written for the person who typed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextError {
+pub enum MessageTextError {
     /// Empty, or nothing but white space.
     Empty,
     /// Longer than `max` bytes of UTF-8.
     TooLong {
-        /// What it has.
+        /// Its length in bytes.
         bytes: usize,
-        /// What it may have.
+        /// The longest that is allowed, in bytes.
         max: usize,
     },
     /// U+0000, which databases and C strings down the line can't carry.
     Nul,
 }
 
-impl Text {
-    /// Parses a text of at most `max` bytes of UTF-8. Anything allowed is kept to the letter.
-    pub fn parse(text: String, max: usize) -> Result<Self, TextError> {
+impl MessageText {
+    /// Parses a text of at most `max` bytes of UTF-8. The text is kept exactly as it is.
+    pub fn parse(text: String, max: usize) -> Result<Self, MessageTextError> {
         if text.trim().is_empty() {
-            return Err(TextError::Empty);
+            return Err(MessageTextError::Empty);
         }
         if text.len() > max {
-            return Err(TextError::TooLong { bytes: text.len(), max });
+            return Err(MessageTextError::TooLong { bytes: text.len(), max });
         }
         if text.contains('\0') {
-            return Err(TextError::Nul);
+            return Err(MessageTextError::Nul);
         }
         Ok(Self(text))
     }
@@ -82,7 +82,7 @@ impl Text {
     }
 }
 
-impl fmt::Display for TextError {
+impl fmt::Display for MessageTextError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => write!(f, "The message is empty. Write something to send."),
@@ -94,7 +94,7 @@ impl fmt::Display for TextError {
     }
 }
 
-impl std::error::Error for TextError {}
+impl std::error::Error for MessageTextError {}
 
 #[cfg(test)]
 mod tests {
@@ -103,22 +103,22 @@ mod tests {
     #[test]
     fn a_text_is_kept_to_the_letter() {
         let text = "  \u{feff}data: a\r\nb\u{7}  ";
-        assert_eq!(Text::parse(text.into(), 64).map(Text::into_string), Ok(text.into()));
+        assert_eq!(MessageText::parse(text.into(), 64).map(MessageText::into_string), Ok(text.into()));
     }
 
     #[test]
     fn white_space_alone_is_empty() {
-        assert_eq!(Text::parse(" \t\r\n\u{a0}".into(), 64), Err(TextError::Empty));
+        assert_eq!(MessageText::parse(" \t\r\n\u{a0}".into(), 64), Err(MessageTextError::Empty));
     }
 
     #[test]
     fn length_is_counted_in_bytes_of_utf_8() {
-        assert!(Text::parse("é".repeat(32), 64).is_ok());
-        assert_eq!(Text::parse("é".repeat(33), 64), Err(TextError::TooLong { bytes: 66, max: 64 }));
+        assert!(MessageText::parse("é".repeat(32), 64).is_ok());
+        assert_eq!(MessageText::parse("é".repeat(33), 64), Err(MessageTextError::TooLong { bytes: 66, max: 64 }));
     }
 
     #[test]
     fn nul_is_refused() {
-        assert_eq!(Text::parse("a\0b".into(), 64), Err(TextError::Nul));
+        assert_eq!(MessageText::parse("a\0b".into(), 64), Err(MessageTextError::Nul));
     }
 }

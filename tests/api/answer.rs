@@ -1,4 +1,4 @@
-//! An answer that has come in full, and what can be asked of it.
+//! A complete answer, and assertions about it.
 
 use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode, Version};

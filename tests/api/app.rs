@@ -1,4 +1,4 @@
-//! A server of its own for each test, and the verbs to speak to it.
+//! Starts a server for a test, and sends requests to it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,8 +23,8 @@ pub(crate) const TEXT: &str = "text/plain";
 /// What a browser asks for when it opens a page.
 pub(crate) const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
-/// Long enough for a machine that is busy with other things; only a failing test waits for it.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Long enough for a busy machine. Only a failing test waits this long.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A running server.
 pub(crate) struct App {
@@ -42,7 +42,7 @@ impl App {
         Self::start_with(Options::default()).await
     }
 
-    /// Starts a server with these options, and those of [`App::start`] where they say nothing.
+    /// Starts a server with these options, filled in with those of [`App::start`].
     pub(crate) async fn start_with(options: Options) -> Self {
         let options = Options {
             burst_interval: options.burst_interval.or(Some(millis(50))),
@@ -74,7 +74,7 @@ impl App {
         self.request(Method::GET, path).answer().await
     }
 
-    /// Asks for a representation.
+    /// Requests a representation.
     pub(crate) async fn get_as(&self, accept: &str, path: &str) -> Answer {
         self.request(Method::GET, path).header("accept", accept).answer().await
     }
@@ -87,7 +87,7 @@ impl App {
         self.request(Method::POST, path).header("content-type", media_type).body(body).answer().await
     }
 
-    /// Submits a message through the REST API, which must take it.
+    /// Submits a message through the REST API, which must accept it.
     pub(crate) async fn post_message(&self, text: &str) -> Message {
         self.submit(text).await.created()
     }
@@ -108,7 +108,7 @@ impl App {
         self.stream(path).open().await
     }
 
-    /// Opens a stream again, as an `EventSource` does that has lost its connection.
+    /// Reopens a stream, as an `EventSource` does that has lost its connection.
     pub(crate) async fn reopen(&self, path: &str, last_event_id: &str) -> Listener {
         self.stream(path).header("last-event-id", last_event_id).open().await
     }
@@ -136,7 +136,7 @@ impl App {
     }
 }
 
-/// Sends a request and takes what comes back.
+/// Sends a request and receives its answer.
 pub(crate) trait Ask {
     async fn answer(self) -> Answer;
     async fn open(self) -> Listener;
@@ -152,7 +152,7 @@ impl Ask for RequestBuilder {
     }
 }
 
-/// A client that sends what it is told and follows nothing.
+/// A client without a proxy that follows no redirects.
 pub(crate) fn client() -> Client {
     Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 }
@@ -166,7 +166,7 @@ pub(crate) fn millis(millis: u64) -> Span {
     Span(Duration::from_millis(millis))
 }
 
-/// Waits for what must come.
+/// Waits for a future, which must complete within [`TIMEOUT`].
 pub(crate) async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited {PATIENCE:?} in vain for {what}"))
+    tokio::time::timeout(TIMEOUT, future).await.unwrap_or_else(|_| panic!("{what} did not come within {TIMEOUT:?}"))
 }

@@ -1,4 +1,4 @@
-//! The files of the site: the stand-alone client page, and what isn't there.
+//! The files of the site: the stand-alone client page, and missing files.
 
 use reqwest::Method;
 

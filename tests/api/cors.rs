@@ -60,7 +60,7 @@ async fn with_a_list_only_its_origins_may_read() {
 }
 
 #[tokio::test]
-async fn who_may_not_read_may_still_be_answered() {
+async fn an_origin_that_may_not_read_gets_an_answer_without_the_permission() {
     let cors_origins = Some("https://a.example".parse().expect("origins"));
     let app = App::start_with(Options { cors_origins, ..Options::default() }).await;
     let request = app.request(Method::GET, "/api/messages").header("origin", "https://elsewhere.example");

@@ -30,7 +30,7 @@ async fn each_client_has_its_own_count() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_goes_on_with_its_count() {
+async fn a_client_that_reconnects_continues_its_count() {
     let app = App::start().await;
     let last = app.open("/counter").await.take(3).await.pop().expect("an event").id;
     let other = App::start().await;

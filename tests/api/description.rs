@@ -1,5 +1,5 @@
-//! The server's own description, read as a client would: its operations, the requests that its examples are, and what
-//! it promises of an answer.
+//! The server's own description as a client reads it: its operations, its example requests, and what it promises about
+//! answers.
 
 use jsonschema::{Draft, Validator};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -12,14 +12,14 @@ use crate::app::{App, FORM};
 /// An OpenAPI document.
 pub(crate) struct Description(pub(crate) Value);
 
-/// One operation of it.
+/// An operation of the document.
 pub(crate) struct Operation<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) object: &'a Value,
 }
 
-/// A request as an example has it.
+/// An example request.
 #[derive(Clone, Debug)]
 pub(crate) struct Example {
     pub(crate) method: Method,
@@ -51,14 +51,14 @@ impl Description {
         Operation { method: Method::from_bytes(method.as_bytes()).expect("a method"), path, object }
     }
 
-    /// What a `$ref` names, or the object itself.
+    /// The target of a `$ref`, or the object itself.
     pub(crate) fn resolve<'a>(&'a self, object: &'a Value) -> &'a Value {
         let Some(reference) = object["$ref"].as_str() else { return object };
         let pointer = reference.strip_prefix('#').expect("a reference within the document");
         self.0.pointer(pointer).unwrap_or_else(|| panic!("{reference} leads nowhere"))
     }
 
-    /// Checks values of a schema of this document.
+    /// A validator for values of a schema of this document.
     pub(crate) fn validator(&self, schema: &Value) -> Validator {
         let mut whole = schema.as_object().cloned().unwrap_or_default();
         whole.insert("components".into(), self.0["components"].clone());
@@ -72,7 +72,7 @@ impl Description {
         assert!(errors.is_empty(), "{errors:?}\n{value}\n{schema}");
     }
 
-    /// What is promised of an answer of this status, which must be there.
+    /// The description of an answer with this status, which must exist.
     #[track_caller]
     pub(crate) fn response(&self, operation: &Operation<'_>, status: u16) -> &Value {
         let response = &operation.object["responses"][status.to_string()];
@@ -82,13 +82,13 @@ impl Description {
         self.resolve(self.0.pointer(&format!("{pointer}/responses/{status}")).expect("a response"))
     }
 
-    /// Checks an answer that has come in full: its status, its headers, its media type and what is in it.
+    /// Checks a complete answer: its status, headers, media type and content.
     #[track_caller]
     pub(crate) fn assert_describes(&self, operation: &Operation<'_>, answer: &Answer) {
         let response = self.response(operation, answer.status.as_u16());
         for (name, header) in fields(&response["headers"]) {
             let value = answer.header(name);
-            // The challenge is for what concerns the token alone, and the id for who has asked to go on.
+            // The challenge belongs to refusals because of the token, and the id to requests that resume.
             if !value.is_empty() || answer.status != 400 && name != "Mercure-Last-Event-ID" {
                 let schema = &self.resolve(header)["schema"];
                 let value = if schema["type"] == "integer" { value.parse().unwrap_or_default() } else { json!(value) };
@@ -111,7 +111,7 @@ impl Description {
         self.assert_valid(schema, &body);
     }
 
-    /// Checks an event of a stream: one of the promised shapes must fit it, and the JSON in it.
+    /// Checks an event of a stream: it and the JSON in it must match one of the described schemas.
     #[track_caller]
     pub(crate) fn assert_describes_event(&self, operation: &Operation<'_>, event: &eventsource_stream::Event) {
         let item = &self.response(operation, 200)["content"]["text/event-stream"]["itemSchema"];
@@ -129,7 +129,7 @@ impl Description {
         assert!(fits, "{value} is no {item}");
     }
 
-    /// The requests that an operation's examples are: for each body, and for each representation.
+    /// The example requests of an operation: one for each body and representation.
     pub(crate) fn examples(&self, operation: &Operation<'_>) -> Vec<Example> {
         let (mut address, mut query) = (operation.path.to_owned(), form_urlencoded::Serializer::new(String::new()));
         for parameter in array(&operation.object["parameters"]).map(|parameter| self.resolve(parameter)) {
@@ -167,7 +167,7 @@ impl Description {
 }
 
 impl Operation<'_> {
-    /// Whether it is of use to who has no token, where the operator allows what can be allowed.
+    /// Whether it can be used without a token on a server that allows everything it can.
     pub(crate) fn is_open(&self) -> bool {
         let ways = self.object["security"].as_array();
         ways.is_none_or(|ways| ways.iter().any(|way| way.as_object().is_some_and(Map::is_empty)))
@@ -187,17 +187,17 @@ impl Example {
     }
 }
 
-/// The fields of an object; none where it isn't there.
+/// The fields of an object; empty if it is missing.
 pub(crate) fn fields(object: &Value) -> impl Iterator<Item = (&str, &Value)> {
     object.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value))
 }
 
-/// The items of an array; none where it isn't there.
+/// The items of an array; empty if it is missing.
 pub(crate) fn array(array: &Value) -> impl Iterator<Item = &Value> {
     array.as_array().into_iter().flatten()
 }
 
-/// The texts of a value that is one or an array of them.
+/// The strings of a value that is a string or an array of strings.
 fn texts(value: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().expect("a text").to_owned();
     match value {

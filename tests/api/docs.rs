@@ -86,7 +86,7 @@ async fn a_page_that_has_not_changed_is_not_sent_again() {
     let again = || app.request(Method::GET, "/docs").header("if-none-match", first.header("etag"));
     let known = again().answer().await;
     assert_eq!(known.assert_status(304).body, "");
-    // The nonce of the page that the browser has is in the policy that came with it.
+    // The browser's copy of the page has its nonce in the policy that came with it.
     assert_eq!(known.header("content-security-policy"), "");
     assert_eq!(again().header("host", "hub.example").answer().await.status, 200);
     assert_eq!(app.head("/docs").await.assert_status(200).header("etag"), first.header("etag"));
@@ -96,7 +96,7 @@ async fn page(app: &App) -> Answer {
     app.get_as(BROWSER, "/docs").await
 }
 
-/// What stands between the first `begin` and the next `end`.
+/// The text between the first `begin` and the next `end`.
 #[track_caller]
 fn between<'a>(html: &'a str, begin: &str, end: &str) -> &'a str {
     let rest = html.split_once(begin).unwrap_or_else(|| panic!("no {begin}")).1;
@@ -108,7 +108,7 @@ fn values<'a>(html: &'a str, attribute: &'a str) -> impl Iterator<Item = &'a str
     html.split(attribute).skip(1).filter_map(|rest| rest.split('"').next())
 }
 
-/// Without the tags.
+/// The text without its tags.
 fn text(html: &str) -> String {
     html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect()
 }

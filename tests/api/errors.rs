@@ -1,4 +1,4 @@
-//! Every address refuses what it does not take, with a problem that says what to do.
+//! Every address refuses what it does not accept, with a problem that says what to do.
 
 use reqwest::Method;
 

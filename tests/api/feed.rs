@@ -1,4 +1,4 @@
-//! `GET /api/messages` as an event stream: the live feed of all messages, from any place on.
+//! `GET /api/messages` as an event stream: the live feed of all messages, from any position on.
 
 use serde_json::{Value, json};
 use tidings::wire::message::Message;
@@ -9,7 +9,7 @@ use crate::listener::Listener;
 const MESSAGES: &str = "/api/messages";
 
 #[tokio::test]
-async fn the_feed_tells_every_new_message_as_it_comes() {
+async fn the_feed_sends_every_new_message_as_it_is_published() {
     let app = App::start().await;
     app.post_message("before").await;
     let mut feed = app.open(MESSAGES).await;
@@ -20,25 +20,25 @@ async fn the_feed_tells_every_new_message_as_it_comes() {
 }
 
 #[tokio::test]
-async fn the_feed_goes_on_after_the_last_message_that_was_heard() {
+async fn the_feed_continues_after_the_last_message_that_was_received() {
     let app = App::start().await;
     let messages = post(&app, 5).await;
     let id = &messages[1].id;
     let mut by_header = app.reopen(MESSAGES, id).await;
-    assert_heard(&mut by_header, &messages[2..]).await;
+    assert_received(&mut by_header, &messages[2..]).await;
     let mut by_query = app.open(&format!("{MESSAGES}?last_event_id={id}")).await;
-    assert_heard(&mut by_query, &messages[2..]).await;
+    assert_received(&mut by_query, &messages[2..]).await;
     let live = app.post_message("live").await;
-    assert_heard(&mut by_header, std::slice::from_ref(&live)).await;
-    assert_heard(&mut by_query, &[live]).await;
+    assert_received(&mut by_header, std::slice::from_ref(&live)).await;
+    assert_received(&mut by_query, &[live]).await;
 }
 
 #[tokio::test]
-async fn the_header_outweighs_the_query() {
+async fn the_header_takes_precedence_over_the_query() {
     let app = App::start().await;
     let messages = post(&app, 3).await;
     let mut feed = app.reopen(&format!("{MESSAGES}?last_event_id={}", messages[0].id), &messages[1].id).await;
-    assert_heard(&mut feed, &messages[2..]).await;
+    assert_received(&mut feed, &messages[2..]).await;
 }
 
 #[tokio::test]
@@ -46,20 +46,20 @@ async fn earliest_stands_for_everything_that_is_kept() {
     let app = App::start().await;
     let mut early = app.open(&format!("{MESSAGES}?last_event_id=earliest")).await;
     let messages = post(&app, 3).await;
-    assert_heard(&mut early, &messages).await;
+    assert_received(&mut early, &messages).await;
     let mut late = app.open(&format!("{MESSAGES}?last_event_id=earliest")).await;
-    assert_heard(&mut late, &messages).await;
+    assert_received(&mut late, &messages).await;
 }
 
 #[tokio::test]
-async fn an_unknown_last_event_id_is_told_as_a_gap_before_what_is_kept() {
+async fn an_unknown_last_event_id_yields_a_gap_before_what_is_kept() {
     let app = App::start().await;
     let messages = post(&app, 2).await;
     let mut feed = app.reopen(MESSAGES, "nobody").await;
     assert_eq!(gap(&mut feed).await, json!({ "asked": "nobody", "oldest": messages[0].id, "lost": true }));
-    assert_heard(&mut feed, &messages).await;
+    assert_received(&mut feed, &messages).await;
     let live = app.post_message("live").await;
-    assert_heard(&mut feed, &[live]).await;
+    assert_received(&mut feed, &[live]).await;
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn an_unknown_last_event_id_where_nothing_is_kept_is_a_gap_without_an_olde
     let mut feed = app.open(&format!("{MESSAGES}?last_event_id=nobody")).await;
     assert_eq!(gap(&mut feed).await, json!({ "asked": "nobody", "oldest": null, "lost": true }));
     let live = app.post_message("live").await;
-    assert_heard(&mut feed, &[live]).await;
+    assert_received(&mut feed, &[live]).await;
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn gap(feed: &mut Listener) -> Value {
     serde_json::from_str(&event.data).expect("JSON")
 }
 
-async fn assert_heard(feed: &mut Listener, messages: &[Message]) {
+async fn assert_received(feed: &mut Listener, messages: &[Message]) {
     for message in messages {
         assert_eq!(feed.message().await, *message);
     }

@@ -1,5 +1,5 @@
-//! A page of another site can make a visitor's browser send what it likes to a server on the visitor's machine: the
-//! demo takes no message from it.
+//! A page of another site can make a visitor's browser send requests to a server on the visitor's machine: the demo
+//! accepts no message from it.
 
 use reqwest::{Method, RequestBuilder};
 use tidings::server::settings::Options;
@@ -32,7 +32,7 @@ async fn a_foreign_page_publishes_nothing_however_it_sends_it() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_made_to_lead_here_is_no_page_of_this_server() {
+async fn a_host_name_that_was_rebound_to_this_server_is_not_its_own() {
     let app = App::start().await;
     let request = post(&app, "/publish", TEXT).header("host", "evil.example:3000");
     request.header("origin", "http://evil.example:3000").answer().await.problem(403);

@@ -1,4 +1,4 @@
-//! One open stream: its events, read by a parser that is not ours, and its bytes as they came.
+//! An open stream: its events, parsed by a third-party parser, and its bytes as they were received.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -18,13 +18,13 @@ use crate::app::in_time;
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event, EventStreamError<Infallible>>> + Send>>;
 
-/// Listens to a stream.
+/// Reads a stream.
 pub(crate) struct Listener {
     pub(crate) headers: HeaderMap,
     response: Response,
     raw: Vec<u8>,
-    /// What was read, and the parser has not taken yet. A channel of tokio's would not do: it makes believe to be
-    /// empty when a task has taken much from it, and here nobody would wake the task again.
+    /// Data that the parser has not read yet. A tokio channel would not work: its cooperative budget makes it look empty
+    /// after many reads in one task, and here nothing would wake the task again.
     unread: Arc<Mutex<Unread>>,
     events: Events,
 }
@@ -36,7 +36,7 @@ struct Unread {
 }
 
 impl Listener {
-    /// Listens, once the first comment is there.
+    /// Waits for the first comment.
     pub(crate) async fn open(response: Response) -> Self {
         assert_eq!(response.status(), 200, "{response:?}");
         let headers = response.headers().clone();
@@ -49,19 +49,19 @@ impl Listener {
         listener
     }
 
-    /// Everything that has come so far.
+    /// Everything received so far.
     pub(crate) fn raw(&self) -> &str {
         std::str::from_utf8(&self.raw).expect("whole characters")
     }
 
-    /// Reads on until this text has come.
+    /// Reads until this text has been received.
     pub(crate) async fn read_until(&mut self, text: &str) {
         while !String::from_utf8_lossy(&self.raw).contains(text) {
             assert!(self.read().await, "the stream ended before {text:?}: {:?}", self.raw());
         }
     }
 
-    /// The next event; `None` when the stream has ended as it should.
+    /// The next event; `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.next().now_or_never() {
@@ -76,7 +76,7 @@ impl Listener {
         self.next().await.unwrap_or_else(|| panic!("the stream has ended: {:?}", self.raw()))
     }
 
-    /// So many events, which must come.
+    /// The next `count` events, which must come.
     pub(crate) async fn take(&mut self, count: usize) -> Vec<Event> {
         let mut events = Vec::new();
         while events.len() < count {
@@ -102,7 +102,7 @@ impl Listener {
         message
     }
 
-    /// Reads what comes next; false at the end.
+    /// Reads the next chunk; false at the end of the stream.
     async fn read(&mut self) -> bool {
         let chunk = in_time("more of the stream", self.response.chunk()).await.expect("the stream was cut");
         let mut unread = lock(&self.unread);
@@ -114,7 +114,7 @@ impl Listener {
     }
 }
 
-/// Parses what is unread, and waits without being woken where there is nothing.
+/// Parses the unread data. It is pending, without a waker, while there is none.
 fn parser(unread: Arc<Mutex<Unread>>) -> EventStream<impl Stream<Item = Result<Vec<u8>, Infallible>>> {
     EventStream::new(stream::poll_fn(move |_| {
         let mut unread = lock(&unread);
@@ -130,7 +130,7 @@ fn lock(unread: &Mutex<Unread>) -> MutexGuard<'_, Unread> {
     unread.lock().expect("no panic before")
 }
 
-/// The events of a message's burst of `of` repeats, from the repeat `from` on, and the close.
+/// The events of a burst of `of` repeats, from the repeat `from` on, and its close.
 pub(crate) fn burst(message: &Message, from: u32, of: u32) -> Vec<Event> {
     let arrival = |repeat| Event {
         event: "message".into(),

@@ -1,7 +1,7 @@
-//! Speaks HTTP to a real server on a free port: every address, every error, every way to come back.
+//! Speaks HTTP to a real server on a free port: every address, every error, every way to resume.
 //!
-//! `app` starts the server and has the verbs, `answer` and `listener` hold what comes back; the other modules
-//! are the tests, one for each resource or concern.
+//! `app` starts the server and sends requests, `answer` and `listener` hold what it answers. The other modules are the
+//! tests, one for each resource or concern.
 
 mod answer;
 mod app;

@@ -1,4 +1,4 @@
-//! `/openapi.json`: it is an OpenAPI document, it tells of every address, and what it tells is what the server does.
+//! `/openapi.json`: it is an OpenAPI document that describes every address, and the server does what it describes.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::answer::header;
 use crate::app::{App, Ask, FORM, JSON, TEXT, in_time};
 use crate::description::{Description, array, fields};
 
-/// A file of the site, which only the page asks for.
+/// A file of the site that only the page requests.
 const NOT_DESCRIBED: [&str; 1] = [paths::DOCS_SCRIPT];
 /// A file of the site that is an address of its own.
 const FILES: [&str; 1] = [paths::CLIENT];
@@ -107,7 +107,7 @@ async fn every_address_of_the_server_is_described() {
     for path in constants {
         assert!(described.contains(path), "{path} is described neither for the hub nor for the demo");
     }
-    // A router can't be asked for its addresses, its source can.
+    // A router can't list its addresses, so its source is searched for them.
     let server = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src/server"));
     let routes = routes(&server.join("http")) + routes(&server.join("demo/routes"));
     // `/` is the hub's or the demo's.
@@ -143,7 +143,7 @@ async fn every_example_that_needs_no_token_is_answered_as_described() {
     let (streams, documents): (Vec<_>, Vec<_>) =
         examples.partition(|(operation, example)| is_stream(&description, operation, example.accept.as_deref()));
     assert!(streams.len() >= 9 && documents.len() >= 15, "{} and {}", streams.len(), documents.len());
-    // The streams first: what is published afterwards is what they tell.
+    // The streams first, so that they receive what is published afterwards.
     let mut listeners = Vec::new();
     for (operation, example) in streams {
         listeners.push((operation, example.request(&app).open().await));
@@ -185,7 +185,7 @@ async fn every_event_of_a_stream_is_as_described() {
 }
 
 #[tokio::test]
-async fn who_needs_a_token_and_has_none_is_told_so_as_described() {
+async fn a_request_without_the_token_that_it_needs_is_refused_as_described() {
     let app = App::start_with(Options { anonymous: Some(false), ..Options::default() }).await;
     let description = Description::of(&app).await;
     let operations = description.operations();
@@ -267,7 +267,7 @@ async fn every_refusal_is_as_described() {
 }
 
 #[tokio::test]
-async fn who_is_too_many_or_too_fast_or_elsewhere_is_told_as_described() {
+async fn too_many_streams_too_fast_publishing_and_another_host_are_refused_as_described() {
     let options = Options { rate_limit: Some(1), max_streams: Some(1), ..open_to_all() };
     let resource = Some("https://hub.example/.well-known/mercure".to_owned());
     let app = App::start_with(Options { resource, demo: Some(true), ..options }).await;
@@ -300,12 +300,12 @@ async fn who_is_too_many_or_too_fast_or_elsewhere_is_told_as_described() {
     description.assert_describes(&description.operation("GET", paths::SUBSCRIPTIONS), &answer);
 }
 
-/// A server on which everybody may do what the operator can allow.
+/// Options that allow everything that can be allowed without a token.
 fn open_to_all() -> Options {
     Options { anonymous: Some(true), publish_without_token: Some(true), ..Options::default() }
 }
 
-/// Whether the representation that is asked for is a stream.
+/// Whether the requested representation is a stream.
 fn is_stream(description: &Description, operation: &crate::description::Operation<'_>, accept: Option<&str>) -> bool {
     let response = &operation.object["responses"]["200"];
     let content = &description.resolve(response)["content"];
@@ -313,7 +313,7 @@ fn is_stream(description: &Description, operation: &crate::description::Operatio
     media_type == Some("text/event-stream")
 }
 
-/// How many routes the source of the server's border has.
+/// How many routes the source files in a folder add.
 fn routes(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
     let count = |path: std::path::PathBuf| match path.extension().and_then(|extension| extension.to_str()) {
@@ -324,7 +324,7 @@ fn routes(folder: &Path) -> usize {
     entries.map(count).sum()
 }
 
-/// Shows every object of a document.
+/// Calls `seen` with every object of a document.
 fn visit(value: &Value, seen: &mut impl FnMut(&Value)) {
     if value.is_object() {
         seen(value);

@@ -8,7 +8,7 @@ use futures_util::{Stream, StreamExt};
 use tidings::server::demo::{BurstOptions, Bursts, Messages, Resume};
 use tidings::server::hub::{Hub, HubOptions};
 use tidings::server::log::MemoryLog;
-use tidings::wire::message::Text;
+use tidings::wire::message::MessageText;
 use tokio::time::{Instant, sleep};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,12 +57,12 @@ fn demo() -> (Messages, Bursts) {
 }
 
 async fn publish(messages: &Messages, text: &str) -> String {
-    let text = Text::parse(text.into(), 100).expect("a text");
+    let text = MessageText::parse(text.into(), 100).expect("a text");
     messages.publish(text).await.expect("a message").id
 }
 
 async fn open(bursts: &Bursts, id: &str, last: Option<&str>) -> impl Stream<Item = Bytes> + use<> {
-    match bursts.of(id, last).await.expect("a log") {
+    match bursts.resume(id, last).await.expect("a log") {
         Resume::Burst(burst) => burst,
         Resume::Ended | Resume::Unknown => panic!("{id} after {last:?} has no burst"),
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::app::App;
 
 #[tokio::test]
-async fn ping_tells_the_status_the_version_and_the_uptime() {
+async fn ping_reports_the_status_the_version_and_the_uptime() {
     let app = App::start().await;
     let answer = app.get("/api/ping").await;
     let ping: Value = answer.assert_status(200).json();

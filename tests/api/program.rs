@@ -15,11 +15,12 @@ use crate::lines::lines;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
-fn it_says_where_it_listens_where_its_data_is_and_how_to_stop_it() {
+fn it_says_where_it_listens_where_its_data_and_its_program_are_and_how_to_stop_it() {
     let program = Program::start(&[]);
     let greeting = program.greeting.join("\n");
     assert!(greeting.contains(&format!("listening on http://{}", program.address)), "{greeting}");
     assert!(greeting.contains(&program.data.path().join("data").display().to_string()), "{greeting}");
+    assert!(greeting.contains(env!("CARGO_BIN_EXE_tidings")), "{greeting}");
     assert!(greeting.contains("Ctrl-C") && greeting.contains(&program.child.id().to_string()), "{greeting}");
 }
 
@@ -78,18 +79,22 @@ fn it_logs_each_request_without_its_query_and_each_streams_end() {
     let mut burst = program.open(&format!("/stream?message={id}"));
     let request = program.log_where("request", |line| line["path"] == "/stream");
     assert_eq!((&request["method"], &request["status"]), (&"GET".into(), &200.into()));
-    assert!(request["ms"].as_f64().is_some_and(|ms| ms >= 0.0), "{request}");
+    assert!(request["ms"].as_f64().is_some_and(|ms| ms >= 0.0 && decimals(ms) <= 3), "{request}");
     assert!(!request.to_string().contains(&id), "{request}");
     burst.read_to_string(&mut String::new()).unwrap_or_default();
     let end = program.log("a stream has ended");
     assert_eq!((&end["stream"], &end["reason"], &end["events"]), (&"/stream".into(), &"complete".into(), &4.into()));
-    assert!(end["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.02), "{end}");
+    assert!(end["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.02 && decimals(seconds) <= 3), "{end}");
     drop(program.open("/stream"));
     let end = program.log("a stream has ended");
     assert_eq!((&end["reason"], &end["events"]), (&"disconnected".into(), &0.into()));
     let _open = program.open("/stream");
     program.signal("-TERM");
     assert_eq!(program.log("a stream has ended")["reason"], "shutdown");
+}
+
+fn decimals(number: f64) -> usize {
+    number.to_string().split_once('.').map_or(0, |(_, decimals)| decimals.len())
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `POST /publish`: the helper for scripts.
+//! `POST /publish`: publishing from scripts.
 
 use reqwest::Method;
 use tidings::wire::message::Message;
@@ -37,7 +37,7 @@ async fn a_body_without_a_type_is_text() {
 }
 
 #[tokio::test]
-async fn a_published_text_is_told_to_the_streams_clients() {
+async fn a_published_text_is_sent_to_the_streams_clients() {
     let app = App::start().await;
     let mut listener = app.open("/stream").await;
     let id = app.post(PUBLISH, TEXT, "job done").await.body;
@@ -47,7 +47,7 @@ async fn a_published_text_is_told_to_the_streams_clients() {
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_refused_with_a_problem() {
+async fn a_text_that_is_not_a_message_is_refused_with_a_problem() {
     let app = App::start().await;
     app.post(PUBLISH, TEXT, "").await.problem(422);
     app.post(PUBLISH, TEXT, "a\0b").await.problem(422);

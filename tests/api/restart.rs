@@ -1,4 +1,4 @@
-//! The server is stopped and started again: clients go on where they were.
+//! The server is restarted: clients resume where they were.
 
 use tidings::server::settings::{Options, StorageKind};
 use tidings::wire::message::MessageList;
@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::listener::burst;
 
 #[tokio::test]
-async fn messages_and_their_order_outlive_the_server() {
+async fn messages_and_their_order_survive_a_restart() {
     let app = App::start().await;
     let one = app.post_message("one").await;
     let two = app.post_message("two\r\n\u{feff}lines").await;
@@ -18,7 +18,7 @@ async fn messages_and_their_order_outlive_the_server() {
 }
 
 #[tokio::test]
-async fn a_burst_goes_on_after_a_restart_in_its_middle() {
+async fn a_burst_continues_after_a_restart_in_its_middle() {
     let app = App::start().await;
     let mut listener = app.open("/stream").await;
     let message = app.post_message("Hello").await;
@@ -35,7 +35,7 @@ async fn a_burst_goes_on_after_a_restart_in_its_middle() {
 }
 
 #[tokio::test]
-async fn the_feed_goes_on_after_a_restart_without_a_gap() {
+async fn the_feed_continues_after_a_restart_without_a_gap() {
     let app = App::start().await;
     let one = app.post_message("one").await;
     let two = app.post_message("two").await;
@@ -47,7 +47,7 @@ async fn the_feed_goes_on_after_a_restart_without_a_gap() {
 }
 
 #[tokio::test]
-async fn a_client_of_a_server_that_has_forgotten_everything_is_told_so() {
+async fn a_client_of_a_server_that_has_lost_its_log_receives_a_gap() {
     let app = App::start_with(Options { storage: Some(StorageKind::Memory), ..Options::default() }).await;
     let forgotten = app.post_message("forgotten").await;
     let app = app.restart().await;
@@ -59,7 +59,7 @@ async fn a_client_of_a_server_that_has_forgotten_everything_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_client_that_was_away_for_longer_than_is_kept_is_told_so_and_gets_what_is_there() {
+async fn a_client_that_was_away_longer_than_messages_are_kept_receives_a_gap_and_what_is_kept() {
     let options = Options { storage: Some(StorageKind::Memory), keep_count: Some(3), ..Options::default() };
     let app = App::start_with(options).await;
     let first = app.post_message("first").await;

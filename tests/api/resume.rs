@@ -1,4 +1,4 @@
-//! Coming back to `/stream`: in the middle of a burst, after its end, and with an id that nobody knows.
+//! Reconnecting to `/stream`: in the middle of a burst, after its end, and with an unknown id.
 
 use tidings::server::settings::Options;
 use tidings::wire::message::Message;
@@ -31,7 +31,7 @@ async fn the_rest_of_a_burst_is_what_follows_the_last_event() {
 }
 
 #[tokio::test]
-async fn the_query_stands_for_the_header_which_outweighs_it() {
+async fn the_query_stands_in_for_the_header_which_takes_precedence() {
     let app = App::start().await;
     let Message { id, stream, .. } = &app.post_message("Hello").await;
     let message = app.get(&format!("/api/messages/{id}")).await.json();

@@ -56,7 +56,7 @@ async fn the_welcome_document_links_to_every_address() {
     for address in addresses {
         assert!(links.contains(&Some(address)), "{address} is not in {welcome}");
         let status = app.head(address).await.status;
-        // The hub wants to know what to subscribe to.
+        // The hub needs a matcher.
         let expected = match address {
             "/publish" => 405,
             "/.well-known/mercure" => 400,

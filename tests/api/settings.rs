@@ -71,7 +71,7 @@ fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_
 }
 
 #[test]
-fn a_flag_outweighs_the_environment_which_outweighs_the_file() {
+fn a_flag_takes_precedence_over_the_environment_and_that_over_the_file() {
     let file = File::new("burst-repeat = 0\nheartbeat = '1ms'\nmax-connections = 0\n");
     let output = tidings(|command| {
         command.arg("--config").arg(file.path());
@@ -117,8 +117,8 @@ fn unknown_flags_are_refused_and_help_names_every_setting() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("tidings {}\n", env!("CARGO_PKG_VERSION")));
 }
 
-/// Runs the program until it ends by itself, in an environment without settings of its own. It must not
-/// come to serve: the address is not one of this machine.
+/// Runs the program until it exits by itself, in an environment without settings. It can't listen: the address is not
+/// one of this machine.
 fn tidings(with: impl FnOnce(&mut Command) -> &mut Command) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TIDINGS_")) {
@@ -132,7 +132,7 @@ fn tidings(with: impl FnOnce(&mut Command) -> &mut Command) -> Output {
 fn assert_refused(output: &Output, name: &str) {
     assert_said(output, name);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!said.contains("192.0.2.1"), "it came as far as listening: {said}");
+    assert!(!said.contains("192.0.2.1"), "it tried to listen: {said}");
 }
 
 #[track_caller]

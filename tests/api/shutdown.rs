@@ -1,4 +1,4 @@
-//! The end: every stream is ended, told when to come back, and the server waits for it.
+//! Shutdown: every stream ends with the time to reconnect after, and the server waits for the connections.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::app::{App, in_time};
 
-/// What the issue promises.
+/// The longest that a shutdown may take.
 const LONGEST: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,7 +34,7 @@ async fn a_thousand_open_streams_end_in_time_each_with_a_retry() {
 }
 
 #[tokio::test]
-async fn a_burst_that_is_cut_short_can_be_taken_up_where_it_was() {
+async fn a_burst_that_is_cut_short_can_be_resumed() {
     let options =
         tidings::server::settings::Options { burst_interval: Some(crate::app::millis(60_000)), ..Default::default() };
     let app = App::start_with(options).await;
@@ -47,7 +47,7 @@ async fn a_burst_that_is_cut_short_can_be_taken_up_where_it_was() {
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_hold_the_end_up() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let app = App::start().await;
     app.get("/api/ping").await.assert_status(200);
     let silent = TcpStream::connect(app.address).await.expect("a connection");
@@ -58,7 +58,7 @@ async fn idle_connections_do_not_hold_the_end_up() {
 }
 
 #[tokio::test]
-async fn who_reads_nothing_is_cut() {
+async fn a_client_that_reads_nothing_is_disconnected() {
     let app = App::start().await;
     // Half a request.
     let mut slow = TcpStream::connect(app.address).await.expect("a connection");
@@ -69,7 +69,7 @@ async fn who_reads_nothing_is_cut() {
     assert!(start.elapsed() < LONGEST, "{:?}", start.elapsed());
 }
 
-/// Opens a stream without a client between, and waits for its first comment.
+/// Opens a stream over a plain socket, and waits for its first comment.
 async fn raw(app: &App, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(app.address).await.expect("a connection");
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n");

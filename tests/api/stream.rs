@@ -40,7 +40,7 @@ async fn submit_and_open_come_in_either_order() {
 }
 
 #[tokio::test]
-async fn a_message_that_nobody_has_is_not_found() {
+async fn an_unknown_message_is_not_found() {
     let app = App::start().await;
     for query in ["message=nobody", "message=", "message=nobody&last_event_id=nobody:close"] {
         app.get(&format!("/stream?{query}")).await.problem(404);
@@ -64,7 +64,7 @@ async fn two_messages_published_together_are_never_confused() {
 }
 
 #[tokio::test]
-async fn ten_clients_hear_the_same_burst_to_the_byte() {
+async fn ten_clients_receive_the_same_burst_to_the_byte() {
     let app = App::start().await;
     let mut listeners = join_all((0..10).map(|_| app.open("/stream"))).await;
     let message = app.post_message("to all").await;
@@ -87,7 +87,7 @@ async fn ten_messages_submitted_at_once_all_complete() {
 }
 
 #[tokio::test]
-async fn a_waiting_stream_holds_up_nobody() {
+async fn a_waiting_stream_delays_nobody() {
     let app = App::start().await;
     let _waiting = app.open("/stream").await;
     app.get("/api/ping").await.assert_status(200);

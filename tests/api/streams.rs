@@ -21,7 +21,7 @@ async fn every_stream_has_the_headers_that_keep_proxies_from_holding_it_back() {
 async fn every_stream_flushes_its_headers_and_a_comment_before_there_is_an_event() {
     let app = App::start().await;
     for path in STREAMS {
-        // Opening waits for the comment, and nothing has been published.
+        // `open` waits for the comment, and nothing has been published.
         assert!(app.open(path).await.raw().starts_with(":\n\n"), "{path}");
     }
 }
@@ -41,7 +41,7 @@ async fn head_of_a_stream_has_the_same_headers_and_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn silence_is_broken_by_comments_that_are_no_events() {
+async fn comments_that_are_not_events_break_the_silence() {
     let app = App::start_with(Options { heartbeat: Some(millis(100)), ..Options::default() }).await;
     for path in ["/stream", "/api/messages"] {
         let mut stream = app.open(path).await;

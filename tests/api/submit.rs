@@ -1,4 +1,4 @@
-//! `POST /api/messages`: what is taken, and what is refused.
+//! `POST /api/messages`: what is accepted, and what is refused.
 
 use chrono::{TimeDelta, Utc};
 use serde_json::json;

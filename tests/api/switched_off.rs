@@ -1,4 +1,4 @@
-//! A server without the demo: it is a hub and nothing else.
+//! A server with the demo switched off serves the hub alone.
 
 use std::collections::BTreeSet;
 
@@ -65,7 +65,7 @@ async fn the_welcome_document_links_to_what_is_served_and_to_nothing_else() {
     }
     for link in links {
         let status = app.head(link).await.status;
-        // The hub wants to know what to subscribe to.
+        // The hub needs a matcher.
         assert_eq!(status, if link == "/.well-known/mercure" { 400 } else { 200 }, "{link}");
     }
 }

@@ -1,4 +1,4 @@
-//! Any text a message can hold arrives as it was sent, by every way in and every way out.
+//! Every text that a message can hold arrives as it was sent, however it is submitted and read.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use tidings::server::settings::Options;
 use tidings::wire::event::Arrival;
-use tidings::wire::message::{Message, Text};
+use tidings::wire::message::{Message, MessageText};
 use tokio::runtime;
 
 use crate::app::{App, FORM, JSON, TEXT, form, millis};
@@ -14,7 +14,7 @@ use crate::listener::Listener;
 
 const CASES: u32 = 150;
 
-/// What could be taken for something else on its way.
+/// Characters and sequences that mean something to a parser on the way.
 const TRICKY: [&str; 24] = [
     "\n",
     "\r",
@@ -42,7 +42,7 @@ const TRICKY: [&str; 24] = [
     "+%20&message=x",
 ];
 
-/// A text with line ends, fields, controls and whatever else Unicode has, but no NUL and not white space alone.
+/// A text with line ends, SSE fields, control characters and other Unicode, without NUL and not only white space.
 fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         3 => prop::sample::select(&TRICKY[..]).prop_map(str::to_owned),
@@ -50,7 +50,7 @@ fn text() -> impl Strategy<Value = String> {
         1 => "[a-z:\" ]{1,8}",
     ];
     let text = prop::collection::vec(part, 1..24).prop_map(|parts| parts.concat().replace('\0', ""));
-    text.prop_filter("no message", |text| Text::parse(text.clone(), 4096).is_ok())
+    text.prop_filter("no message", |text| MessageText::parse(text.clone(), 4096).is_ok())
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::app::App;
 
 #[tokio::test]
-async fn the_clock_tells_the_local_time_every_second() {
+async fn the_clock_sends_the_local_time_every_second() {
     let app = App::start().await;
     let mut clock = app.open("/clock").await;
     let times: Vec<_> = clock.take(2).await.iter().map(|event| local(&event.data)).collect();
@@ -15,7 +15,7 @@ async fn the_clock_tells_the_local_time_every_second() {
 }
 
 #[tokio::test]
-async fn the_root_is_the_same_clock_for_who_wants_an_event_stream() {
+async fn the_root_is_the_same_clock_for_a_client_that_wants_an_event_stream() {
     let app = App::start().await;
     let (mut root, mut clock) = tokio::join!(app.open("/"), app.open("/clock"));
     let (root, clock) = tokio::join!(root.take(2), clock.take(2));
@@ -23,7 +23,7 @@ async fn the_root_is_the_same_clock_for_who_wants_an_event_stream() {
 }
 
 #[tokio::test]
-async fn remote_tells_the_local_time_with_its_offset_every_second() {
+async fn remote_sends_the_local_time_with_its_offset_every_second() {
     let app = App::start().await;
     let mut remote = app.open("/remote").await;
     let times: Vec<_> = remote.take(2).await.iter().map(|event| remote_time(&event.data)).collect();
@@ -33,7 +33,7 @@ async fn remote_tells_the_local_time_with_its_offset_every_second() {
 }
 
 #[tokio::test]
-async fn sse_tells_a_message_and_a_timestamp_on_each_fifth_second_to_all_alike() {
+async fn sse_sends_every_client_the_same_message_and_timestamp_every_five_seconds() {
     let app = App::start().await;
     let (mut one, mut two) = tokio::join!(app.open("/sse"), app.open("/sse"));
     let event = one.event().await;

@@ -145,9 +145,9 @@ fn a_hub_that_asks_to_come_back_later_is_asked_again_and_that_is_told() {
     let first = hub.request();
     let form = first.form();
     first.answer(429, &[("retry-after", "0")], "");
-    program.told("429 Too Many Requests; trying again in 0s");
+    program.told("429 Too Many Requests; retrying in 0s");
     hub.request().answer(503, &[("retry-after", "1")], "");
-    program.told("503 Service Unavailable; trying again in 1s");
+    program.told("503 Service Unavailable; retrying in 1s");
     let again = hub.request();
     assert_eq!(again.form(), form);
     again.accept("1");
@@ -183,7 +183,7 @@ fn a_hub_that_breaks_off_may_have_published_and_that_is_told() {
     });
     let program = Program::start_with(&[("TIDINGS_HUB", &hub)], &["publish", "a", "b"]);
     broken.join().expect("a request");
-    program.end().assert(5, "It may have published the update, or not");
+    program.end().assert(5, "may or may not be published");
 }
 
 #[test]
@@ -211,7 +211,7 @@ fn usage_that_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["publish", "a", "b", "--lines"], "--lines reads standard input"),
         (&["publish", "a", "--lines", "--id", "1"], "--id"),
         (&["publish", "a", "b", "--ttl", "1500ms"], "whole seconds"),
-        (&["publish", "a", "b", "--hub", "localhost:3000"], "no http:// or https://"),
+        (&["publish", "a", "b", "--hub", "localhost:3000"], "must begin with http:// or https://"),
         (&["publish", "a", "b", "--token", "x", "--token-file", "y"], "--token-file"),
     ] {
         Program::start_with(&[], arguments).end().assert(2, words);

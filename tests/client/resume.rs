@@ -19,9 +19,9 @@ fn a_connection_that_is_lost_is_made_again_and_goes_on_after_the_last_update() {
     assert_eq!(asked.query()[0], ("match".into(), "a".into()));
     // An id without an event is one to come back with, too.
     drop(asked.stream("id: 2\ndata: two\n\nid: 3\n\n"));
-    program.told("connected again");
+    program.told("reconnected, resuming after urn:x:é");
     assert_eq!(program.line(), "two");
-    program.told("the hub has ended the stream");
+    program.told("the hub has closed the stream");
     assert_eq!(hub.request().header("last-event-id"), Some("3"));
 }
 
@@ -38,14 +38,16 @@ fn an_id_that_no_header_can_carry_goes_into_the_query() {
 }
 
 #[test]
-fn before_any_id_was_seen_it_says_that_updates_may_have_been_missed() {
+fn before_any_id_was_seen_it_says_that_updates_published_meanwhile_are_lost() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
-    hub.request().stream("retry: 0\n\n").cut();
+    let stream = hub.request().stream("retry: 0\n\n");
+    program.told("connected to ");
+    stream.cut();
     let asked = hub.request();
     assert_eq!(asked.header("last-event-id"), None);
     let _stream = asked.stream("");
-    program.told("connected again; what was published meanwhile is not known");
+    program.told("reconnected; updates published meanwhile are lost");
 }
 
 #[test]
@@ -54,14 +56,14 @@ fn it_waits_as_long_as_the_stream_asks_for_even_if_that_came_alone_at_its_end() 
     let program = Program::start(&hub, &["subscribe", "a"]);
     drop(hub.request().stream("data: x\n\nretry: 1500\n\n"));
     let start = Instant::now();
-    program.told("connecting again in 1s 500ms");
+    program.told("reconnecting in 1s 500ms");
     let asked = hub.request();
     assert!(start.elapsed() >= Duration::from_millis(1400), "{:?}", start.elapsed());
     // It holds for the connections after this one.
     let stream = asked.stream("data: y\n\n");
     assert_eq!([program.line(), program.line()], ["x", "y"]);
     stream.cut();
-    program.told("connecting again in 1s 500ms");
+    program.told("reconnecting in 1s 500ms");
 }
 
 #[test]
@@ -69,7 +71,7 @@ fn a_hub_that_fails_is_asked_again_and_for_as_long_as_it_says_left_alone() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
     hub.request().refuse(500, "the disk");
-    program.told("the hub answered 500 Internal Server Error: Refused: the disk; connecting again in ");
+    program.told("the hub answered 500 Internal Server Error: Refused: the disk; reconnecting in ");
     let asked = hub.request();
     let start = Instant::now();
     asked.answer(429, &[("retry-after", "2")], "");
@@ -77,7 +79,7 @@ fn a_hub_that_fails_is_asked_again_and_for_as_long_as_it_says_left_alone() {
     let asked = hub.request();
     assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
     let _stream = asked.stream("data: x\n\n");
-    program.told("connected again");
+    program.told("connected to ");
     assert_eq!(program.line(), "x");
 }
 
@@ -116,7 +118,7 @@ fn a_connection_that_brings_nothing_is_dead_and_one_that_brings_heartbeats_is_no
 #[test]
 fn it_does_not_come_back_if_it_shall_not() {
     let hub = Hub::start();
-    let arguments = ["subscribe", "a", "--no-reconnect", "--silence", "1s"];
+    let arguments = ["subscribe", "a", "--no-reconnect", "--silence", "1s", "--quiet"];
     let start = || (Program::start(&hub, &arguments), hub.request());
     let (program, asked) = start();
     drop(asked.stream("data: x\n\n"));

@@ -24,6 +24,20 @@ fn it_asks_for_topics_and_patterns_and_for_what_was_after_an_id() {
 }
 
 #[test]
+fn it_says_that_it_is_connected_before_anything_comes_unless_it_shall_be_quiet() {
+    let hub = Hub::start();
+    let program = Program::start(&hub, &["subscribe", "a"]);
+    let _stream = hub.request().stream("");
+    assert_eq!(program.told("connected"), format!("tidings: connected to {}/.well-known/mercure", hub.url()));
+    let program = Program::start(&hub, &["subscribe", "a", "--last-event-id", "urn:x:1"]);
+    let _stream = hub.request().stream("");
+    assert!(program.told("connected").ends_with("/.well-known/mercure, resuming after urn:x:1"));
+    let program = Program::start(&hub, &["subscribe", "a", "--quiet", "--count", "1"]);
+    let _stream = hub.request().stream("data: x\n\n");
+    assert_eq!(program.end().errors, "");
+}
+
+#[test]
 fn an_update_is_printed_as_its_data_as_soon_as_it_comes() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
@@ -100,7 +114,7 @@ fn lost_updates_are_told_on_standard_error_or_as_a_json_line_and_do_not_count() 
     assert_eq!(ended.output, "x\n");
     drop(stream);
 
-    let program = Program::start(&hub, &["subscribe", "a", "--count", "1", "--json"]);
+    let program = Program::start(&hub, &["subscribe", "a", "--count", "1", "--json", "--quiet"]);
     let _stream = hub.request().stream(&begin);
     let ended = program.end();
     let lines: Vec<serde_json::Value> = ended.output.lines().map(|line| line.parse().expect("JSON")).collect();
@@ -133,7 +147,7 @@ fn an_event_that_is_too_long_to_hold_ends_it_and_is_not_asked_for_again() {
 fn a_reader_that_has_had_enough_ends_it_quietly_even_if_nothing_comes_any_more() {
     let hub = Hub::start();
     let (reader, writer) = io::pipe().expect("a pipe");
-    let program = Program::start_to(writer, &hub, &["subscribe", "a"]);
+    let program = Program::start_to(writer, &hub, &["subscribe", "a", "--quiet"]);
     let _stream = hub.request().stream("data: one\n\ndata: two\n\n");
     let mut line = String::new();
     BufReader::new(reader).read_line(&mut line).expect("a line");
@@ -154,7 +168,7 @@ fn an_output_that_can_not_be_written_is_an_error() {
 #[test]
 fn ctrl_c_ends_it_as_any_command() {
     let hub = Hub::start();
-    let program = Program::start(&hub, &["subscribe", "a"]);
+    let program = Program::start(&hub, &["subscribe", "a", "--quiet"]);
     let _stream = hub.request().stream("data: x\n\n");
     assert_eq!(program.line(), "x");
     program.signal("-INT");
@@ -169,7 +183,7 @@ fn usage_that_makes_no_sense_is_refused() {
         (&["subscribe"][..], "TOPIC"),
         (&["subscribe", "a", "--count", "0"], "--count"),
         (&["subscribe", "a", "--timeout", "soon"], "for example 300ms"),
-        (&["subscribe", "a", "--silence", "0s"], "more than nothing"),
+        (&["subscribe", "a", "--silence", "0s"], "must not be zero"),
     ] {
         Program::start_with(&[], arguments).end().assert(2, words);
     }

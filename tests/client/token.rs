@@ -19,7 +19,7 @@ fn a_token_from_wherever_it_is_set_reaches_the_hub_and_is_never_printed() {
     fs::write(&file, format!("{SECRET}\n")).expect("a file");
     let file = file.to_str().expect("a path");
     let url = hub.url();
-    // A flag outweighs the environment.
+    // A flag takes precedence over the environment.
     let given: [(Environment, &[&str]); 6] = [
         (&[], &["--token", SECRET]),
         (&[("TIDINGS_TOKEN", SECRET)], &[]),
@@ -56,8 +56,8 @@ fn a_token_that_can_not_be_had_or_is_none_is_an_error_that_does_not_repeat_it() 
         (&[("TIDINGS_TOKEN_FILE", "/nowhere/token")], 1, "/nowhere/token"),
         (&[("TIDINGS_TOKEN_FILE", empty)], 1, "is empty"),
         (&[("TIDINGS_TOKEN_FILE", "-")], 2, "standard input"),
-        (&[("TIDINGS_TOKEN", "secret secret")], 2, "no token has"),
-        (&[("TIDINGS_TOKEN", "sécret")], 2, "no token has"),
+        (&[("TIDINGS_TOKEN", "secret secret")], 2, "no token can have"),
+        (&[("TIDINGS_TOKEN", "sécret")], 2, "no token can have"),
         (&[("TIDINGS_TOKEN", SECRET), ("TIDINGS_TOKEN_FILE", empty)], 2, "both set"),
     ];
     for (environment, code, words) in given {

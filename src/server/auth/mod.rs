@@ -202,6 +202,12 @@ impl Auth {
         Ok(None)
     }
 
+    /// Whether a token that was verified is still neither expired nor revoked.
+    pub fn still_valid(&self, token: &Token) -> Result<(), TokenError> {
+        let now = Utc::now();
+        token.not_expired(now).and_then(|()| self.not_revoked(&token.issuer, &token.id, now))
+    }
+
     /// Refuses the tokens of this issuer with this id from now on, until they have expired: for ever, if it isn't
     /// known when. Answers when that is on disk.
     pub async fn revoke(&self, issuer: &str, id: &str, until: Option<DateTime<Utc>>) -> Result<(), RevokeError> {
@@ -226,8 +232,8 @@ impl Auth {
 
     /// The token a ticket stands for, if it is still good; the ticket is used up.
     pub fn redeem_ticket(&self, ticket: &str) -> Option<Arc<Token>> {
-        let (token, now) = (self.tickets.redeem(ticket)?, Utc::now());
-        token.not_expired(now).and_then(|()| self.not_revoked(&token.issuer, &token.id, now)).ok()?;
+        let token = self.tickets.redeem(ticket)?;
+        self.still_valid(&token).ok()?;
         Some(token)
     }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use thiserror::Error;
 
 use super::details::DetailError;
-use crate::server::hub::Rights;
+use crate::server::hub::{Holder, Rights};
 
 /// What a token is to be used for. The keys of the two are kept apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,20 @@ pub struct Token {
     pub expires: Option<DateTime<Utc>>,
     /// What it grants.
     pub rights: Arc<Rights>,
+}
+
+impl Holder for Token {
+    fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    fn token_id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// Why a token is refused, in words for whoever holds it. It tells nothing of the token's text and of keys.

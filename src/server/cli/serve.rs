@@ -88,6 +88,10 @@ fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
     writeln!(out, "  keeps  {}", settings.log.retention.all)?;
     writeln!(out, "  hub    {}", settings.mercure.url(address))?;
     writeln!(out, "  access {}", access(&settings.mercure))?;
+    // `tidings token` needs it, and it may not be on the PATH.
+    if let Ok(program) = std::env::current_exe() {
+        writeln!(out, "  binary {}", program.display())?;
+    }
     writeln!(out, "  stop   Ctrl-C, or SIGTERM to process {}", std::process::id())?;
     out.flush()
 }

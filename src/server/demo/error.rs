@@ -4,15 +4,15 @@ use tracing::error;
 
 use super::producers::PublishError;
 use crate::server::http::error::ApiError;
-use crate::wire::message::TextError;
+use crate::wire::message::MessageTextError;
 
 /// 404: no message has the id that was asked for.
 pub(super) fn message_unknown() -> ApiError {
     ApiError::NotFound("No message has this id. It may be mistyped, or too old to be kept.".into())
 }
 
-impl From<TextError> for ApiError {
-    fn from(error: TextError) -> Self {
+impl From<MessageTextError> for ApiError {
+    fn from(error: MessageTextError) -> Self {
         Self::Invalid(error.to_string())
     }
 }

@@ -1,5 +1,5 @@
-//! The demo: the five systems of messages, bursts and clocks, whole. It has producers, routes and a page of its own, and
-//! publishes through the hub as any client does. It stands on the plumbing of `http`, which knows nothing of it.
+//! The demo: five small systems of messages, bursts, clocks and a counter. It has its own producers, routes and page,
+//! publishes through the hub as any client does, and uses the plumbing of `http`, which knows nothing of it.
 
 mod error;
 mod off;
@@ -21,7 +21,7 @@ use super::http::error::ApiError;
 use super::hub::Hub;
 use super::log::FieldError;
 use super::settings::DemoSettings;
-use crate::wire::message::{Message, Text};
+use crate::wire::message::{Message, MessageText};
 pub(super) use off::switched_off;
 pub use producers::{BurstOptions, Bursts, Messages, Resume};
 use producers::{Ticker, local_time};
@@ -61,16 +61,16 @@ impl Demo {
         routes::router().with_state(self)
     }
 
-    /// Reads the text of a submission. One that a page of another site sends is refused unread.
+    /// Reads the text of a submission. A submission from a page of another site is refused unread.
     async fn read(&self, headers: &HeaderMap, body: Body, accepted: AcceptedBodies) -> Result<String, ApiError> {
         self.app.check_page(headers)?;
         submission::read(headers, body, accepted, self.app.max_body()).await
     }
 
-    /// Publishes a text as a message, if it is one and its sender is not too fast.
+    /// Publishes a text as a message, if it is valid and within the client's rate limit.
     async fn publish(&self, peer: SocketAddr, text: String) -> Result<Message, ApiError> {
         self.app.check_rate(peer)?;
-        let text = Text::parse(text, self.settings.max_message)?;
+        let text = MessageText::parse(text, self.settings.max_message)?;
         Ok(self.messages.publish(text).await?)
     }
 }

@@ -12,10 +12,10 @@ use crate::ui::demo::{App, ENTRY_POINT, PageData, Refused};
 use crate::ui::shell::{Script, shell};
 use crate::wire::message::Message;
 
-/// How many messages the page has in it when it arrives.
+/// How many messages the page is rendered with.
 const RECENT: usize = 50;
 
-/// The page with the recent messages; with `draft`, under its problem's status.
+/// The page with the newest messages. With `draft`, the page has the status of its problem.
 pub(super) async fn page(demo: &Demo, headers: &HeaderMap, draft: Option<Refused>) -> Response {
     let status = draft.as_ref().and_then(|draft| StatusCode::from_u16(draft.problem.status).ok());
     // One more tells whether there are older ones.

@@ -1,4 +1,4 @@
-//! What a client submits to be published: the text, out of a JSON, form or plain body.
+//! Reads the text of a message from a JSON, form or plain text body.
 
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
@@ -9,26 +9,26 @@ use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::wire::message::Submission;
 
-/// Which bodies an address reads.
+/// Which bodies an address accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AcceptedBodies {
     /// JSON and forms.
     Strict,
-    /// Also plain text, a body without a type, and a form body that is no form: what
-    /// `curl -d 'some text'` sends.
+    /// Also plain text, a body without a media type, and text that is declared as a form, as `curl -d 'some text'`
+    /// sends it.
     Lenient,
 }
 
 const FIELD: &str = "message";
 
-/// Reads the text of a submission of at most `max_body` bytes.
+/// Reads the text of a submission, whose body has at most `max_body` bytes.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
     accepted: AcceptedBodies,
     max_body: usize,
 ) -> Result<String, ApiError> {
-    // The declared type is checked before the body is read: an upload of the wrong kind is refused at once.
+    // The media type is checked before the body is read, so that an upload of another type is refused at once.
     let parse = match (media_type(headers).as_deref(), accepted) {
         (Some(JSON), _) => json,
         (Some(FORM), AcceptedBodies::Strict) => form,
@@ -45,25 +45,29 @@ pub(super) async fn read(
 }
 
 fn json(body: &Bytes) -> Result<String, ApiError> {
-    let parsed: Result<Submission, _> = serde_json::from_slice(body);
-    parsed.map(|submission| submission.message).map_err(|error| {
-        let place = format!("at line {}, column {}", error.line(), error.column());
-        let what = error.to_string();
-        let what = what.split(" at line ").next().unwrap_or_default();
-        let detail = match error.classify() {
-            Category::Data => {
-                format!("The JSON is not a submission: {what}, {place}. Send {{\"message\": \"…\"}}.")
-            }
-            _ => format!("The body is not valid JSON: {what}, {place}."),
-        };
-        ApiError::Malformed(detail)
-    })
+    let submission: Submission = serde_json::from_slice(body).map_err(|error| json_error(&error))?;
+    Ok(submission.message)
+}
+
+fn json_error(error: &serde_json::Error) -> ApiError {
+    let position = format!("at line {}, column {}", error.line(), error.column());
+    let reason = error.to_string();
+    let reason = reason.split(" at line ").next().unwrap_or_default();
+    let detail = match error.classify() {
+        Category::Data => {
+            format!("The JSON is not a submission: {reason}, {position}. Send {{\"message\": \"…\"}}.")
+        }
+        _ => format!("The body is not valid JSON: {reason}, {position}."),
+    };
+    ApiError::Malformed(detail)
 }
 
 fn form(body: &Bytes) -> Result<String, ApiError> {
     let params = Params::parse(body).map_err(|_| not_utf8())?;
-    let message = params.get(FIELD).map(str::to_owned);
-    message.ok_or_else(|| ApiError::Malformed(format!("The form has no field `{FIELD}`. Send {FIELD}=…")))
+    match params.get(FIELD) {
+        Some(message) => Ok(message.to_owned()),
+        None => Err(ApiError::Malformed(format!("The form has no field `{FIELD}`. Send {FIELD}=…"))),
+    }
 }
 
 fn form_or_text(body: &Bytes) -> Result<String, ApiError> {

@@ -1,17 +1,28 @@
 //! What goes wrong at the border, and how it is told: problem documents (RFC 9457).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use crate::server::log::{AppendError, ReadError};
+use crate::server::net::HeadRefusals;
+use crate::server::settings::CorsOrigins;
 use crate::wire::problem::{MEDIA_TYPE, Problem};
 
-/// Seconds after which a client that has too many streams may try again.
+/// Seconds after which a client that is at its limit of streams may try again.
 const STREAMS_RETRY_AFTER: u64 = 10;
+
+const HEAD_TOO_LARGE_TITLE: &str = "Head too large";
+const HEAD_TOO_LARGE: &str = "The request's URL and headers have more than 64 KiB, or there are more than 100 headers. \
+                              Send less: what is in the query can be sent as the form body of QUERY instead.";
+
+/// Seconds after which a client may try again when the server is at its connection limit.
+const CONNECTIONS_RETRY_AFTER: u64 = 5;
 
 /// Why a request is refused. The detail is for the one who asked; what only the operator may know is
 /// logged where the error is made.
@@ -48,8 +59,16 @@ pub(in crate::server) enum ApiError {
     Invalid(String),
     /// 429: one may try again after this time.
     RateLimited(Duration),
-    /// 429: the client has as many streams as it may.
+    /// 429: the client is at its limit of open streams.
     TooManyStreams(usize),
+    /// 429: the client opens subscriptions faster than is allowed.
+    TooManySubscriptions(Duration),
+    /// 503: the server is at its limit of connections.
+    TooManyConnections,
+    /// 503: the server compiles as many patterns as it may.
+    TooManyPatterns(Duration),
+    /// 431: the URL and the headers are larger than is allowed.
+    HeadTooLarge,
     /// 500: the cause is in the log.
     Internal,
     /// 507: the disk is full.
@@ -92,7 +111,34 @@ impl ApiError {
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many streams",
                 format!(
-                    "You have {limit} streams open, which is all you may. Close some: one stream hears many topics."
+                    "You already have {limit} streams open, which is the limit. Close one first: one stream can hear \
+                     many topics."
+                ),
+            ),
+            Self::TooManySubscriptions(after) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many subscriptions",
+                format!(
+                    "You open subscriptions faster than is allowed. Try again in {} s; keep streams open instead of \
+                     opening new ones.",
+                    seconds(*after)
+                ),
+            ),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE.into())
+            }
+            Self::TooManyConnections => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many connections",
+                format!("The server is at its connection limit. Try again in {CONNECTIONS_RETRY_AFTER} s."),
+            ),
+            Self::TooManyPatterns(after) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Too many new patterns",
+                format!(
+                    "New URL patterns are sent faster than the server may compile them. Try again in {} s, or match \
+                     exact topics.",
+                    seconds(*after)
                 ),
             ),
             Self::RateLimited(after) => (
@@ -118,6 +164,32 @@ impl ApiError {
     }
 }
 
+/// The responses to requests whose head can't be read. Nothing of such a request is known, its origin neither.
+pub(super) fn head_refusals(cors_origins: &CorsOrigins) -> HeadRefusals {
+    let allow_origin = match cors_origins {
+        CorsOrigins::Any => "access-control-allow-origin: *\r\n",
+        CorsOrigins::List(_) => "",
+    };
+    Arc::new(move |status| {
+        let (title, detail) = match status {
+            400 => ("Malformed request", "The request is not valid HTTP/1.1. Check its first line and its headers."),
+            414 => {
+                ("URL too long", "The URL is too long. Send what is in its query as the form body of QUERY instead.")
+            }
+            431 => (HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE),
+            _ => return None,
+        };
+        let reason = StatusCode::from_u16(status).ok()?.canonical_reason().unwrap_or_default();
+        let problem = Problem { status, title: title.into(), detail: detail.into() };
+        let body = serde_json::to_string(&problem).ok()?;
+        let length = body.len();
+        Some(Bytes::from(format!(
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\n\
+             cache-control: no-store\r\n{allow_origin}connection: close\r\n\r\n{body}"
+        )))
+    })
+}
+
 /// Whole seconds, rounded up: for `Retry-After`.
 fn seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
@@ -132,8 +204,15 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::RateLimited(after) => _ = headers.insert(header::RETRY_AFTER, seconds(after).into()),
+            Self::RateLimited(after) | Self::TooManySubscriptions(after) | Self::TooManyPatterns(after) => {
+                headers.insert(header::RETRY_AFTER, seconds(after).into());
+            }
             Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),
+            Self::TooManyConnections => {
+                headers.insert(header::RETRY_AFTER, CONNECTIONS_RETRY_AFTER.into());
+                // There is no room to keep the connection for another request.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Self::Token { challenge, .. } => {
                 if let Ok(challenge) = HeaderValue::from_str(&challenge) {
                     headers.insert(header::WWW_AUTHENTICATE, challenge);

@@ -5,50 +5,47 @@ pub(super) mod accept;
 pub(super) mod body;
 pub(super) mod compress;
 mod conditional;
-mod connection;
 mod docs;
-mod drain;
 pub(super) mod error;
 pub(super) mod host;
 pub(super) mod last_event_id;
 mod limits;
-mod listener;
 mod mercure;
 mod origin;
-mod outlet;
 pub(super) mod pages;
 pub(super) mod params;
-mod parked;
 mod ping;
 mod site;
-mod stall;
+mod sse_body;
 mod trace;
 pub(super) mod welcome;
-mod window;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::body::{Body, Bytes};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
 use futures_util::Stream;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
-use super::hub::Hub;
+use super::hub::{ClientKey, Hub, SessionOptions};
+use super::net::{self, ConnectionLimits, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
 pub(super) use docs::Description;
-use drain::Drain;
 use error::ApiError;
 use limits::PublishLimit;
-use listener::ConnectionLimits;
 use mercure::Mercure;
 
 /// How long a browser may remember what a preflight allowed.
@@ -59,9 +56,7 @@ pub(super) struct App {
     mercure: Mercure,
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
-    drain: Arc<Drain>,
     limit: PublishLimit,
-    heartbeat: Duration,
     max_body: usize,
     assets: Option<Assets>,
     description: Description,
@@ -72,6 +67,23 @@ type AppState = State<Arc<App>>;
 
 pub(super) type Peer = ConnectInfo<SocketAddr>;
 
+/// A request for a stream that is not fed by the hub.
+pub(super) struct StreamRequest {
+    /// Whether the headers alone are asked for.
+    is_head: bool,
+    client: ClientKey,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
+    type Rejection = <Peer as FromRequestParts<S>>::Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let ConnectInfo(peer) = Peer::from_request_parts(parts, state).await?;
+        let client = ClientKey::Network(limits::network(peer.ip()));
+        Ok(Self { is_head: parts.method == Method::HEAD, client })
+    }
+}
+
 impl App {
     /// What the handlers of a server with this hub need. `description` describes what the server serves.
     pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>, description: Description) -> Arc<Self> {
@@ -79,9 +91,7 @@ impl App {
         Arc::new(Self {
             mercure: Mercure::new(hub, auth, settings.mercure.clone()),
             public_host,
-            drain: Drain::new(),
             limit: PublishLimit::new(settings.rate_limit),
-            heartbeat: settings.heartbeat,
             max_body: settings.max_body,
             assets: site::assets(),
             description,
@@ -91,11 +101,18 @@ impl App {
 
     /// The response that carries these frames, or for `HEAD` its headers alone. `name` stands for the stream in the
     /// server's log.
-    pub(super) fn stream<S>(&self, method: &Method, name: &'static str, frames: S) -> Response
+    pub(super) fn stream<S>(&self, request: &StreamRequest, name: &'static str, frames: S) -> Response
     where
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
-        outlet::respond(method, name, frames, self.heartbeat, &self.drain)
+        if request.is_head {
+            return sse_body::respond_to_head();
+        }
+        let options = SessionOptions { client: Some(request.client.clone()), ..SessionOptions::default() };
+        match self.mercure.hub().session(options) {
+            Ok(session) => sse_body::respond(name, frames, session),
+            Err(error) => ApiError::from(error).into_response(),
+        }
     }
 
     /// Refuses what a page of another site makes a visitor's browser send, unless the operator allows its origin. A
@@ -144,15 +161,36 @@ pub(super) async fn serve(
     settings: &Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
-    let drain = app.drain.clone();
+    let hub = app.mercure.hub().clone();
     let router = router(app, more, &settings.cors_origins);
-    let begin = drain.clone();
-    tokio::spawn(async move {
+    let refusals = refusals(&settings.cors_origins);
+    let stop = Shutdown::default();
+    let begin = stop.clone();
+    let draining = tokio::spawn(async move {
         shutdown.await;
         begin.begin();
+        hub.drain().await;
     });
-    let limits = ConnectionLimits { connections: settings.max_connections, stall: settings.stall_timeout };
-    listener::serve(listener, router, limits, drain).await
+    let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
+    let service = |router: &Router, peer: SocketAddr| {
+        let router = router.clone();
+        service_fn(move |mut request: axum::http::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            // In a box: a connection must not keep room for a request while it is idle.
+            Box::pin(router.clone().oneshot(request.map(Body::new)))
+        })
+    };
+    let serve = |peer| service(&router, peer);
+    let refuse = |peer| service(&refusals, peer);
+    let cut = net::serve(listener, serve, refuse, error::head_refusals(&settings.cors_origins), limits, stop).await;
+    // It holds the hub, and with it the log, which the next server may be about to open.
+    _ = draining.await;
+    cut
+}
+
+/// Answers the requests of connections above the limit.
+fn refusals(cors_origins: &CorsOrigins) -> Router {
+    Router::new().fallback(async || ApiError::TooManyConnections).layer(cors(cors_origins))
 }
 
 /// The table of contents.
@@ -167,6 +205,7 @@ fn router(app: Arc<App>, more: Router<Arc<App>>, cors_origins: &CorsOrigins) -> 
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
+        .layer(middleware::from_fn(limits::check_head))
         .layer(cors(cors_origins))
         .layer(middleware::from_fn(trace::request))
         .with_state(app)

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use url::Url;
 
+use super::sessions::Index;
 use super::*;
 use crate::fuzz::{Slowest, fuzz, say};
 use crate::server::log::Cursor;
@@ -124,7 +125,8 @@ impl Figures {
     fn double(&mut self, matcher: &Matcher, unit: &str) {
         const TELLING: Duration = Duration::from_micros(100);
         let (half, whole) = (unit.repeat(LONGEST / 2 / unit.len()), unit.repeat(LONGEST / unit.len()));
-        let best = |topic: &str| (0..3).map(|_| timed(|| matcher.matches(topic)).1).min().unwrap_or_default();
+        let best =
+            |topic: &str| (0..3).map(|_| timed(|| matcher.matches(&Candidate::new(topic))).1).min().unwrap_or_default();
         let (once, twice) = (best(&half), best(&whole));
         self.matching.see(twice, &(matcher.to_string(), unit));
         if once > TELLING {
@@ -149,7 +151,7 @@ fn any_text_is_a_matcher_that_every_way_of_matching_agrees_on_or_is_refused() {
             figures.compiled += 1;
             figures.double(&matcher, unit);
             for topic in topics.iter().chain([text]) {
-                agree(&matcher, &again, topic, &known)?;
+                agree(&matcher, &again, topic)?;
             }
         }
         Ok(())
@@ -160,12 +162,12 @@ fn any_text_is_a_matcher_that_every_way_of_matching_agrees_on_or_is_refused() {
     say("matchers", &format!("a topic twice as long took {growth:.1} times as long at most; the slowest {matching}"));
 }
 
-/// The same topics are matched by a matcher that was compiled again, for the reader of a stream, for a page of the log,
-/// and with what is remembered of the topic.
-fn agree(matcher: &Matcher, again: &Matcher, topic: &str, known: &Patterns) -> Result<(), TestCaseError> {
+/// The same topics are matched by a matcher that was compiled again, for a stream that is behind, for a page of the log,
+/// and by the fan-out.
+fn agree(matcher: &Matcher, again: &Matcher, topic: &str) -> Result<(), TestCaseError> {
     let Ok(parsed) = Topic::parse(topic) else { return Ok(()) };
-    let expected = matcher.matches(topic);
-    prop_assert_eq!(again.matches(topic), expected, "compiled again, {}", topic);
+    let expected = matcher.matches(&Candidate::new(topic));
+    prop_assert_eq!(again.matches(&Candidate::new(topic)), expected, "compiled again, {}", topic);
     if matcher.match_type() == MatchType::Exact {
         prop_assert_eq!(expected, matcher.text() == topic || matcher.is_everything(), "{}", topic);
     }
@@ -181,8 +183,8 @@ fn agree(matcher: &Matcher, again: &Matcher, topic: &str, known: &Patterns) -> R
     let entry = Entry::new(Cursor(1), Utc::now(), update);
     let matchers = Matchers::new(std::slice::from_ref(matcher), Arc::default());
     prop_assert_eq!(matchers.wants(topic), expected, "in the log, {}", topic);
-    prop_assert_eq!(matchers.want(&entry, known), expected, "live, {}", topic);
-    known.matching(&parsed, |_| ());
-    prop_assert_eq!(matchers.want(&entry, known), expected, "remembered, {}", topic);
+    prop_assert_eq!(matchers.want(&entry), expected, "behind, {}", topic);
+    let index = Index::of(&matchers);
+    prop_assert_eq!(index.finds(&parsed), expected, "fan-out, {}", topic);
     Ok(())
 }

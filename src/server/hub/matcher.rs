@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Rights;
-use super::pattern::{Pattern, PatternError, Patterns};
+use super::pattern::{Candidate, Pattern, PatternError, Patterns};
 use crate::server::log::{Entry, FieldError, Topic, TopicFilter};
 
 /// The matcher value that means every topic, whatever its type.
@@ -47,11 +47,12 @@ impl MatchType {
 pub struct Matcher {
     match_type: MatchType,
     text: Topic,
-    test: Test,
+    kind: Kind,
 }
 
+/// How topics are compared with a matcher.
 #[derive(Clone, Debug)]
-enum Test {
+enum Kind {
     Everything,
     Exact,
     Pattern(Arc<Pattern>),
@@ -72,20 +73,20 @@ impl Matcher {
     /// Reads a matcher of a type.
     pub fn parse(match_type: MatchType, text: &str, patterns: &Patterns) -> Result<Self, MatcherError> {
         let topic = Topic::parse(text)?;
-        let test = match match_type {
-            _ if text == EVERYTHING => Test::Everything,
-            MatchType::Exact => Test::Exact,
+        let kind = match match_type {
+            _ if text == EVERYTHING => Kind::Everything,
+            MatchType::Exact => Kind::Exact,
             // The index of topics finds it then.
-            MatchType::UriTemplate if !text.contains('{') => Test::Exact,
-            MatchType::UrlPattern => Test::Pattern(patterns.compile(text)?),
-            MatchType::UriTemplate => Test::Pattern(patterns.compile_template(text)?),
+            MatchType::UriTemplate if !text.contains('{') => Kind::Exact,
+            MatchType::UrlPattern => Kind::Pattern(patterns.compile(text)?),
+            MatchType::UriTemplate => Kind::Pattern(patterns.compile_template(text)?),
         };
-        Ok(Self { match_type, text: topic, test })
+        Ok(Self { match_type, text: topic, kind })
     }
 
     /// Matches this topic alone, byte for byte.
     pub fn exact(topic: Topic) -> Self {
-        Self { match_type: MatchType::Exact, text: topic, test: Test::Exact }
+        Self { match_type: MatchType::Exact, text: topic, kind: Kind::Exact }
     }
 
     /// Its type, as it was asked for.
@@ -100,15 +101,24 @@ impl Matcher {
 
     /// Whether it matches every topic.
     pub fn is_everything(&self) -> bool {
-        matches!(self.test, Test::Everything)
+        matches!(self.kind, Kind::Everything)
     }
 
     /// Whether it matches the topic.
-    pub fn matches(&self, topic: &str) -> bool {
-        match &self.test {
-            Test::Everything => true,
-            Test::Exact => self.text.as_str() == topic,
-            Test::Pattern(pattern) => pattern.matches(&pattern.candidate(topic)),
+    pub fn matches(&self, topic: &Candidate<'_>) -> bool {
+        match &self.kind {
+            Kind::Everything => true,
+            Kind::Exact => self.text.as_str() == topic.text(),
+            Kind::Pattern(pattern) => pattern.matches(topic),
+        }
+    }
+
+    /// Whether it could match a topic whose path begins with `path`: true where that can't be ruled out.
+    pub(super) fn may_match_below(&self, path: &str) -> bool {
+        match &self.kind {
+            Kind::Everything => true,
+            Kind::Exact => self.text.as_str().starts_with(path),
+            Kind::Pattern(pattern) => pattern.may_match_below(path),
         }
     }
 }
@@ -127,33 +137,34 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// The matchers of one subscriber, and what it may read: it hears what any of them matches, of private updates
-/// only those it has a right to.
+/// What a session wants, and what it may have: it hears every update that one of its matchers matches, private ones
+/// only where its rights grant them.
 #[derive(Clone, Debug)]
 pub struct Matchers {
     everything: bool,
-    /// In order, each once.
+    /// Sorted, each once.
     topics: Box<[Topic]>,
+    /// Sorted by id, each once.
     patterns: Box<[Arc<Pattern>]>,
     rights: Arc<Rights>,
 }
 
 impl Matchers {
-    /// What these matchers match, for a reader with these rights.
+    /// The union of these matchers, for a reader with these rights.
     pub fn new(matchers: &[Matcher], rights: Arc<Rights>) -> Self {
         let mut topics: Vec<Topic> = Vec::new();
         let mut patterns: Vec<Arc<Pattern>> = Vec::new();
         for matcher in matchers {
-            match &matcher.test {
-                Test::Everything => {}
-                Test::Exact => topics.push(matcher.text.clone()),
-                Test::Pattern(pattern) => patterns.push(pattern.clone()),
+            match &matcher.kind {
+                Kind::Everything => {}
+                Kind::Exact => topics.push(matcher.text.clone()),
+                Kind::Pattern(pattern) => patterns.push(pattern.clone()),
             }
         }
         topics.sort_unstable();
         topics.dedup();
-        patterns.sort_unstable_by_key(|pattern| pattern.serial());
-        patterns.dedup_by_key(|pattern| pattern.serial());
+        patterns.sort_unstable_by_key(|pattern| pattern.id());
+        patterns.dedup_by_key(|pattern| pattern.id());
         let everything = matchers.iter().any(Matcher::is_everything);
         Self { everything, topics: topics.into(), patterns: patterns.into(), rights }
     }
@@ -174,34 +185,50 @@ impl Matchers {
         &self.topics
     }
 
-    /// The patterns that topics are matched with.
+    /// The patterns that topics are compared with.
     pub(super) fn patterns(&self) -> &[Arc<Pattern>] {
         &self.patterns
     }
 
+    /// What the reader may have.
+    pub(super) fn rights(&self) -> &Arc<Rights> {
+        &self.rights
+    }
+
     /// Whether the entry has a topic that is wanted, and may be read.
-    pub(super) fn want(&self, entry: &Entry, known: &Patterns) -> bool {
-        let matched = |topic: &Topic| {
-            self.topics.binary_search(topic).is_ok()
-                || self.patterns.iter().any(|pattern| known.matches(topic, pattern))
-        };
-        (self.everything || entry.topics.iter().any(matched)) && self.may_read(entry)
+    pub(super) fn want(&self, entry: &Entry) -> bool {
+        let candidates: Vec<_> = entry.topics.iter().map(|topic| Candidate::new(topic.as_str())).collect();
+        candidates.iter().any(|topic| self.match_topic(topic))
+            && (!entry.private || self.rights.may_read_any_of(&candidates))
     }
 
     /// Whether the reader may have this entry, if it wants it.
     pub(super) fn may_read(&self, entry: &Entry) -> bool {
         !entry.private || self.rights.may_read(&entry.topics)
     }
+
+    /// Those that could match a topic whose path begins with `path`, if the reader may read anything there.
+    pub(super) fn below(&self, path: &str) -> Option<Self> {
+        if !self.rights.may_read_below(path) {
+            return None;
+        }
+        let topics = self.topics.iter().filter(|topic| topic.as_str().starts_with(path)).cloned().collect();
+        let patterns = self.patterns.iter().filter(|pattern| pattern.may_match_below(path)).cloned().collect();
+        let below = Self { everything: self.everything, topics, patterns, rights: self.rights.clone() };
+        (below.everything || !below.topics.is_empty() || !below.patterns.is_empty()).then_some(below)
+    }
+
+    /// Whether one of the matchers matches this topic.
+    pub(super) fn match_topic(&self, topic: &Candidate<'_>) -> bool {
+        self.everything
+            || self.topics.binary_search_by(|wanted| wanted.as_str().cmp(topic.text())).is_ok()
+            || self.patterns.iter().any(|pattern| pattern.matches(topic))
+    }
 }
 
 impl TopicFilter for Matchers {
     fn wants(&self, topic: &str) -> bool {
-        let by_pattern = || {
-            let Some(first) = self.patterns.first() else { return false };
-            let candidate = first.candidate(topic);
-            self.patterns.iter().any(|pattern| pattern.matches(&candidate))
-        };
-        self.everything || self.topics.binary_search_by(|wanted| wanted.as_str().cmp(topic)).is_ok() || by_pattern()
+        self.match_topic(&Candidate::new(topic))
     }
 
     fn exact(&self) -> Option<&[Topic]> {

@@ -1,98 +1,144 @@
-//! Who hears what: the hub takes updates into the log and tells the subscribers whose matchers hit.
+//! Who hears what: the hub takes updates into the log and offers them to the sessions whose matchers match.
 //!
-//! A publish goes into the log. What has become durable comes back through the log's tail: the hub puts
-//! it into the recent part it keeps in memory and wakes exactly the subscriptions that want it. A
-//! subscription then reads on from its own cursor, from the recent part or, where it has fallen out of
-//! it, from the log. Nothing is queued for a subscriber, however slow it is.
+//! A publish goes into the log. What has become durable comes back through the log's tail. The fan-out puts it into the
+//! tail cache, decides for each session once what it wants and may have, and offers that to the session's outlet. A
+//! session that has not taken its last offer yet falls behind: it reads on from its own cursor, out of the tail cache
+//! or, where that no longer reaches back, out of the log. Nothing is queued for a session, however slow it is.
 
+mod fan_out;
 #[cfg(test)]
 mod hostile;
 mod linear_regex;
+mod match_cache;
 mod matcher;
+mod outlet;
 mod pattern;
 pub mod presence;
-mod recent;
-mod registry;
 mod rights;
+mod session;
+mod sessions;
 mod subscription;
+mod tail_cache;
 #[cfg(test)]
 mod tests;
 mod uri_template;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use tracing::debug;
+use rand::Rng;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
 
 pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
+pub use outlet::{EndReason, Signal};
 pub use pattern::{Candidate, Pattern, PatternError, Patterns};
-use presence::Presence;
+use presence::{ActiveSubscription, Presence};
 pub use rights::{Grant, Rights};
+pub use session::{Session, SessionOptions};
+pub use sessions::{AtLimit, ClientKey, Holder, RevocationTarget, SubscriptionList};
 pub use subscription::{Delivery, Start, Subscription};
+pub use tail_cache::TailCacheSize;
 
-use super::log::{AppendError, Appended, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update};
-use recent::Recent;
-use registry::Registry;
+use super::log::{
+    AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
+};
+use outlet::Mailbox;
+use sessions::{NewSession, Sessions};
+use tail_cache::TailCache;
 
-/// How many bytes of frames a subscriber that is behind holds in memory, unless told otherwise.
+/// Bytes of entries that a session which is behind holds in memory, unless told otherwise.
 pub const DEFAULT_READER_BUFFER: usize = 64 * 1024;
 
 /// The hub's URL, unless told otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:3000/.well-known/mercure";
 
-/// How many entries the fan-out takes from the tail at once.
-const FAN_OUT_BATCH: usize = 256;
+/// Silence after which a stream sends a comment, unless told otherwise.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What a hub is told when it is opened.
-#[derive(Clone, Debug)]
+/// Longest time between two looks at heartbeats, lifetimes and the wall clock: they are late by this at most.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// A lifetime is shortened by up to this part of it, so that sessions that began together don't end together.
+const LIFETIME_SPREAD: f64 = 0.2;
+
+/// What a hub is opened with.
+#[derive(Clone)]
 pub struct HubOptions {
-    /// How many bytes of frames a subscriber that is behind holds in memory; one frame at least.
-    pub reader_buffer: usize,
-    /// The hub's public URL: relative topics and patterns are seen from it.
+    /// The hub's public URL: relative topics and patterns are resolved against it.
     pub url: Url,
+    /// Bytes of entries that a session which is behind holds in memory; one entry always fits.
+    pub reader_buffer: usize,
+    /// How much of the log's tail is held in memory for all sessions.
+    pub tail_cache: TailCacheSize,
+    /// Silence after which a stream sends a comment.
+    pub heartbeat: Duration,
+    /// Maximum number of open sessions of one client.
+    pub sessions_per_client: Option<usize>,
+    /// Whether subscriptions are listed, and told of when they begin and end.
+    pub presence: bool,
+    /// The wall clock, which tokens expire by.
+    pub clock: Clock,
 }
 
 impl Default for HubOptions {
     fn default() -> Self {
-        let url = Url::parse(DEFAULT_URL).expect("a URL");
-        Self { reader_buffer: DEFAULT_READER_BUFFER, url }
+        Self {
+            url: Url::parse(DEFAULT_URL).expect("a URL"),
+            reader_buffer: DEFAULT_READER_BUFFER,
+            tail_cache: TailCacheSize::default(),
+            heartbeat: DEFAULT_HEARTBEAT,
+            sessions_per_client: None,
+            presence: true,
+            clock: Arc::new(chrono::Utc::now),
+        }
     }
 }
 
 /// Decides who hears what. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub {
-    shared: Arc<Shared>,
+    shared: Arc<HubShared>,
 }
 
-struct Shared {
+struct HubShared {
     log: Arc<dyn Log>,
-    recent: Recent,
-    registry: Registry,
+    tail_cache: TailCache,
+    sessions: Arc<Sessions>,
     patterns: Arc<Patterns>,
     presence: Presence,
     options: HubOptions,
+    opened: Instant,
 }
 
 impl Hub {
-    /// Opens a hub on a log and starts its fan-out, which ends when the hub and its subscriptions are gone.
+    /// Opens a hub on a log and starts its fan-out, which ends when the hub and its sessions are gone.
     ///
     /// Call it within a tokio runtime.
     pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
-        let recent = Recent::after(log.bounds().newest);
-        let patterns = Arc::new(Patterns::new(options.url.clone()));
+        let newest = log.bounds().newest;
         let presence = Presence::new(&log, options.url.path());
-        let shared = Arc::new(Shared { log, recent, registry: Registry::default(), patterns, presence, options });
-        tokio::spawn(fan_out(Arc::downgrade(&shared), tail));
+        let shared = Arc::new(HubShared {
+            tail_cache: TailCache::new(newest, options.tail_cache),
+            sessions: Arc::new(Sessions::new(presence.root().into(), newest)),
+            patterns: Arc::new(Patterns::new(options.url.clone())),
+            presence,
+            log,
+            options,
+            opened: Instant::now(),
+        });
+        tokio::spawn(fan_out::run(Arc::downgrade(&shared), tail));
+        tokio::spawn(sweep(Arc::downgrade(&shared), shared.options.heartbeat));
+        tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(&shared.sessions), shared.options.clock.clone()));
         Self { shared }
     }
 
-    /// The URL patterns in use: matchers are read with them.
+    /// Compiles the patterns of matchers and of tokens.
     pub fn patterns(&self) -> &Arc<Patterns> {
         &self.shared.patterns
     }
 
-    /// Which subscriptions are open, of those that are told of.
+    /// How open subscriptions are told of.
     pub fn presence(&self) -> &Presence {
         &self.shared.presence
     }
@@ -117,12 +163,102 @@ impl Hub {
         entries.pop().ok_or_else(|| AppendError::Failed("it lost an update".into()))
     }
 
-    /// Subscribes to what the matchers want.
+    /// Opens a session for a stream that is not fed by the hub. It counts towards its client's limit, gets heartbeats
+    /// and ends at a shutdown like all others.
+    pub fn session(&self, options: SessionOptions) -> Result<Session, AtLimit> {
+        let mailbox = Arc::new(Mailbox::default());
+        let (session, _) = self.insert(options, &mailbox, None, Arc::default())?;
+        Ok(session)
+    }
+
+    /// Opens a session that hears what the matchers match, as far as the rights allow. Presence tells of it while the
+    /// [`Session`] lives.
     ///
-    /// Everything that is acknowledged after this call is delivered; what was acknowledged before it is
-    /// delivered as `start` says.
+    /// Every update that is acknowledged after this call is delivered; what was acknowledged before it is delivered as
+    /// `start` says.
+    pub fn open_session(
+        &self,
+        options: SessionOptions,
+        matchers: &[Matcher],
+        rights: Arc<Rights>,
+        start: Start,
+    ) -> Result<(Session, Subscription), AtLimit> {
+        let subscriptions = match self.shared.options.presence {
+            true => self.shared.presence.subscriptions(matchers, &rights),
+            false => Arc::default(),
+        };
+        let mailbox = Arc::new(Mailbox::default());
+        let matchers = Arc::new(Matchers::new(matchers, rights));
+        let (session, position) = self.insert(options, &mailbox, Some(matchers.clone()), subscriptions.clone())?;
+        self.shared.presence.begun(&subscriptions);
+        Ok((session, Subscription::new(self.shared.clone(), matchers, mailbox, start, position)))
+    }
+
+    /// Subscribes the server itself: no client's limit counts it, and presence does not tell of it.
+    ///
+    /// Every update that is acknowledged after this call is delivered; what was acknowledged before it is delivered as
+    /// `start` says.
     pub fn subscribe(&self, matchers: impl Into<Arc<Matchers>>, start: Start) -> Subscription {
-        Subscription::open(self.shared.clone(), matchers.into(), start)
+        let matchers = matchers.into();
+        let mailbox = Arc::new(Mailbox::default());
+        let inserted = self.insert(SessionOptions::default(), &mailbox, Some(matchers.clone()), Arc::default());
+        let (session, position) = inserted.expect("a session without a client has no limit");
+        Subscription::new(self.shared.clone(), matchers, mailbox, start, position).keeping(session)
+    }
+
+    fn insert(
+        &self,
+        options: SessionOptions,
+        mailbox: &Arc<Mailbox>,
+        matchers: Option<Arc<Matchers>>,
+        subscriptions: Arc<[Arc<ActiveSubscription>]>,
+    ) -> Result<(Session, Cursor), AtLimit> {
+        let lifetime = options.lifetime.map(|lifetime| {
+            let shortened = rand::rng().random_range(0.0..LIFETIME_SPREAD);
+            lifetime.mul_f64(1.0 - shortened)
+        });
+        let session = NewSession {
+            outlet: mailbox.clone(),
+            matchers,
+            client: options.client,
+            holder: options.holder,
+            expires: options.expires,
+            deadline: lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
+            subscriptions,
+        };
+        let (key, position) = self.shared.sessions.insert(session, self.shared.options.sessions_per_client)?;
+        Ok((Session::new(self.shared.clone(), key, mailbox.clone()), position))
+    }
+
+    /// Ends the sessions of a token, of a subject, or of those who hear a topic; answers how many.
+    pub fn end_sessions(&self, target: RevocationTarget<'_>) -> usize {
+        self.shared.sessions.end(target)
+    }
+
+    /// Ends every session, spread over some seconds. Sessions that are opened from now on end at once.
+    pub async fn drain(&self) {
+        self.shared.sessions.drain().await;
+    }
+
+    /// Waits until every change of presence was published, and ends that: what comes after is not told of. Nothing but
+    /// the hub and its sessions holds the log then.
+    pub async fn close(&self) {
+        self.shared.presence.close().await;
+    }
+
+    /// Number of open sessions.
+    pub fn open_sessions(&self) -> usize {
+        self.shared.sessions.len()
+    }
+
+    /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
+    pub fn subscriptions(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
+        self.shared.sessions.list(topic, after, limit)
+    }
+
+    /// The open subscription with this topic.
+    pub fn subscription(&self, topic: &str) -> Option<Arc<ActiveSubscription>> {
+        self.shared.sessions.subscription(topic)
     }
 
     /// The newest update that is kept, whoever may read it.
@@ -133,6 +269,35 @@ impl Hub {
     /// The log, to read from.
     pub fn log(&self) -> &dyn Log {
         &*self.shared.log
+    }
+}
+
+impl HubShared {
+    /// Milliseconds since the hub was opened.
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Looks after heartbeats and lifetimes until the hub and its sessions are gone.
+async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
+    let every = SWEEP_EVERY.min(heartbeat / 4).max(Duration::from_millis(1));
+    let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
+    let mut sweeps = interval(every);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        sweeps.tick().await;
+        let Some(shared) = shared.upgrade() else { return };
+        shared.sessions.sweep(Instant::now(), shared.elapsed().checked_sub(heartbeat));
+    }
+}
+
+/// Ends the sessions of expired tokens until the hub and its sessions are gone.
+async fn expire(hub: Weak<HubShared>, sessions: Weak<Sessions>, clock: Clock) {
+    while hub.strong_count() > 0
+        && let Some(sessions) = sessions.upgrade()
+    {
+        sessions.expire_for(SWEEP_EVERY, &clock).await;
     }
 }
 
@@ -147,17 +312,4 @@ impl TopicFilter for Everything {
     fn exact(&self) -> Option<&[Topic]> {
         None
     }
-}
-
-async fn fan_out(shared: Weak<Shared>, mut tail: Tail) {
-    let mut batch = Vec::new();
-    while tail.recv_many(&mut batch, FAN_OUT_BATCH).await > 0 {
-        let Some(shared) = shared.upgrade() else { break };
-        for entry in batch.drain(..) {
-            // A woken subscription looks into the recent part at once, so the entry must be there first.
-            shared.recent.push(entry.clone());
-            shared.registry.wake(&entry, &shared.patterns);
-        }
-    }
-    debug!("the fan-out has ended");
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Matcher;
+use super::{Candidate, Matcher};
 use crate::server::log::Topic;
 
 /// What somebody may do; nothing by default.
@@ -39,8 +39,10 @@ impl Rights {
 
     /// Whether an update with these topics may be published: each of them must be granted.
     pub fn may_publish(&self, topics: &[Topic]) -> bool {
-        let granted = |topic: &Topic| self.grants.iter().any(|grant| grant.publish && grant.matches(topic.as_str()));
-        topics.iter().all(granted)
+        topics.iter().all(|topic| {
+            let topic = Candidate::new(topic.as_str());
+            self.grants.iter().any(|grant| grant.publish && grant.matches(&topic))
+        })
     }
 
     /// Whether a private update with these topics may be read: one of them must be granted.
@@ -48,9 +50,25 @@ impl Rights {
         topics.iter().any(|topic| self.may_subscribe(topic.as_str()))
     }
 
+    /// As [`Rights::may_read`], for topics that are compared with other patterns too.
+    pub(super) fn may_read_any_of(&self, topics: &[Candidate<'_>]) -> bool {
+        topics.iter().any(|topic| self.grants.iter().any(|grant| grant.subscribe && grant.matches(topic)))
+    }
+
     /// Whether reading this topic is granted.
     pub fn may_subscribe(&self, topic: &str) -> bool {
-        self.grants.iter().any(|grant| grant.subscribe && grant.matches(topic))
+        self.may_read_any_of(&[Candidate::new(topic)])
+    }
+
+    /// Whether any private update may be read.
+    pub(super) fn may_read_private(&self) -> bool {
+        self.grants.iter().any(|grant| grant.subscribe)
+    }
+
+    /// Whether private updates on topics below this path may be read: true where that can't be ruled out.
+    pub(super) fn may_read_below(&self, path: &str) -> bool {
+        let may_match = |grant: &Grant| grant.topics.iter().any(|matcher| matcher.may_match_below(path));
+        self.grants.iter().any(|grant| grant.subscribe && may_match(grant))
     }
 
     /// Whether streams may be ended and tokens revoked: only with a grant for every topic.
@@ -62,12 +80,12 @@ impl Rights {
     /// own text, taken as a topic. So a grant for every topic that stands last is the default.
     pub fn payload(&self, matcher: &Matcher) -> Option<&Map<String, Value>> {
         let mut grants = self.grants.iter().filter(|grant| grant.subscribe);
-        grants.find(|grant| grant.matches(matcher.text()))?.payload.as_ref()
+        grants.find(|grant| grant.matches(&Candidate::new(matcher.text())))?.payload.as_ref()
     }
 }
 
 impl Grant {
-    fn matches(&self, topic: &str) -> bool {
+    fn matches(&self, topic: &Candidate<'_>) -> bool {
         self.topics.iter().any(|matcher| matcher.matches(topic))
     }
 }

@@ -1,21 +1,21 @@
-//! A subscription: matchers and a cursor, read on from there. History and live are the same thing.
+//! A subscription: what a session hears, read on from its cursor. History and live are the same thing.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::vec;
 
+use chrono::Utc;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::Shared;
 use super::matcher::Matchers;
-use super::recent::Next;
-use super::registry::{Keys, Slot, Span};
+use super::outlet::{Batch, Mailbox, Offered, Selection};
+use super::{HubShared, Session};
 use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Reader};
 
-/// How many entries a subscriber that is behind holds in memory at most, however small they are.
+/// Maximum number of entries that a session which is behind holds in memory, however small they are.
 const PAGE_ENTRIES: usize = 512;
 
 /// Where a subscription begins.
@@ -25,7 +25,7 @@ pub enum Start {
     Now,
     /// With what follows this place.
     After(Cursor),
-    /// With a gap and then all that is kept: nobody knows where the subscriber had come to.
+    /// With a gap and then all that is kept: the last event that the client has seen is unknown.
     Lost,
 }
 
@@ -36,94 +36,93 @@ pub enum Delivery {
     Update(Arc<Entry>),
     /// Updates were lost: retention had removed them before they could be read.
     Gap {
-        /// The id of the oldest update that is kept and wanted, if there is one: it comes next.
+        /// The id of the oldest update that is kept, wanted and readable, if there is one: it comes next.
         oldest: Option<Box<str>>,
     },
 }
 
-/// One subscriber's place in the log and what it wants: a stream of deliveries in the log's order, each
-/// once. It ends only when the log can't be read.
+/// A session's cursor and what it hears: a stream of deliveries in the log's order, each once. It ends only when the
+/// log can't be read.
 pub struct Subscription {
-    shared: Arc<Shared>,
+    hub: Arc<HubShared>,
     matchers: Arc<Matchers>,
-    slot: Arc<Slot>,
-    keys: Keys,
+    mailbox: Arc<Mailbox>,
     cursor: Cursor,
-    /// Whether it is to be told that updates were lost.
+    /// Whether the session is to be told that updates were lost.
     lost: bool,
-    /// Only while it is behind.
+    /// Only while it reads from the log.
     reader: Option<Box<dyn Reader>>,
-    state: State,
+    state: ReadState,
+    _session: Option<Session>,
 }
 
-enum State {
-    /// Reads, or is about to read, what lies behind the recent part.
+enum ReadState {
+    /// Everything up to the cursor was read. What comes next is offered.
+    Live,
+    /// Passes on the entries that the fan-out selected.
+    Offer(Arc<Batch>, Selection),
+    /// Is about to read on from the cursor.
     Behind,
+    /// Passes on what it wants of these entries, which follow the cursor.
+    Slice(vec::IntoIter<Arc<Entry>>),
+    /// Waits for a page of the log.
     Reading(BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>>),
+    /// Passes on the entries of a page.
     Page {
         entries: vec::IntoIter<Arc<Entry>>,
         next: Cursor,
-    },
-    /// Everything up to the cursor is read. What is pending lies in the recent part; the rest is announced.
-    Live {
-        pending: Option<Span>,
     },
     Failed,
 }
 
 impl Subscription {
-    pub(super) fn open(shared: Arc<Shared>, matchers: Arc<Matchers>, start: Start) -> Self {
-        let slot = Arc::default();
-        let keys = shared.registry.insert(&matchers, &slot);
-        // The cursor is taken after the registration: an update between the two is announced and
-        // recognized as old; the other way round it would be missed.
+    /// Reads on as `start` says, for a session whose entries after `position` are offered to the mailbox.
+    pub(super) fn new(
+        hub: Arc<HubShared>,
+        matchers: Arc<Matchers>,
+        mailbox: Arc<Mailbox>,
+        start: Start,
+        position: Cursor,
+    ) -> Self {
         let (cursor, state) = match start {
-            Start::Now => (shared.log.bounds().newest, State::Live { pending: None }),
-            Start::After(cursor) => (cursor, State::Behind),
-            Start::Lost => (shared.log.bounds().oldest.previous(), State::Behind),
+            Start::Now => (position, ReadState::Live),
+            Start::After(cursor) => (cursor, ReadState::Behind),
+            Start::Lost => (hub.log.bounds().oldest.previous(), ReadState::Behind),
         };
-        let lost = start == Start::Lost;
-        Self { matchers, slot, keys, cursor, lost, reader: None, state, shared }
+        Self { hub, matchers, mailbox, cursor, lost: start == Start::Lost, reader: None, state, _session: None }
+    }
+
+    /// Keeps the session open for as long as the subscription lives.
+    pub(super) fn keeping(self, session: Session) -> Self {
+        Self { _session: Some(session), ..self }
     }
 
     fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>> {
-        let size = PageSize { entries: PAGE_ENTRIES, bytes: self.shared.options.reader_buffer };
+        let size = PageSize { entries: PAGE_ENTRIES, bytes: self.hub.options.reader_buffer };
         let reader = self.reader.take();
-        let mut reader = reader.unwrap_or_else(|| self.shared.log.reader(self.cursor, self.matchers.clone()));
+        let mut reader = reader.unwrap_or_else(|| self.hub.log.reader(self.cursor, self.matchers.clone()));
         Box::pin(async move { Ok((reader.next(size).await?, reader)) })
     }
 
-    fn poll_live(&mut self, pending: Option<Span>, cx: &mut Context<'_>) -> Poll<Option<Arc<Entry>>> {
-        let span = match pending {
-            Some(span) => span,
-            None => {
-                self.state = State::Live { pending: None };
-                ready!(self.slot.poll(cx))
+    /// Reads on from the tail cache, or from the log where the cache does not reach back.
+    fn catch_up(&mut self) -> ReadState {
+        // A gap is the log's to tell.
+        let slice = if self.lost { None } else { self.hub.tail_cache.slice(self.cursor) };
+        match slice {
+            Some(entries) => {
+                self.reader = None;
+                if entries.is_empty() { ReadState::Live } else { ReadState::Slice(entries.into_iter()) }
             }
-        };
-        let after = self.cursor.max(span.first.previous());
-        self.state = State::Live { pending: None };
-        if after >= span.last {
-            return Poll::Ready(None);
+            None => ReadState::Reading(self.read()),
         }
-        Poll::Ready(match self.shared.recent.next(after, span.last, &self.matchers, &self.shared.patterns) {
-            Next::Entry(entry) => {
-                self.cursor = entry.cursor;
-                if entry.cursor < span.last {
-                    self.state = State::Live { pending: Some(span) };
-                }
-                Some(entry)
-            }
-            Next::Nothing => {
-                self.cursor = span.last;
-                None
-            }
-            Next::Left => {
-                self.cursor = after;
-                self.state = State::Behind;
-                None
-            }
-        })
+    }
+
+    /// Moves the cursor to the entry, and answers whether the session gets it. A session that was behind may have read
+    /// further than what it was offered meanwhile.
+    fn advance(&mut self, entry: &Entry) -> bool {
+        let is_next = entry.cursor > self.cursor;
+        self.cursor = self.cursor.max(entry.cursor);
+        is_next && !has_expired(entry)
     }
 }
 
@@ -134,23 +133,34 @@ impl Stream for Subscription {
         let this = &mut *self;
         loop {
             match &mut this.state {
-                State::Live { pending } => {
-                    let pending = *pending;
-                    if let Some(entry) = ready!(this.poll_live(pending, cx)) {
-                        return Poll::Ready(Some(Delivery::Update(entry)));
-                    }
-                }
-                State::Behind => {
-                    this.state = match this.shared.recent.newest_if_covers(this.cursor) {
-                        Some(newest) if !this.lost => {
-                            this.reader = None;
-                            let span = Span { first: this.cursor.next(), last: newest };
-                            State::Live { pending: (span.first <= span.last).then_some(span) }
+                ReadState::Live => match ready!(this.mailbox.poll_offered(cx)) {
+                    Offered::Entries(batch, selection) => this.state = ReadState::Offer(batch, selection),
+                    Offered::Behind => this.state = ReadState::Behind,
+                    Offered::Nothing => {}
+                },
+                ReadState::Offer(batch, selection) => match selection.pop().map(|n| batch.entries()[n].clone()) {
+                    Some(entry) => {
+                        if this.advance(&entry) {
+                            return Poll::Ready(Some(Delivery::Update(entry)));
                         }
-                        _ => State::Reading(this.read()),
                     }
-                }
-                State::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
+                    None => this.state = ReadState::Live,
+                },
+                ReadState::Behind => this.state = this.catch_up(),
+                ReadState::Slice(entries) => match entries.next() {
+                    Some(entry) => {
+                        if this.advance(&entry) && this.matchers.want(&entry) {
+                            return Poll::Ready(Some(Delivery::Update(entry)));
+                        }
+                    }
+                    None => {
+                        this.state = ReadState::Behind;
+                        // Comparing thousands of entries with patterns takes long: others must have their turn.
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                },
+                ReadState::Reading(reading) => match ready!(reading.as_mut().poll(cx)) {
                     Ok((page, reader)) => {
                         this.reader = Some(reader);
                         this.lost |= page.gap;
@@ -158,7 +168,7 @@ impl Stream for Subscription {
                         let oldest = readable.next().map(|entry| entry.id.clone());
                         // The page may have nothing for this reader although a later one has.
                         let tell = this.lost && (oldest.is_some() || !page.more);
-                        this.state = State::Page { entries: page.entries.into_iter(), next: page.next };
+                        this.state = ReadState::Page { entries: page.entries.into_iter(), next: page.next };
                         if tell {
                             this.lost = false;
                             return Poll::Ready(Some(Delivery::Gap { oldest }));
@@ -166,10 +176,10 @@ impl Stream for Subscription {
                     }
                     Err(error) => {
                         error!(%error, cursor = %this.cursor, "a subscription ends: the log could not be read");
-                        this.state = State::Failed;
+                        this.state = ReadState::Failed;
                     }
                 },
-                State::Page { entries, next } => match entries.next() {
+                ReadState::Page { entries, next } => match entries.next() {
                     Some(entry) => {
                         this.cursor = entry.cursor;
                         if this.matchers.may_read(&entry) {
@@ -178,26 +188,25 @@ impl Stream for Subscription {
                     }
                     None => {
                         this.cursor = this.cursor.max(*next);
-                        this.state = State::Behind;
+                        this.state = ReadState::Behind;
                     }
                 },
-                State::Failed => return Poll::Ready(None),
+                ReadState::Failed => return Poll::Ready(None),
             }
         }
     }
 }
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.shared.registry.remove(&self.matchers, &self.keys);
-    }
+/// Few updates have a time to live: the others must not cost a look at the clock.
+fn has_expired(entry: &Entry) -> bool {
+    entry.expires_at.is_some() && entry.has_expired(Utc::now())
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt;
 
-    use super::super::{Hub, HubOptions, MatchType, Matcher};
+    use super::super::{Hub, HubOptions, MatchType, Matcher, TailCacheSize};
     use super::*;
     use crate::server::log::{MemoryLog, Topic, Update};
 
@@ -215,7 +224,8 @@ mod tests {
     async fn a_reader_that_is_behind_holds_what_its_buffer_holds_or_one_update() {
         const BUFFER: usize = 4 * 1024;
         let (log, tail) = MemoryLog::open(1000);
-        let hub = Hub::open(log, tail, HubOptions { reader_buffer: BUFFER, ..HubOptions::default() });
+        let tail_cache = TailCacheSize { entries: 1, ..TailCacheSize::default() };
+        let hub = Hub::open(log, tail, HubOptions { reader_buffer: BUFFER, tail_cache, ..HubOptions::default() });
         let sizes = [[1; 50], [100; 50], [10_000; 50], [1; 50]].concat();
         for &size in &sizes {
             publish(&hub, "a", size, false).await;
@@ -225,7 +235,7 @@ mod tests {
         for size in sizes {
             let Some(Delivery::Update(entry)) = reader.next().await else { panic!("no update") };
             assert_eq!(entry.data().len(), size);
-            let State::Page { entries, .. } = &reader.state else { continue };
+            let ReadState::Page { entries, .. } = &reader.state else { continue };
             let rest: usize = entries.as_slice().iter().map(|entry| entry.frame.len()).sum();
             assert!(rest == 0 || rest + entry.frame.len() <= BUFFER, "{rest} bytes beside {}", entry.frame.len());
             most = most.max(entries.len());

@@ -1,8 +1,9 @@
 //! The seam between history and what is live: whoever reads on from a cursor gets what follows it, in order,
 //! once, or is told that some of it is gone.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -13,14 +14,16 @@ use tokio::runtime;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::{Delivery, Hub, HubOptions, Matchers, Start, Subscription};
+use super::{Delivery, Hub, HubOptions, Matchers, Start, Subscription, TailCacheSize};
 use crate::server::log::{Cursor, Entry, MemoryLog, Topic, Update};
 
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 fn hub(keep: usize) -> Hub {
     let (log, tail) = MemoryLog::open(keep);
-    Hub::open(log, tail, HubOptions::default())
+    // A session that is further behind reads from the log: that is to be seen here too.
+    let tail_cache = TailCacheSize { entries: 8, ..TailCacheSize::default() };
+    Hub::open(log, tail, HubOptions { tail_cache, ..HubOptions::default() })
 }
 
 fn topics(names: &[&str]) -> Vec<Topic> {
@@ -69,14 +72,27 @@ enum From {
     Back(u64),
 }
 
-/// What one subscription heard. It began after a place from `earliest` to `latest`.
+/// What one subscription heard. It hears nothing up to `earliest`, and everything after `latest`.
 struct Heard {
     topics: Vec<&'static str>,
     lost: bool,
     earliest: Cursor,
     latest: Cursor,
+    /// The updates after `earliest` that were not acknowledged when it began: it hears those too.
+    unacknowledged: Unacknowledged,
     deliveries: Vec<Delivery>,
 }
+
+#[derive(Clone)]
+enum Unacknowledged {
+    /// All but these.
+    AllBut(HashSet<Cursor>),
+    /// On several threads a publisher may be about to note that its update was acknowledged.
+    Unknown,
+}
+
+/// The updates that publishers know to be acknowledged.
+type Acknowledged = Arc<Mutex<HashSet<Cursor>>>;
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
     let from = prop_oneof![
@@ -104,7 +120,7 @@ fn nothing_is_missed_repeated_or_out_of_order_however_readers_stop_and_come_back
     let outcome =
         runner.run(&(2..100_usize, publishers(), plans(), any::<bool>()), |(keep, publishers, plans, alone)| {
             let runtime = if alone { &one } else { &many };
-            let (truth, heard) = runtime.block_on(run(keep, publishers, plans));
+            let (truth, heard) = runtime.block_on(run(keep, publishers, plans, alone));
             heard.iter().try_for_each(|heard| check(&truth, keep, heard))
         });
     if let Err(error) = outcome {
@@ -117,15 +133,21 @@ async fn run(
     keep: usize,
     publishers: Vec<Vec<(Vec<&'static str>, usize)>>,
     plans: Vec<Plan>,
+    alone: bool,
 ) -> (Vec<Arc<Entry>>, Vec<Heard>) {
     let hub = hub(keep);
-    let mut readers: Vec<_> = plans.into_iter().map(|plan| tokio::spawn(read(hub.clone(), plan))).collect();
+    let acknowledged = Acknowledged::default();
+    let known = alone.then(|| acknowledged.clone());
+    let mut readers: Vec<_> =
+        plans.into_iter().map(|plan| tokio::spawn(read(hub.clone(), plan, known.clone()))).collect();
     let publishing = publishers.into_iter().map(|updates| {
-        let hub = hub.clone();
+        let (hub, acknowledged) = (hub.clone(), acknowledged.clone());
         tokio::spawn(async move {
             let mut entries = Vec::new();
             for (names, pause) in updates {
-                entries.push(publish(&hub, &names).await);
+                let entry = publish(&hub, &names).await;
+                acknowledged.lock().expect("no panic").insert(entry.cursor);
+                entries.push(entry);
                 pause_for(pause).await;
             }
             entries
@@ -137,7 +159,9 @@ async fn run(
     }
     // As long as somebody wants to read more, there is more.
     while readers.iter().any(|reader| !reader.is_finished()) {
-        truth.push(publish(&hub, &TOPICS).await);
+        let entry = publish(&hub, &TOPICS).await;
+        acknowledged.lock().expect("no panic").insert(entry.cursor);
+        truth.push(entry);
         yield_now().await;
     }
     // Nothing comes after the end that could wake a reader who was not woken for it.
@@ -157,10 +181,15 @@ async fn run(
 }
 
 /// Reads as planned, and answers what was heard and the last subscription.
-async fn read(hub: Hub, plan: Plan) -> (Vec<Heard>, Subscription) {
+async fn read(hub: Hub, plan: Plan, acknowledged: Option<Acknowledged>) -> (Vec<Heard>, Subscription) {
     let (mut heard, mut last, mut open) = (Vec::new(), Cursor::START, None);
     for leg in plan.legs {
         let before = hub.log().bounds().newest;
+        let fanned_out = hub.shared.sessions.position();
+        let unacknowledged = match &acknowledged {
+            Some(acknowledged) => Unacknowledged::AllBut(acknowledged.lock().expect("no panic").clone()),
+            None => Unacknowledged::Unknown,
+        };
         let start = match leg.from {
             From::Now => Start::Now,
             From::Last => Start::After(last),
@@ -169,7 +198,7 @@ async fn read(hub: Hub, plan: Plan) -> (Vec<Heard>, Subscription) {
         };
         let mut subscription = hub.subscribe(Matchers::exact(topics(&plan.topics)), start);
         let (earliest, latest) = match start {
-            Start::Now => (before, hub.log().bounds().newest),
+            Start::Now => (fanned_out, hub.log().bounds().newest),
             Start::After(cursor) => (cursor, cursor),
             Start::Lost => (Cursor::START, Cursor::START),
         };
@@ -179,7 +208,8 @@ async fn read(hub: Hub, plan: Plan) -> (Vec<Heard>, Subscription) {
             pause_for(leg.pause).await;
         }
         last = place(&deliveries).unwrap_or(latest);
-        heard.push(Heard { topics: plan.topics.clone(), lost: start == Start::Lost, earliest, latest, deliveries });
+        let lost = start == Start::Lost;
+        heard.push(Heard { topics: plan.topics.clone(), lost, earliest, latest, unacknowledged, deliveries });
         open = Some(subscription);
     }
     (heard, open.expect("a leg"))
@@ -224,7 +254,12 @@ fn check(truth: &[Arc<Entry>], keep: usize, heard: &Heard) -> Result<(), TestCas
                     Some(Some(oldest)) => prop_assert_eq!(&oldest, &entry.id),
                     Some(None) => {}
                     None => {
-                        let missed = wanted.iter().find(|w| w.cursor > latest && w.cursor < entry.cursor);
+                        let is_due = |cursor: Cursor| match &heard.unacknowledged {
+                            _ if cursor > latest => true,
+                            Unacknowledged::AllBut(known) => cursor > earliest && !known.contains(&cursor),
+                            Unacknowledged::Unknown => false,
+                        };
+                        let missed = wanted.iter().find(|w| w.cursor < entry.cursor && is_due(w.cursor));
                         prop_assert!(missed.is_none(), "{missed:?} is missing before {}", entry.cursor);
                     }
                 }
@@ -271,7 +306,7 @@ async fn nothing_of_the_hub_is_left_when_its_subscribers_have_gone() {
     publish(&hub, &["a"]).await;
     drop(subscriptions);
     assert_eq!(Arc::strong_count(&hub.shared), 1);
-    assert!(hub.shared.registry.is_empty());
+    assert!(hub.shared.sessions.is_empty());
 }
 
 #[tokio::test]

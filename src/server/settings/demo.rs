@@ -9,33 +9,33 @@ use crate::wire::message::{DEFAULT_MAX_BYTES, TOPIC};
 
 const DEFAULT_BURST_REPEAT: u32 = 3;
 const DEFAULT_BURST_INTERVAL: Duration = Duration::from_secs(1);
-/// More would keep one stream busy for minutes, and its frames in memory.
+/// A longer burst would keep its stream open for minutes, and its frames in memory.
 const MAX_BURST_REPEAT: u32 = 1000;
 
-/// How many messages are kept, and how many bytes of them.
+/// Maximum number of messages kept, and their maximum size in bytes.
 const KEPT_MESSAGES: u64 = 100_000;
 const KEPT_BYTES: u64 = 64 << 20;
 
-/// What the demo needs to know.
+/// The settings of the demo, validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DemoSettings {
-    /// How often a burst sends its message, at least once.
+    /// How many times a burst sends its message, at least once.
     pub burst_repeat: u32,
     /// The time between two events of a burst.
     pub burst_interval: Duration,
-    /// Longest message, in bytes of UTF-8.
+    /// Maximum size of a message, in bytes of UTF-8.
     pub max_message: usize,
 }
 
 impl DemoSettings {
-    /// What is kept of the messages: anybody may publish them, so they must not push out the hub's updates.
+    /// The limits of the messages. Everybody can publish them, so they must not evict the hub's updates.
     pub(super) fn retention() -> TopicLimits {
         let limits = Limits { age: None, count: Some(KEPT_MESSAGES), bytes: Some(KEPT_BYTES) };
         TopicLimits { pattern: TopicPattern::new(TOPIC), limits }
     }
 
-    /// `None` where the demo is switched off, as it is unless the server is for this machine alone. Its settings are
-    /// checked in any case.
+    /// `None` if the demo is switched off, which is the default unless the server is for this machine alone. The settings
+    /// are validated in any case.
     pub(super) fn resolve(
         options: &Options,
         listen: &[SocketAddr],

@@ -1,6 +1,6 @@
-//! The only reader of flags, environment and file. It refuses to start on nonsense.
+//! The only reader of flags, environment and file. It refuses to start with invalid values.
 //!
-//! A flag outweighs its environment variable, which outweighs the file, which outweighs the default.
+//! A flag takes precedence over its environment variable, which takes precedence over the file.
 
 mod demo;
 mod mercure;
@@ -28,50 +28,50 @@ use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
 /// The log's folder within the data folder.
 pub const LOG_FOLDER: &str = "log";
 
-/// Short enough for proxies that cut a connection after 30 s or a minute of silence.
+/// Short enough for proxies that close a connection after 30 s or a minute without data.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
-/// A phone that changes its network is back within seconds.
+/// A phone that changes its network reconnects within seconds.
 const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Messages a second from one address.
+/// Publishes per second from one address.
 const DEFAULT_RATE_LIMIT: u32 = 50;
-/// Room for an update of any reasonable size; what is larger belongs behind a link.
+/// Enough for an update of any reasonable size. A larger one should be a link to its data.
 const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
 
-/// Everything the server needs to know, checked.
+/// All settings of the server, validated.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where to listen: every address the host's name has.
+    /// Where to listen: every address that the host name resolves to.
     pub listen: Vec<SocketAddr>,
     /// The folder for the server's data.
     pub data: PathBuf,
-    /// How the log is kept.
+    /// The log: its storage, durability and retention.
     pub log: LogOptions,
-    /// The hub: its URL, its tokens, what it allows without one.
+    /// The hub: its URL, its tokens, and what it allows without a token.
     pub mercure: MercureSettings,
-    /// Whose pages may read.
+    /// Origins whose pages may read.
     pub cors_origins: CorsOrigins,
-    /// The silence after which a stream gets a comment.
+    /// The time without an event after which a stream gets a comment.
     pub heartbeat: Duration,
-    /// How long a client may take nothing while data waits for it.
+    /// How long a client may read nothing while data waits for it.
     pub stall_timeout: Duration,
-    /// How many bytes of the log are held in memory for one reader that is behind.
+    /// How many bytes of the log are held in memory for one client that has fallen behind.
     pub reader_buffer: usize,
     /// The demo: its bursts and its messages; `None` where it is switched off.
     pub demo: Option<DemoSettings>,
-    /// Messages a second from one address, four times as many at once; `None` for no limit.
+    /// Publishes per second from one address, with bursts of four times as many; `None` for no limit.
     pub rate_limit: Option<NonZeroU32>,
-    /// Longest request body, in bytes.
+    /// Maximum size of a request body, in bytes.
     pub max_body: usize,
-    /// Most connections at once.
+    /// Maximum number of connections.
     pub max_connections: usize,
     /// A filter of `tracing`.
     pub log_level: String,
-    /// How to log; `None` decides by whether the log goes to a terminal.
+    /// The format of log lines; `None` chooses by whether the log goes to a terminal.
     pub log_format: Option<LogFormat>,
 }
 
-/// Why the settings can't be used: each says which one and what to do.
+/// Why the settings are refused. Each error names the setting and says what to do.
 #[derive(Debug, Error)]
 pub enum SettingsError {
     /// The file can't be read.
@@ -79,31 +79,31 @@ pub enum SettingsError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file is not what it should be.
+    /// The file is invalid.
     #[error("--config: {}: {source}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The position in the file, and what is wrong there.
         source: Box<toml::de::Error>,
     },
-    /// A value is out of its range.
+    /// A value is out of range.
     #[error("--{name} {value}: {hint}")]
     Value {
         /// The setting's name, as its flag is written.
         name: &'static str,
-        /// What was given.
+        /// The value as it was given.
         value: String,
-        /// What it must be.
+        /// What the value must be.
         hint: String,
     },
 }
 
 impl Options {
-    /// Reads the file, if there is one, and checks everything.
+    /// Reads the file, if one is named, and validates all settings.
     pub fn resolve(self) -> Result<Settings, SettingsError> {
         let options = self.with_file()?;
         let listen = options.listen.clone().unwrap_or_default();
@@ -124,7 +124,7 @@ impl Options {
         let mercure = MercureSettings::resolve(&options, &addresses)?;
         let mut log = log_options(&options, &data);
         if demo.is_some() {
-            // After the operator's own limits, which take precedence.
+            // The operator's own limits come first and take precedence.
             log.retention.topics.push(DemoSettings::retention());
         }
         log.retention.apart = Some(Presence::allowance(mercure.url(addresses[0]).path()));
@@ -156,19 +156,19 @@ fn log_options(options: &Options, data: &std::path::Path) -> LogOptions {
     let age = options.keep_age.map_or(Retention::DEFAULT_AGE, |span| span.0);
     let count = options.keep_count.unwrap_or(Retention::DEFAULT_COUNT);
     let bytes = options.keep_bytes.map_or(Retention::DEFAULT_BYTES, |size| size.as_u64());
-    // Nothing kept at all is never meant: zero stands for no limit, as for the rate.
+    // Nobody wants to keep nothing at all: zero means no limit, as for the rate.
     let limits = |age: Option<Duration>, count: Option<u64>, bytes: Option<u64>| Limits {
         age: age.filter(|age| !age.is_zero()),
         count: count.filter(|&count| count > 0),
         bytes: bytes.filter(|&bytes| bytes > 0),
     };
-    let of_topic = |keep: &KeepTopic| TopicLimits {
+    let topic_limits = |keep: &KeepTopic| TopicLimits {
         pattern: TopicPattern::new(&*keep.topic),
         limits: limits(keep.age.map(|span| span.0), keep.count, keep.bytes.map(|size| size.as_u64())),
     };
     log.retention = Retention {
         all: limits(Some(age), Some(count), Some(bytes)),
-        topics: options.keep.iter().map(of_topic).collect(),
+        topics: options.keep.iter().map(topic_limits).collect(),
         apart: None,
     };
     log
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_outweighs_the_file() {
+    fn a_flag_takes_precedence_over_the_file() {
         let flags = options("heartbeat = '300ms'").expect("options");
         let file = options("heartbeat = '5m'\nburst-repeat = 5").expect("options");
         let settings = flags.or(file).resolve().expect("settings");

@@ -1,4 +1,4 @@
-//! What may be set, as a flag, in the environment or in the file, and how they outweigh each other.
+//! All options: as a flag, in the environment or in the file, and which takes precedence.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use url::Url;
 
 use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, SettingsError, Span, StorageKind};
 
-/// What may be set: everything is optional.
+/// All options. Each may be missing.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Options {
@@ -23,7 +23,7 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_LISTEN", value_name = "HOST:PORT")]
     pub listen: Option<Listen>,
 
-    /// Folder for the server's data, made if it is not there [default: ./data]
+    /// Folder for the server's data, created if it is missing [default: ./data]
     #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
 
@@ -31,70 +31,74 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_STORAGE", value_name = "STORAGE", help_heading = "Log")]
     pub storage: Option<StorageKind>,
 
-    /// When an update counts as kept, and its publish is answered [default: fsync]
+    /// When an update is durable, so that its publish is answered [default: fsync]
     #[arg(long, env = "TIDINGS_DURABILITY", value_name = "DURABILITY", help_heading = "Log")]
     pub durability: Option<DurabilityKind>,
 
-    /// How long updates are kept; 0s for ever [default: 7days]
+    /// How long updates are kept; 0s for no limit [default: 7days]
     #[arg(long, env = "TIDINGS_KEEP_AGE", value_name = "DURATION", help_heading = "Log")]
     pub keep_age: Option<Span>,
 
-    /// How many updates are kept; 0 for all [default: 1000000]
+    /// Maximum number of updates kept; 0 for no limit [default: 1000000]
     #[arg(long, env = "TIDINGS_KEEP_COUNT", value_name = "COUNT", help_heading = "Log")]
     pub keep_count: Option<u64>,
 
-    /// How many bytes of updates are kept; 0 for all [default: 1GiB]
+    /// Maximum size of all updates kept; 0 for no limit [default: 1GiB]
     #[arg(long, env = "TIDINGS_KEEP_BYTES", value_name = "SIZE", help_heading = "Log")]
     pub keep_bytes: Option<ByteSize>,
 
-    /// What is kept of each topic that matches a pattern: only in the file, as `[[keep]]` tables
+    /// Limits for each topic that matches a pattern: only in the file, as `[[keep]]` tables
     #[arg(skip)]
     pub keep: Vec<KeepTopic>,
 
-    /// The hub's public URL: what tokens name as their audience, and what relative topics are seen from
-    /// [default: the address it listens on]
+    /// The hub's public URL: the audience of tokens, and the base of relative topics [default: the address it listens
+    /// on]
     #[arg(long, env = "TIDINGS_RESOURCE", value_name = "URL", help_heading = "Tokens")]
     pub resource: Option<String>,
 
-    /// Whose tokens are trusted: their `iss` [default: the hub's public URL]
+    /// Issuer of trusted tokens: their `iss` [default: the hub's public URL]
     #[arg(long, env = "TIDINGS_ISSUER", value_name = "ISSUER", help_heading = "Tokens")]
     #[serde(skip)]
     pub issuer: Option<String>,
 
-    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a raw secret [default: a key made in the data folder]
+    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a raw secret [default: a key generated in the data
+    /// folder]
     #[arg(long, env = "TIDINGS_PUBLISHER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
     pub publisher_key_file: Option<PathBuf>,
 
-    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a raw secret [default: a key made in the data folder]
+    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a raw secret [default: a key generated in the data
+    /// folder]
     #[arg(long, env = "TIDINGS_SUBSCRIBER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
     pub subscriber_key_file: Option<PathBuf>,
 
-    /// What the file says of issuers
+    /// The issuers in the file
     #[arg(skip)]
     #[serde(rename = "issuer")]
     pub issuers: Issuers,
 
-    /// Whether who has no token may subscribe to public updates [default: true if only this machine can connect]
+    /// Allow anonymous subscriptions to public updates [default: true if only this machine can connect and no public URL
+    /// is set]
     #[arg(long, env = "TIDINGS_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
     pub anonymous: Option<bool>,
 
-    /// Let everybody who can connect publish to every topic, without a token [default: false]
+    /// Allow everybody who can connect to publish on every topic, without a token [default: false]
     #[arg(long, env = "TIDINGS_PUBLISH_WITHOUT_TOKEN", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
     pub publish_without_token: Option<bool>,
 
-    /// Origins whose pages may publish with a cookie, comma-separated; * for all [default: the hub's own]
+    /// Origins whose pages may publish, with a cookie or messages of the demo, comma-separated; * for all [default: the
+    /// hub's own]
     #[arg(long, env = "TIDINGS_PUBLISH_ORIGINS", value_name = "ORIGINS", help_heading = "Tokens")]
     pub publish_origins: Option<CorsOrigins>,
 
-    /// Also speak the older protocol, Mercure 0.x: topics as URI templates, its tokens and its cookie [default: false]
+    /// Also support the legacy protocol, Mercure 0.x: topics as URI templates, its tokens and its cookie [default: false]
     #[arg(long, env = "TIDINGS_LEGACY", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
     pub legacy: Option<bool>,
 
-    /// Whether presence is told: an event for each subscription that begins or ends [default: true]
+    /// Publish presence: an event for each subscription that begins or ends [default: true]
     #[arg(long, env = "TIDINGS_PRESENCE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Streams")]
     pub presence: Option<bool>,
 
-    /// End a stream after this time at the latest, so that its client comes back; 0s for never [default: 1day]
+    /// Maximum lifetime of a stream, after which its client reconnects; 0s for no limit [default: 1day]
     #[arg(long, env = "TIDINGS_STREAM_LIFETIME", value_name = "DURATION", help_heading = "Streams")]
     pub stream_lifetime: Option<Span>,
 
@@ -106,11 +110,11 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_HEARTBEAT", value_name = "DURATION", help_heading = "Streams")]
     pub heartbeat: Option<Span>,
 
-    /// Disconnect a client that takes nothing for this long while data waits for it [default: 30s]
+    /// Disconnect a client that reads nothing for this long while data waits for it [default: 30s]
     #[arg(long, env = "TIDINGS_STALL_TIMEOUT", value_name = "DURATION", help_heading = "Streams")]
     pub stall_timeout: Option<Span>,
 
-    /// How much of the log is held in memory for one reader that is behind [default: 64KiB]
+    /// How much of the log is held in memory for one client that has fallen behind [default: 64KiB]
     #[arg(long, env = "TIDINGS_READER_BUFFER", value_name = "SIZE", help_heading = "Streams")]
     pub reader_buffer: Option<ByteSize>,
 
@@ -119,7 +123,7 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Demo")]
     pub demo: Option<bool>,
 
-    /// How often a burst tells its message [default: 3]
+    /// How many times a burst sends its message [default: 3]
     #[arg(long, env = "TIDINGS_BURST_REPEAT", value_name = "COUNT", help_heading = "Demo")]
     pub burst_repeat: Option<u32>,
 
@@ -127,7 +131,7 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_BURST_INTERVAL", value_name = "DURATION", help_heading = "Demo")]
     pub burst_interval: Option<Span>,
 
-    /// Messages a second that one address may publish, four times as many at once; 0 for no limit [default: 50]
+    /// Publishes per second from one address, with bursts of four times as many; 0 for no limit [default: 50]
     #[arg(long, env = "TIDINGS_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
     pub rate_limit: Option<u32>,
 
@@ -139,12 +143,11 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_MAX_BODY", value_name = "BYTES", help_heading = "Limits")]
     pub max_body: Option<usize>,
 
-    /// Most connections at once; further ones are answered 503 [default: 50000]
+    /// Maximum number of connections; further ones are answered 503 [default: 50000]
     #[arg(long, env = "TIDINGS_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
     pub max_connections: Option<usize>,
 
-    /// Most streams of the hub that one client may have open: one token's subject, or one address; 0 for no limit
-    /// [default: 10000]
+    /// Maximum number of open hub streams per client: a token's subject, or an address; 0 for no limit [default: 10000]
     #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_streams: Option<usize>,
 
@@ -157,17 +160,17 @@ pub struct Options {
     pub log_format: Option<LogFormat>,
 }
 
-/// What is kept of each topic that matches a pattern.
+/// Limits for each topic that matches a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeepTopic {
-    /// A topic, or the beginning of topics and a `*`.
+    /// A topic, or a prefix of topics followed by `*`.
     pub topic: String,
-    /// How long.
+    /// How long its updates are kept.
     pub age: Option<Span>,
-    /// How many updates.
+    /// Maximum number of updates.
     pub count: Option<u64>,
-    /// How many bytes.
+    /// Maximum size of its updates.
     pub bytes: Option<ByteSize>,
 }
 
@@ -177,7 +180,7 @@ pub struct KeepTopic {
 pub enum Issuers {
     /// `issuer = "…"`: the flag's value.
     Name(String),
-    /// `[[issuer]]`: trusted beside the flag's, each with its own keys.
+    /// `[[issuer]]`: trusted besides the flag's issuer, each with its own keys.
     Tables(Vec<Issuer>),
 }
 
@@ -187,25 +190,25 @@ impl Default for Issuers {
     }
 }
 
-/// A further trusted issuer.
+/// An additional trusted issuer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Issuer {
-    /// What stands in its tokens' `iss`.
+    /// The `iss` of its tokens.
     pub issuer: String,
     /// File with the key of its publishers' tokens.
     pub publisher_key_file: Option<PathBuf>,
     /// File with the key of its subscribers' tokens.
     pub subscriber_key_file: Option<PathBuf>,
-    /// Where its keys are published as a JWKS document, for both.
+    /// The address of a JWKS document with the keys of both.
     pub jwks_url: Option<Url>,
-    /// Whether that address may be an internal one.
+    /// Whether that address may be in an internal network.
     #[serde(default)]
     pub jwks_internal: bool,
 }
 
 impl Options {
-    /// These options, and what they leave open from the file they name.
+    /// These options, filled in from the file that they name.
     pub(super) fn with_file(self) -> Result<Self, SettingsError> {
         Ok(match &self.config {
             Some(path) => {

@@ -1,4 +1,4 @@
-//! How the values of settings are written.
+//! The types of option values, and how they are written.
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::server::log::Durability;
 
-/// Where the server listens unless told otherwise: this machine only.
+/// The default address to listen on: only this machine can connect.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 
 /// `HOST:PORT`, where the host is an address or a name.
@@ -20,7 +20,7 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
 pub struct Listen(String);
 
 impl Listen {
-    /// Every address the host's name has; empty where it has none.
+    /// Every address that the host name resolves to; empty if it can't be resolved.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.0.to_socket_addrs().map(Iterator::collect).unwrap_or_default()
     }
@@ -71,12 +71,12 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// Whose pages may read from this server.
+/// A set of origins, for example those whose pages may read from this server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CorsOrigins {
-    /// Everybody's.
+    /// All origins.
     Any,
-    /// Those of these origins; none if the list is empty.
+    /// These origins; no origin if the list is empty.
     List(Vec<HeaderValue>),
 }
 
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for CorsOrigins {
     }
 }
 
-/// An origin as browsers send it: scheme, host and, where it is not the scheme's own, port.
+/// Parses an origin as browsers send it: scheme, host and, unless it is the scheme's default, port.
 fn parse_origin(origin: &str) -> Result<HeaderValue, String> {
     let hint = "write origins like https://example.com, comma-separated, or * alone for all";
     let host = origin.split_once("://").map(|(_, host)| host);
@@ -121,33 +121,33 @@ fn parse_origin(origin: &str) -> Result<HeaderValue, String> {
     }
 }
 
-/// How log lines are written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
-    /// For people.
+    /// To read in a terminal.
     Human,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Where the log is kept.
+/// Where the log is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StorageKind {
-    /// In the data folder: it survives
+    /// In the data folder: it survives a restart
     Disk,
-    /// In memory: it is gone when the server stops
+    /// In memory: it is lost when the server stops
     Memory,
 }
 
-/// When an update counts as kept.
+/// When an update is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DurabilityKind {
-    /// When the disk has it: it survives a power cut
+    /// Once it is on the disk: it survives a power cut
     Fsync,
-    /// When the operating system has it: it survives a crash of the process, not of the machine
+    /// Once the operating system has it: it survives a crash of the process, not of the machine
     Os,
 }
 

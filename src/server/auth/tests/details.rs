@@ -122,7 +122,7 @@ async fn the_match_type_is_exact_if_it_is_left_out_and_an_unknown_one_is_refused
         assert!(error.contains("topic 1: ") && error.contains("`match_type`"), "{name}: {error}");
     }
     let error = rights(of(json!({ "match": "/(", "match_type": "urlpattern" }))).await.expect_err("a refusal");
-    assert!(error.contains("no URL pattern"), "{error}");
+    assert!(error.contains("not a valid URL pattern"), "{error}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The hub: its address, the token for it, and a connection to it.
+//! The hub: its URL, the token for it, and connections to it.
 
 use std::time::Duration;
 
@@ -12,29 +12,29 @@ use super::error::{ClientError, cause};
 use super::token::{Token, TokenArgs};
 use crate::wire::paths;
 
-/// The hub that `tidings serve` starts.
+/// Where `tidings serve` listens by default.
 const DEFAULT_HUB: &str = "http://127.0.0.1:3000/.well-known/mercure";
 
-/// Longer than a handshake over a bad line takes, and short enough to wait for.
+/// Longer than a handshake over a bad connection takes, and short enough to wait for.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Which hub, and with what right.
+/// Flags that say which hub, and with which token.
 #[derive(Args)]
 #[command(next_help_heading = "Hub")]
 pub struct EndpointArgs {
-    /// The hub's URL; /.well-known/mercure is added where it has no path
+    /// The hub's URL. Without a path, /.well-known/mercure is added
     #[arg(long, env = "TIDINGS_HUB", value_name = "URL", default_value = DEFAULT_HUB, value_parser = hub)]
     hub: Url,
 
     #[command(flatten)]
     token: TokenArgs,
 
-    /// Send the token over plain http to another machine too: everybody on the way can read it
+    /// Send the token over plain http to another machine, where everybody on the way can read it
     #[arg(long)]
     insecure: bool,
 }
 
-/// A hub that can be spoken to. It keeps its connections.
+/// An HTTP client for one hub. It keeps connections alive.
 pub(super) struct Endpoint {
     http: Client,
     hub: Url,
@@ -42,20 +42,20 @@ pub(super) struct Endpoint {
 }
 
 impl EndpointArgs {
-    /// Refuses what would give the token away.
+    /// Makes a client for the hub. Fails rather than send the token in clear text to another machine.
     pub(super) fn endpoint(self) -> Result<Endpoint, ClientError> {
         let token = self.token.token()?;
-        if token.is_there() && self.hub.scheme() == "http" && !is_this_machine(&self.hub) && !self.insecure {
+        if token.is_present() && self.hub.scheme() == "http" && !is_this_machine(&self.hub) && !self.insecure {
             return Err(ClientError::Usage(format!(
                 "{} is plain http: everybody on the way could read the token, so it was not sent. Use https, or \
-                 --insecure if you know the way",
+                 --insecure if you trust the network",
                 self.hub
             )));
         }
-        // The answer to a redirect would be a request to another place, with the token or without.
+        // Following a redirect would send the request, perhaps with the token, to another server.
         let http = Client::builder().redirect(Policy::none()).connect_timeout(CONNECT_TIMEOUT);
         let http = http.user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION"))).tcp_keepalive(CONNECT_TIMEOUT);
-        // What is meant for this machine must not go to a proxy.
+        // Requests to this machine must not go through a proxy.
         let http = if is_this_machine(&self.hub) { http.no_proxy() } else { http };
         let http = http.build().map_err(|error| ClientError::Runtime(std::io::Error::other(cause(&error))))?;
         Ok(Endpoint { http, hub: self.hub, token })
@@ -63,17 +63,17 @@ impl EndpointArgs {
 }
 
 impl Endpoint {
-    /// The hub's address, with whatever query it has.
+    /// The hub's URL, with its query if it has one.
     pub(super) fn hub(&self) -> &Url {
         &self.hub
     }
 
     /// Whether requests carry a token.
     pub(super) fn has_token(&self) -> bool {
-        self.token.is_there()
+        self.token.is_present()
     }
 
-    /// Sends a request with the token as it is now, and answers the head of the response, whatever its status.
+    /// Sends a request with the current token, and returns the response whatever its status, its body unread.
     pub(super) async fn send(&self, request: impl FnOnce(&Client) -> RequestBuilder) -> Result<Response, ClientError> {
         let mut request = request(&self.http);
         if let Some(value) = self.token.authorization()? {
@@ -126,17 +126,17 @@ fn is_this_machine(hub: &Url) -> bool {
 fn hub(text: &str) -> Result<Url, String> {
     let hint = "write it like https://example.com or http://127.0.0.1:3000/.well-known/mercure";
     if !text.contains("://") {
-        return Err(format!("it has no http:// or https://; {hint}"));
+        return Err(format!("it must begin with http:// or https://; {hint}"));
     }
     let mut url = Url::parse(text).map_err(|error| format!("{error}; {hint}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("a hub is spoken to over http or https, not {}; {hint}", url.scheme()));
+        return Err(format!("a hub's URL is http or https, not {}; {hint}", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("a hub takes no user name or password; give it a token with --token-file".to_owned());
+        return Err("a hub's URL has no user name or password: give a token with --token-file".to_owned());
     }
     if url.path() == "/" {
-        // Hubs are at the same place everywhere unless their URL says otherwise.
+        // The well-known path, unless the URL names another.
         url.set_path(paths::HUB);
     }
     url.set_fragment(None);

@@ -1,5 +1,6 @@
-//! Why a client gave up, in words for the person who started it, and as an exit code.
+//! Errors of the client, with their exit codes.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,54 +8,80 @@ use std::time::Duration;
 use humantime::format_duration;
 use thiserror::Error;
 
-use super::answer::Refusal;
 use crate::server::cli::outcome::CommandError;
 
-/// Why a client gave up. It never holds a token.
+/// Why `publish` or `subscribe` gave up. It never holds a token.
 #[derive(Debug, Error)]
 pub(super) enum ClientError {
-    /// The arguments, or the environment, don't go together.
+    /// Flags or environment variables contradict each other.
     #[error("{0}")]
     Usage(String),
-    /// The token's file is unreadable or has no token.
-    #[error("the token's file {}: {reason}", path.display())]
+    /// The token's file can't be read or holds no token.
+    #[error("token file {}: {reason}", path.display())]
     TokenFile { path: PathBuf, reason: String },
-    /// There is no connection, so nothing was sent.
+    /// No connection could be made, so nothing was sent.
     #[error("{hub} can't be reached: {cause}{}", hint.as_deref().unwrap_or_default())]
     Unreachable { hub: String, cause: String, hint: Option<String> },
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(String),
-    /// An update was sent and not answered.
-    #[error("the hub did not answer: {0}. It may have published the update, or not")]
+    /// An update was sent, but no answer came.
+    #[error("the hub did not answer: {0}. The update may or may not be published")]
     Unanswered(String),
-    /// The stream was opened, and no byte came for so long.
+    /// Nothing arrived on the stream for this long.
     #[error("nothing came for {}, not even a heartbeat", format_duration(*.0))]
     Silent(Duration),
     /// The hub answered with an error.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// The answer isn't one a hub gives.
+    /// The answer is not one that a hub gives.
     #[error("{0}")]
     Unexpected(String),
-    /// An event is too long to be held.
-    #[error("the event after {after} is longer than {} MiB: this client does not read it", longest >> 20)]
-    TooLong { after: String, longest: usize },
-    /// Nothing came for as long as `--timeout` says.
+    /// An event is too long to be held in memory.
+    #[error("the event after {after} is longer than {} MiB, the limit of this client", limit >> 20)]
+    TooLong { after: String, limit: usize },
+    /// No update arrived within `--timeout`.
     #[error("no update came for {}{}", format_duration(*.timeout), while_lost(.lost.as_deref()))]
     TimedOut { timeout: Duration, lost: Option<String> },
-    /// What is to be published can't be had.
+    /// The data to publish can't be read.
     #[error("{0}")]
     Input(String),
-    /// One of several updates was not published.
+    /// An update of `--lines` was not published.
     #[error("line {number}: {error}")]
     Line { number: u64, error: Box<ClientError> },
-    /// What came can't be written out.
+    /// Standard output can't be written.
     #[error("the output can't be written: {0}")]
     Output(#[source] io::Error),
-    /// The system refuses a thread, or what a connection needs.
+    /// The runtime or the HTTP client can't be started.
     #[error("the client could not be started: {0}")]
     Runtime(#[source] io::Error),
+}
+
+/// An error response of a hub.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// The hub's explanation, or empty.
+    pub(super) detail: String,
+    /// The response's `Retry-After`.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) token_sent: bool,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the hub answered {}", self.status)?;
+        if let Some(reason) = reqwest::StatusCode::from_u16(self.status).ok().and_then(|code| code.canonical_reason()) {
+            write!(f, " {reason}")?;
+        }
+        if !self.detail.is_empty() {
+            write!(f, ": {}", self.detail)?;
+        }
+        if self.status == 401 && !self.token_sent {
+            write!(f, " (no token was sent: give one with --token-file, or in the environment as TIDINGS_TOKEN)")?;
+        }
+        Ok(())
+    }
 }
 
 impl CommandError for ClientError {
@@ -89,8 +116,8 @@ impl CommandError for ClientError {
 }
 
 impl ClientError {
-    /// Whether the same request may well succeed later.
-    pub(super) fn may_pass(&self) -> bool {
+    /// Whether the same request may succeed later.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken(_) | Self::Silent(_) => true,
             Self::Refused(refusal) => matches!(refusal.status, 408 | 425 | 429 | 500..),
@@ -98,12 +125,12 @@ impl ClientError {
         }
     }
 
-    /// Whether the hub has too much to do, so that it did nothing.
+    /// Whether the hub refused because it is overloaded. It has not acted on the request then.
     pub(super) fn is_overload(&self) -> bool {
         matches!(self, Self::Refused(refusal) if matches!(refusal.status, 429 | 503))
     }
 
-    /// How long the hub wants to be left alone, if it has said so.
+    /// The hub's `Retry-After`.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused(refusal) => refusal.retry_after,
@@ -116,7 +143,7 @@ fn while_lost(lost: Option<&str>) -> String {
     lost.map(|lost| format!("; there is no connection: {lost}")).unwrap_or_default()
 }
 
-/// What lies at the bottom of an error; the layers above it only say that there was one, and repeat the address.
+/// The root cause of an error. The layers above it only repeat the address.
 pub(super) fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -130,11 +157,11 @@ mod tests {
     use super::*;
 
     fn refused(status: u16) -> ClientError {
-        ClientError::Refused(Box::new(Refusal { status, said: String::new(), retry_after: None, token_sent: false }))
+        ClientError::Refused(Box::new(Refusal { status, detail: String::new(), retry_after: None, token_sent: false }))
     }
 
     #[test]
-    fn each_refusal_has_the_code_that_the_help_tells() {
+    fn each_refusal_has_the_exit_code_that_the_help_promises() {
         for (status, code) in [(401, 3), (403, 3), (400, 4), (404, 4), (421, 4), (429, 4), (500, 5), (503, 5), (507, 5)]
         {
             assert_eq!(refused(status).exit_code(), code, "{status}");
@@ -144,12 +171,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_time_may_heal_is_tried_again() {
+    fn only_temporary_errors_are_retried() {
         for status in [400, 401, 403, 404, 405, 410, 413, 421] {
-            assert!(!refused(status).may_pass(), "{status}");
+            assert!(!refused(status).is_temporary(), "{status}");
         }
         for status in [408, 425, 429, 500, 502, 503, 504, 507] {
-            assert!(refused(status).may_pass(), "{status}");
+            assert!(refused(status).is_temporary(), "{status}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Standard output: each update as it comes, and whether anybody still reads.
+//! Standard output: prints updates as they arrive, and notices when its reader goes away.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -10,14 +10,14 @@ use tokio::net::unix::pipe::Sender;
 use super::error::ClientError;
 use crate::wire::decode::Event;
 
-/// Writes updates: the data alone, or each as one line of JSON.
+/// Prints updates: only their data, or one line of JSON for each.
 pub(super) struct Output {
     json: bool,
 }
 
 /// An event in `--json` mode.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonLine<'a> {
     id: &'a str,
     #[serde(rename = "type")]
     name: &'a str,
@@ -35,7 +35,7 @@ impl Output {
         self.json
     }
 
-    /// Writes an event and its line end, whole: nothing of it waits in a buffer.
+    /// Prints an event and a line ending, and flushes them.
     pub(super) fn write(&self, event: Event) -> Result<(), ClientError> {
         let mut text = match self.json {
             true => json(&event).map_err(|error| ClientError::Output(error.into()))?,
@@ -48,13 +48,12 @@ impl Output {
 }
 
 fn json(event: &Event) -> serde_json::Result<String> {
-    serde_json::to_string(&Line { id: &event.id, name: &event.name, data: &event.data, retry: event.retry })
+    serde_json::to_string(&JsonLine { id: &event.id, name: &event.name, data: &event.data, retry: event.retry })
 }
 
-/// Ready when nobody can read the output any more, as after `| head -1`; never where that can't be known.
-///
-/// Call it within a tokio runtime.
-pub(super) async fn nobody_reads() {
+/// Waits until the reader of standard output has gone, as after `| head -1`. Never returns if standard output is not a
+/// pipe. Call it within a tokio runtime.
+pub(super) async fn reader_gone() {
     if let Some(pipe) = pipe()
         && pipe.ready(Interest::ERROR).await.is_ok()
     {
@@ -63,13 +62,14 @@ pub(super) async fn nobody_reads() {
     std::future::pending().await
 }
 
-/// The output, only to be watched: it goes on to block, as whoever else has it open expects.
+/// A second descriptor of standard output, only to be polled. It stays in blocking mode, because other processes may
+/// share it.
 fn pipe() -> Option<Sender> {
     let out = io::stdout();
     if out.is_terminal() {
         return None;
     }
-    // A file has no reader to lose, and can't be watched.
+    // Fails for a file, which has no reader to lose and can't be polled.
     Sender::from_owned_fd_unchecked(out.as_fd().try_clone_to_owned().ok()?).ok()
 }
 

@@ -1,4 +1,4 @@
-//! `tidings publish`: one update, or one for each line that comes.
+//! `tidings publish`: publishes one update, or one for each line of standard input.
 
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::time::Duration;
@@ -10,22 +10,22 @@ use serde::Serialize;
 use tokio::runtime::Runtime;
 use url::form_urlencoded::Serializer;
 
-use super::super::outcome::say;
 use super::endpoint::{Endpoint, EndpointArgs};
 use super::error::ClientError;
 use super::{EXIT_CODES, answer, duration, runtime};
+use crate::server::cli::outcome::say;
 
-/// How often an update is sent to a hub that asks to come back later.
-const MOST_TRIES: u32 = 5;
+/// Attempts to publish an update when the hub answers `Retry-After`.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// A hub that asks for more is not waited for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest `Retry-After` that is waited for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// From the first byte of the update to the last of the answer: enough for a big update on a slow line.
+/// Deadline for a whole publish, answer included. A large update over a slow connection takes a while.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The most that is taken from standard input for one update, in bytes.
-const LONGEST_DATA: usize = 64 << 20;
+/// Maximum bytes of standard input in one update.
+const MAX_DATA: usize = 64 << 20;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -36,35 +36,34 @@ pub struct PublishArgs {
     /// What the update is about, often a URL
     topic: String,
 
-    /// The update's data; - for standard input to its end, and so if it is left out where that is no terminal
+    /// The update's data. Read from standard input if it is -, or if it is left out and input is not a terminal
     data: Option<String>,
 
-    /// A further topic of the same update; may be repeated
+    /// Another topic of the same update; may be repeated
     #[arg(long = "topic", value_name = "TOPIC")]
     alternates: Vec<String>,
 
-    /// Only for subscribers that have the right to it
+    /// Deliver only to subscribers whose token grants one of the topics
     #[arg(long)]
     private: bool,
 
-    /// The update's id; without it the hub makes one
+    /// The update's id [default: the hub makes one]
     #[arg(long, value_name = "ID", conflicts_with = "lines")]
     id: Option<String>,
 
-    /// The event's name for subscribers
+    /// The event type that subscribers see
     #[arg(long = "type", value_name = "NAME")]
     name: Option<String>,
 
-    /// How long subscribers shall wait before they reconnect
+    /// How long subscribers wait before they reconnect
     #[arg(long, value_name = "MILLISECONDS")]
     retry: Option<u64>,
 
-    /// How long the update is worth keeping, in whole seconds like 90s or 1h; for hubs that know `ttl`, as this
-    /// program's own
+    /// Expire the update after this long, in whole seconds like 90s or 1h. Works with tidings; other hubs ignore it
     #[arg(long, value_name = "DURATION", value_parser = whole_seconds)]
     ttl: Option<Duration>,
 
-    /// Publish each line of standard input as an update of its own, in order, as it comes
+    /// Publish each line of standard input as a separate update, in order, as it arrives
     #[arg(long)]
     lines: bool,
 
@@ -76,7 +75,7 @@ pub struct PublishArgs {
     endpoint: EndpointArgs,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub(super) fn run(args: PublishArgs) -> Result<(), ClientError> {
     let source = source(args.data.as_deref(), args.lines, io::stdin().is_terminal())?;
     let publisher = Publisher { fields: fields(&args), json: args.json, endpoint: args.endpoint.endpoint()? };
@@ -86,7 +85,7 @@ pub(super) fn run(args: PublishArgs) -> Result<(), ClientError> {
         Source::Input => whole(io::stdin().lock()).and_then(|data| publisher.publish(&runtime, &data)),
         Source::Lines => publisher.publish_lines(&runtime, io::stdin().lock()),
     };
-    // Does not wait for a name that is still being resolved.
+    // Dropping it would wait for a DNS lookup in flight.
     runtime.shutdown_background();
     published
 }
@@ -107,24 +106,24 @@ fn source(data: Option<&str>, lines: bool, terminal: bool) -> Result<Source<'_>,
         }
         Some("-") => Ok(Source::Input),
         Some(data) => Ok(Source::Given(data)),
-        // An update without data, and not one that seems to hang until somebody types Ctrl-D.
+        // Publish an empty update rather than seem to hang until somebody types Ctrl-D.
         None if terminal => Ok(Source::Given("")),
         None => Ok(Source::Input),
     }
 }
 
-/// The whole of the input.
+/// Reads the input to its end. Fails if it is too long or not UTF-8.
 fn whole(input: impl Read) -> Result<String, ClientError> {
     let mut bytes = Vec::new();
-    input.take(LONGEST_DATA as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    input.take(MAX_DATA as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     text(bytes)
 }
 
-/// The next line of the input, without its line end; `None` at the end.
+/// Reads the next line, without its line ending. Returns `None` at the end of the input.
 fn line(input: &mut impl BufRead) -> Result<Option<String>, ClientError> {
     let mut bytes = Vec::new();
-    // Room for a line end, too.
-    if input.take(LONGEST_DATA as u64 + 2).read_until(b'\n', &mut bytes).map_err(unreadable)? == 0 {
+    // Two more bytes, for the line ending.
+    if input.take(MAX_DATA as u64 + 2).read_until(b'\n', &mut bytes).map_err(unreadable)? == 0 {
         return Ok(None);
     }
     if bytes.last() == Some(&b'\n') {
@@ -135,14 +134,14 @@ fn line(input: &mut impl BufRead) -> Result<Option<String>, ClientError> {
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, ClientError> {
-    if bytes.len() > LONGEST_DATA {
-        let most = LONGEST_DATA >> 20;
-        return Err(ClientError::Input(format!("standard input has more than {most} MiB for one update")));
+    if bytes.len() > MAX_DATA {
+        let most = MAX_DATA >> 20;
+        return Err(ClientError::Input(format!("standard input has more than {most} MiB in one update")));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         ClientError::Input(format!(
-            "standard input is not UTF-8 (from byte {at} on), and an update is text: encode it, for example with base64"
+            "standard input is not UTF-8 (from byte {at} on), but updates are text: encode the data, for example with base64"
         ))
     })
 }
@@ -151,7 +150,7 @@ fn unreadable(error: io::Error) -> ClientError {
     ClientError::Input(format!("standard input can't be read: {error}"))
 }
 
-/// Every field of the form but the data, named as the Mercure protocol's "Publication" names them.
+/// All form fields except the data, with the names of the Mercure protocol.
 fn fields(args: &PublishArgs) -> Vec<(&'static str, String)> {
     let topics = std::iter::once(&args.topic).chain(&args.alternates);
     let mut fields: Vec<_> = topics.map(|topic| ("topic", topic.clone())).collect();
@@ -172,14 +171,14 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Publishes updates that differ in their data alone.
+/// Publishes updates that differ only in their data.
 struct Publisher {
     endpoint: Endpoint,
     fields: Vec<(&'static str, String)>,
     json: bool,
 }
 
-/// What is printed with `--json`.
+/// A line of `--json` output.
 #[derive(Serialize)]
 struct Published<'a> {
     id: &'a str,
@@ -209,21 +208,21 @@ impl Publisher {
         out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(ClientError::Output)
     }
 
-    /// Sends an update, if the hub asks for it more than once, and answers its id.
+    /// Publishes an update and returns its id. Retries when the hub is overloaded and says when to come back.
     async fn send(&self, data: &str) -> Result<String, ClientError> {
         let form = Serializer::new(String::new()).extend_pairs(&self.fields).append_pair("data", data).finish();
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
             let error = match self.send_once(form.clone()).await {
                 Ok(id) => return Ok(id),
                 Err(error) => error,
             };
-            // The hub has said that it did not publish it: it can't come to be there twice.
-            let wait = error.retry_after().filter(|wait| error.is_overload() && *wait <= LONGEST_WAIT);
-            let Some(wait) = wait.filter(|_| tries < MOST_TRIES) else { return Err(error) };
-            say(format_args!("{error}; trying again in {}", format_duration(wait)));
+            // An overloaded hub has not published the update, so a retry can't duplicate it.
+            let wait = error.retry_after().filter(|wait| error.is_overload() && *wait <= MAX_RETRY_AFTER);
+            let Some(wait) = wait.filter(|_| attempts < MAX_ATTEMPTS) else { return Err(error) };
+            say(format_args!("{error}; retrying in {}", format_duration(wait)));
             tokio::time::sleep(wait).await;
-            tries += 1;
+            attempts += 1;
         }
     }
 
@@ -239,7 +238,7 @@ impl Publisher {
             return Err(answer::refusal(response, self.endpoint.has_token()).await);
         }
         let not_a_hub = format!(
-            "{} answered {} without an id as text: is it a Mercure hub?",
+            "{} answered {} without an id in plain text: is it a Mercure hub?",
             self.endpoint.hub(),
             response.status().as_u16()
         );

@@ -1,4 +1,4 @@
-//! `tidings subscribe`: updates as they come, over as many connections as it takes.
+//! `tidings subscribe`: prints updates as they arrive, and reconnects and resumes when a connection is lost.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -12,27 +12,27 @@ use url::Url;
 
 use super::endpoint::{Endpoint, EndpointArgs};
 use super::error::{ClientError, cause};
-use super::output::{Output, nobody_reads};
-use super::reconnect::{Backoff, STAYED};
+use super::output::{Output, reader_gone};
+use super::reconnect::{Backoff, STABLE_AFTER};
 use super::{EXIT_CODES, answer, duration, runtime};
 use crate::server::cli::outcome::say;
 use crate::wire::decode::{Decoder, Event};
 use crate::wire::event::{GAP, Gap};
 use crate::wire::paths::LAST_EVENT_ID;
 
-/// Longer than any hub's pause between heartbeats.
+/// Longer than any hub's heartbeat interval.
 const DEFAULT_SILENCE: &str = "60s";
 
-/// The longest event that is read, in bytes.
-const LONGEST_EVENT: usize = 64 << 20;
+/// Maximum bytes of an event.
+const MAX_EVENT: usize = 64 << 20;
 
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// Follow topics on a Mercure hub, and print each update as it comes
+/// Follow topics on a Mercure hub, and print each update as it arrives
 #[derive(Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct SubscribeArgs {
-    /// A topic to follow, spelled as it is published; * for all
+    /// A topic to follow, spelled as it is published, or * for all
     #[arg(value_name = "TOPIC", required_unless_present = "patterns")]
     topics: Vec<String>,
 
@@ -40,31 +40,31 @@ pub struct SubscribeArgs {
     #[arg(long = "pattern", value_name = "PATTERN")]
     patterns: Vec<String>,
 
-    /// Begin after the update with this id, or with the `earliest` that the hub has; without it, with the next
+    /// Begin after the update with this id, or at the `earliest` that the hub still has [default: the next update]
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
 
-    /// End after so many updates
+    /// Exit after this many updates
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 
-    /// Print each update as one line of JSON, {"id":"…","type":"message","data":"…"}, and not its data alone
+    /// Print each update as one line of JSON: {"id":"…","type":"message","data":"…"}
     #[arg(long)]
     json: bool,
 
-    /// Give up when no update has come for this long
+    /// Exit with code 6 when no update has arrived for this long
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 
-    /// End with the first connection; without it, one that is lost is made again and goes on after the last update
+    /// Exit when the connection ends, instead of reconnecting and resuming
     #[arg(long)]
     no_reconnect: bool,
 
-    /// Take a connection for dead that brings nothing for this long, not even a heartbeat
+    /// Treat a connection as lost when nothing arrives for this long, not even a heartbeat
     #[arg(long, value_name = "DURATION", default_value = DEFAULT_SILENCE, value_parser = duration)]
     silence: Duration,
 
-    /// Don't tell when the connection is lost and back
+    /// Don't report when the connection opens, is lost, or resumes
     #[arg(long, short)]
     quiet: bool,
 
@@ -72,9 +72,9 @@ pub struct SubscribeArgs {
     endpoint: EndpointArgs,
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub(super) fn run(args: SubscribeArgs) -> Result<(), ClientError> {
-    let heard = Cell::new(Instant::now());
+    let last_update = Cell::new(Instant::now());
     let lost = Cell::new(None);
     let endpoint = args.endpoint.endpoint()?;
     let mut follower = Follower {
@@ -88,7 +88,7 @@ pub(super) fn run(args: SubscribeArgs) -> Result<(), ClientError> {
         last_event_id: args.last_event_id.unwrap_or_default(),
         backoff: Backoff::default(),
         was_connected: false,
-        heard: &heard,
+        last_update: &last_update,
         lost: &lost,
     };
     let runtime = runtime()?;
@@ -96,25 +96,25 @@ pub(super) fn run(args: SubscribeArgs) -> Result<(), ClientError> {
         tokio::select! {
             biased;
             followed = follower.follow() => followed,
-            timeout = too_long_idle(&heard, args.timeout) => Err(ClientError::TimedOut { timeout, lost: lost.take() }),
-            () = nobody_reads() => Ok(()),
+            timeout = idle_for(&last_update, args.timeout) => Err(ClientError::TimedOut { timeout, lost: lost.take() }),
+            () = reader_gone() => Ok(()),
         }
     });
-    // Does not wait for a name that is still being resolved.
+    // Dropping it would wait for a DNS lookup in flight.
     runtime.shutdown_background();
     followed
 }
 
-/// Ready when nothing was heard for so long.
-async fn too_long_idle(heard: &Cell<Instant>, timeout: Option<Duration>) -> Duration {
+/// Returns when no update has arrived for `timeout`. Never returns without one.
+async fn idle_for(last_update: &Cell<Instant>, timeout: Option<Duration>) -> Duration {
     let Some(timeout) = timeout else { return std::future::pending().await };
-    while heard.get().elapsed() < timeout {
-        sleep_until(heard.get() + timeout).await;
+    while last_update.get().elapsed() < timeout {
+        sleep_until(last_update.get() + timeout).await;
     }
     timeout
 }
 
-/// The hub's address with what is asked of it.
+/// The hub's URL with the matchers in its query.
 fn address(hub: &Url, topics: &[String], patterns: &[String]) -> Url {
     let mut address = hub.clone();
     let mut query = address.query_pairs_mut();
@@ -124,44 +124,44 @@ fn address(hub: &Url, topics: &[String], patterns: &[String]) -> Url {
     for pattern in patterns {
         query.append_pair("match_urlpattern", pattern);
     }
-    // Hubs of the protocol's version 0.x know this name alone, and later ones ignore it. They would take braces for a
-    // template, and leave out the patterns.
+    // Hubs of protocol version 0.x know only `topic`, which newer hubs ignore. They would read braces as a template, and
+    // ignore the patterns.
     if patterns.is_empty() && !topics.iter().any(|topic| topic.contains(['{', '}'])) {
         for topic in topics {
             query.append_pair("topic", topic);
         }
     }
-    // Our own hub's: to be told of updates that were lost.
+    // An extension of this program's hub: report lost updates.
     query.append_pair("gap", "1");
     drop(query);
     address
 }
 
-/// How a connection ended that did not fail.
+/// How a connection ended without an error.
 enum End {
-    /// There is nothing more to do.
+    /// The command is done.
     Done,
-    /// The hub has ended it, and may have more for who comes back.
+    /// The hub has closed the stream and may have more after a reconnect.
     Closed,
 }
 
-/// Follows a stream over its connections.
+/// Follows a stream over several connections.
 struct Follower<'a> {
     endpoint: Endpoint,
     address: Url,
     silence: Duration,
     reconnects: bool,
     quiet: bool,
-    /// How many updates are still wanted, if not all.
+    /// Updates left to print, with `--count`.
     left: Option<u64>,
     output: Output,
-    /// The id to come back with; empty if there is none yet.
+    /// The id to resume after, or empty.
     last_event_id: String,
     backoff: Backoff,
     was_connected: bool,
-    /// When the latest update came, or else the beginning.
-    heard: &'a Cell<Instant>,
-    /// Why there is no connection, while there is none.
+    /// When the latest update arrived, or the start.
+    last_update: &'a Cell<Instant>,
+    /// Why the connection is lost, while it is.
     lost: &'a Cell<Option<String>>,
 }
 
@@ -171,22 +171,22 @@ impl Follower<'_> {
             let (reason, least) = match self.connect_and_read().await {
                 Ok(End::Done) => return Ok(()),
                 Ok(End::Closed) if !self.reconnects => return Ok(()),
-                Ok(End::Closed) => ("the hub has ended the stream".to_owned(), None),
+                Ok(End::Closed) => ("the hub has closed the stream".to_owned(), None),
                 Err(error) if self.may_reconnect(&error) => (error.to_string(), error.retry_after()),
                 Err(error) => return Err(error),
             };
-            let wait = self.backoff.wait(least);
+            let wait = self.backoff.next_wait(least);
             let known = self.lost.replace(Some(reason.clone())).is_some_and(|before| before == reason);
             let reason = if known { "not yet" } else { &reason };
-            self.tell(format_args!("{reason}; connecting again in {}", format_duration(rounded(wait))));
+            self.report(format_args!("{reason}; reconnecting in {}", format_duration(rounded(wait))));
             sleep(wait).await;
         }
     }
 
     fn may_reconnect(&self, error: &ClientError) -> bool {
-        // Whoever renews a token's file may not be done with it.
-        let renewed = self.was_connected && matches!(error, ClientError::TokenFile { .. });
-        self.reconnects && (error.may_pass() || renewed)
+        // Whoever renews the token's file may not have finished writing it.
+        let is_being_renewed = self.was_connected && matches!(error, ClientError::TokenFile { .. });
+        self.reconnects && (error.is_temporary() || is_being_renewed)
     }
 
     async fn connect_and_read(&mut self) -> Result<End, ClientError> {
@@ -194,7 +194,7 @@ impl Follower<'_> {
         let response = sent.map_err(|_| ClientError::Silent(self.silence))??;
         match response.status() {
             StatusCode::NO_CONTENT => {
-                self.tell(format_args!("the hub has nothing more to send"));
+                self.report(format_args!("the hub has nothing more to send"));
                 return Ok(End::Done);
             }
             StatusCode::OK => {}
@@ -208,19 +208,27 @@ impl Follower<'_> {
                 if media_type.is_empty() { "no media type" } else { &media_type }
             )));
         }
-        if self.lost.take().is_some() {
-            match &*self.last_event_id {
-                "" => self.tell(format_args!("connected again; what was published meanwhile is not known")),
-                _ => self.tell(format_args!("connected again")),
-            }
-        }
+        self.lost.take();
+        self.report_connected();
         self.was_connected = true;
         let begin = Instant::now();
         let end = self.read(response).await;
-        if begin.elapsed() >= STAYED {
-            self.backoff.works();
+        if begin.elapsed() >= STABLE_AFTER {
+            self.backoff.reset();
         }
         end
+    }
+
+    fn report_connected(&self) {
+        let connected = match self.was_connected {
+            true => "reconnected".to_owned(),
+            false => format!("connected to {}", self.endpoint.hub()),
+        };
+        match &*self.last_event_id {
+            "" if self.was_connected => self.report(format_args!("{connected}; updates published meanwhile are lost")),
+            "" => self.report(format_args!("{connected}")),
+            id => self.report(format_args!("{connected}, resuming after {}", answer::printable(id))),
+        }
     }
 
     async fn request(&self) -> Result<Response, ClientError> {
@@ -236,9 +244,9 @@ impl Follower<'_> {
         request.await
     }
 
-    /// Reads the stream to its end, or until enough has come.
+    /// Prints updates until the stream ends or `--count` is reached.
     async fn read(&mut self, mut response: Response) -> Result<End, ClientError> {
-        let mut decoder = Decoder::new(&self.last_event_id, LONGEST_EVENT);
+        let mut decoder = Decoder::new(&self.last_event_id, MAX_EVENT);
         loop {
             let piece = match timeout(self.silence, response.chunk()).await {
                 Ok(Ok(Some(piece))) => piece,
@@ -250,27 +258,27 @@ impl Follower<'_> {
             loop {
                 let event = decoder.next(&mut rest).map_err(|_| self.too_long())?;
                 let Some(event) = event else { break };
-                self.hear(event)?;
+                self.handle(event)?;
                 decoder.last_event_id().clone_into(&mut self.last_event_id);
                 if self.left == Some(0) {
                     return Ok(End::Done);
                 }
             }
-            // An id or a `retry` may come without an event.
+            // An id or a `retry` may arrive without an event.
             decoder.last_event_id().clone_into(&mut self.last_event_id);
-            self.backoff.ask(decoder.retry());
+            self.backoff.set_retry(decoder.retry());
         }
     }
 
-    fn hear(&mut self, event: Event) -> Result<(), ClientError> {
-        self.heard.set(Instant::now());
-        self.backoff.works();
+    fn handle(&mut self, event: Event) -> Result<(), ClientError> {
+        self.last_update.set(Instant::now());
+        self.backoff.reset();
         match gap(&event) {
             Some(gap) => {
                 if self.output.is_json() {
                     return self.output.write(event);
                 }
-                say(format_args!("{}", told(&gap)));
+                say(format_args!("{}", describe_gap(&gap)));
                 Ok(())
             }
             None => {
@@ -286,30 +294,30 @@ impl Follower<'_> {
             "" => "the beginning".to_owned(),
             id => answer::printable(id),
         };
-        ClientError::TooLong { after, longest: LONGEST_EVENT }
+        ClientError::TooLong { after, limit: MAX_EVENT }
     }
 
-    fn tell(&self, words: std::fmt::Arguments<'_>) {
+    fn report(&self, words: std::fmt::Arguments<'_>) {
         if !self.quiet {
             say(words);
         }
     }
 }
 
-/// The id as the header `Last-Event-ID`; `None` if it is empty or has characters that no header can carry.
+/// The id as a `Last-Event-ID` header, or `None` if it is empty or no header can carry it.
 fn header(id: &str) -> Option<HeaderValue> {
-    let kept = !id.is_empty() && !id.starts_with([' ', '\t']) && !id.ends_with([' ', '\t']);
-    // As UTF-8, which is what browsers send.
-    kept.then(|| HeaderValue::from_bytes(id.as_bytes()).ok()).flatten()
+    let is_preserved = !id.is_empty() && !id.starts_with([' ', '\t']) && !id.ends_with([' ', '\t']);
+    // Browsers send UTF-8.
+    is_preserved.then(|| HeaderValue::from_bytes(id.as_bytes()).ok()).flatten()
 }
 
-/// What a hub of ours says of lost updates. An update that somebody published under this name says something else.
+/// Parses a gap event of this program's hub. Anyone can publish an update of this type with other data.
 fn gap(event: &Event) -> Option<Gap> {
     let gap: Option<Gap> = (event.name == GAP).then(|| serde_json::from_str(&event.data).ok()).flatten();
     gap.filter(|gap| gap.lost)
 }
 
-fn told(gap: &Gap) -> String {
+fn describe_gap(gap: &Gap) -> String {
     let lost = match &gap.asked {
         Some(asked) => format!("updates after {} were lost", answer::printable(asked)),
         None => "updates were lost".to_owned(),
@@ -320,7 +328,7 @@ fn told(gap: &Gap) -> String {
     }
 }
 
-/// Not to the nanosecond.
+/// Rounds to milliseconds.
 fn rounded(wait: Duration) -> Duration {
     Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
 }
@@ -357,9 +365,9 @@ mod tests {
         let event =
             |name: &str, data: &str| Event { id: String::new(), name: name.into(), data: data.into(), retry: None };
         let lost = gap(&event("gap", r#"{"asked":"7","oldest":"9","lost":true}"#)).expect("a gap");
-        assert_eq!(told(&lost), "updates after 7 were lost: the oldest that is kept is 9");
+        assert_eq!(describe_gap(&lost), "updates after 7 were lost: the oldest that is kept is 9");
         let lost = gap(&event("gap", r#"{"asked":null,"oldest":null,"lost":true}"#)).expect("a gap");
-        assert_eq!(told(&lost), "updates were lost: none is kept");
+        assert_eq!(describe_gap(&lost), "updates were lost: none is kept");
         assert_eq!(gap(&event("gap", "mind the gap")), None);
         assert_eq!(gap(&event("message", r#"{"asked":"7","oldest":"9","lost":true}"#)), None);
     }

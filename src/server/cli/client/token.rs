@@ -1,4 +1,4 @@
-//! The bearer token: where it comes from, and where it may go. It is never printed.
+//! The bearer token: where it is read from, and how it is sent. It is never printed.
 
 use std::env;
 use std::fs;
@@ -12,20 +12,21 @@ use super::error::ClientError;
 const TOKEN: &str = "TIDINGS_TOKEN";
 const TOKEN_FILE: &str = "TIDINGS_TOKEN_FILE";
 
-/// Where a token is to be had.
+/// Flags that give a token.
 #[derive(Args)]
 pub(super) struct TokenArgs {
-    /// Token for the hub; other users of this machine may see it among its processes: rather use the environment
+    /// Bearer token for the hub. Other users of this machine can see it in the list of processes: prefer the environment
     /// or --token-file [env: TIDINGS_TOKEN]
     #[arg(long, value_name = "TOKEN", conflicts_with = "token_file")]
     token: Option<String>,
 
-    /// File with the token, read anew for each connection, so that a renewed one is found [env: TIDINGS_TOKEN_FILE]
+    /// File with the token. It is read again for each connection, so a renewed token is picked up
+    /// [env: TIDINGS_TOKEN_FILE]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
-/// A token, or the place to find it at each connection. It has no `Debug`.
+/// A token, or the file to read it from. It has no `Debug`, so that it can't be printed by accident.
 pub(super) enum Token {
     Absent,
     Given(HeaderValue),
@@ -33,13 +34,13 @@ pub(super) enum Token {
 }
 
 impl TokenArgs {
-    /// Flags outweigh the environment; a variable that is empty counts as none.
+    /// Chooses the token. Flags take precedence over the environment, and an empty variable counts as unset.
     pub(super) fn token(self) -> Result<Token, ClientError> {
-        // Not read by clap, to which one flag and the other's variable would be a conflict.
+        // Not read by clap, which would report a conflict between one flag and the other's variable.
         let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
         let (token, file) = match (self.token, self.token_file) {
             (None, None) => {
-                let not_text = |_| ClientError::Usage(format!("{TOKEN} has characters that no token has"));
+                let not_text = |_| ClientError::Usage(format!("{TOKEN} has characters that no token can have"));
                 let token = variable(TOKEN).map(|token| token.into_string().map_err(not_text)).transpose()?;
                 (token, variable(TOKEN_FILE).map(PathBuf::from))
             }
@@ -47,13 +48,13 @@ impl TokenArgs {
         };
         match (token, file) {
             (Some(_), Some(_)) => Err(ClientError::Usage(format!(
-                "{TOKEN} and {TOKEN_FILE} are both set: which is meant? Unset one of them, or use a flag"
+                "{TOKEN} and {TOKEN_FILE} are both set: unset one of them, or use a flag"
             ))),
             (Some(token), None) => bearer(&token).map(Token::Given).map_err(|reason| {
                 ClientError::Usage(format!("the token {reason}: give it as it was issued, with --token or {TOKEN}"))
             }),
             (None, Some(file)) if file.as_os_str() == "-" => Err(ClientError::Usage(
-                "the token can't be read from standard input, since each connection reads it anew: name a file".into(),
+                "the token can't come from standard input, because each connection reads it again: name a file".into(),
             )),
             (None, Some(file)) => Ok(Token::File(file)),
             (None, None) => Ok(Token::Absent),
@@ -62,12 +63,12 @@ impl TokenArgs {
 }
 
 impl Token {
-    /// Whether one will be sent.
-    pub(super) fn is_there(&self) -> bool {
+    /// Whether a token will be sent.
+    pub(super) fn is_present(&self) -> bool {
         !matches!(self, Self::Absent)
     }
 
-    /// The value of the header `Authorization` for a connection that is made now.
+    /// The value of the `Authorization` header for a new connection. Fails if the token's file can't be used.
     pub(super) fn authorization(&self) -> Result<Option<HeaderValue>, ClientError> {
         match self {
             Self::Absent => Ok(None),
@@ -81,14 +82,14 @@ impl Token {
     }
 }
 
-/// `b64token` of RFC 6750 and RFC 6749's `VSCHAR` both lie within what is accepted here.
+/// Makes a header value of a token. Accepts `b64token` of RFC 6750 and `VSCHAR` of RFC 6749.
 fn bearer(token: &str) -> Result<HeaderValue, &'static str> {
     let token = token.trim();
     if token.is_empty() {
         return Err("is empty");
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has spaces, line ends or other characters that no token has");
+        return Err("has spaces, line ends or other characters that no token can have");
     }
     let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| "can't be sent")?;
     value.set_sensitive(true);

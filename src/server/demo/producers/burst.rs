@@ -1,7 +1,7 @@
-//! Bursts: a message told several times, an interval apart, then the stream's end.
+//! Bursts: a message sent several times, an interval apart, then the end of the stream.
 //!
-//! A burst is paced for the client that reads it: its first event comes at once, however late it was
-//! opened. Its frames are encoded once for all who read it at the time.
+//! A burst is paced for the client that reads it: its first event comes at once, however late the client opened it.
+//! All clients that read the same burst at a time share its encoded frames.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -13,19 +13,19 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::time::{Sleep, sleep};
 
-use super::messages::Messages;
+use super::messages::{self, Messages};
 use crate::server::hub::{Delivery, Start, Subscription};
 use crate::server::log::ReadError;
 use crate::wire::event::{Arrival, CLOSE, CLOSE_SUFFIX, Close, CloseReason};
 use crate::wire::frame::Frame;
 use crate::wire::message::Message;
 
-/// How bursts are told.
+/// How bursts are paced.
 #[derive(Clone, Copy, Debug)]
 pub struct BurstOptions {
-    /// How often a message is told, at least once.
+    /// How many times a message is sent, at least once.
     pub repeat: u32,
-    /// The time between two tellings.
+    /// The time between two events with the message.
     pub interval: Duration,
 }
 
@@ -33,14 +33,14 @@ pub struct BurstOptions {
 #[derive(Clone)]
 pub struct Bursts {
     messages: Messages,
-    encoder: Arc<Encoder>,
+    encoder: Arc<BurstEncoder>,
 }
 
-/// What a client that asks for a message's burst gets.
+/// What a client gets that asks for the burst of one message.
 pub enum Resume {
-    /// The burst, or what the client has not had of it.
+    /// The burst, or the part of it that the client has not received.
     Burst(Burst),
-    /// Nothing: it has had all of it.
+    /// Nothing: the client has received all of it.
     Ended,
     /// Nothing: there is no such message.
     Unknown,
@@ -49,105 +49,111 @@ pub enum Resume {
 impl Bursts {
     /// The bursts of these messages.
     pub fn new(messages: Messages, options: BurstOptions) -> Self {
-        Self { messages, encoder: Arc::new(Encoder { options, open: Mutex::default() }) }
+        Self { messages, encoder: Arc::new(BurstEncoder { options, open: Mutex::default() }) }
     }
 
-    /// The burst of one message, or the rest of it after the event `last_event_id`. An id that is not of
-    /// this message's burst is ignored.
-    pub async fn of(&self, message_id: &str, last_event_id: Option<&str>) -> Result<Resume, ReadError> {
+    /// The burst of one message. After the event `last_event_id`, the rest of it; an id of another burst is ignored.
+    pub async fn resume(&self, message_id: &str, last_event_id: Option<&str>) -> Result<Resume, ReadError> {
         let Some((_, message)) = self.messages.find(message_id).await? else { return Ok(Resume::Unknown) };
-        let had = last_event_id.and_then(Place::parse).filter(|place| place.message_id == message.id);
-        Ok(match had.map(|place| place.had) {
-            Some(Had::All) => Resume::Ended,
-            had => Resume::Burst(self.encoder.burst(&message, had)),
+        let position = last_event_id.and_then(BurstPosition::parse);
+        let received = position.filter(|position| position.message_id == message.id).map(|position| position.received);
+        Ok(match received {
+            Some(Received::All) => Resume::Ended,
+            received => Resume::Burst(self.encoder.burst(&message, received)),
         })
     }
 
-    /// The burst of the next message: of the one that follows the burst whose end is `last_event_id`, at once
-    /// if it is there already. In the middle of a burst, the rest of that one. Otherwise, and for an unknown
-    /// id, of the next one that comes.
+    /// The burst of the next message.
+    ///
+    /// Where `last_event_id` is the end of a burst, the next message is the one after that burst's, and its burst
+    /// begins at once if it has been published already. Where `last_event_id` is in the middle of a burst, the rest of
+    /// that burst. Otherwise, and for an unknown id, the next message that is published.
     pub async fn next(&self, last_event_id: Option<&str>) -> Result<NextBurst, ReadError> {
-        let place = last_event_id.and_then(Place::parse);
-        let found = match &place {
-            Some(place) => self.messages.find(place.message_id).await?.map(|found| (place.had, found)),
+        let position = last_event_id.and_then(BurstPosition::parse);
+        let found = match &position {
+            Some(position) => self.messages.find(position.message_id).await?,
             None => None,
         };
-        let state = match found {
-            Some((Had::All, (cursor, _))) => Next::Waiting(self.messages.subscribe(Start::After(cursor))),
-            Some((had, (_, message))) => Next::Playing(self.encoder.burst(&message, Some(had))),
-            None => Next::Waiting(self.messages.subscribe(Start::Now)),
+        let state = match (found, position.map(|position| position.received)) {
+            (Some((cursor, _)), Some(Received::All)) => {
+                NextBurstState::Waiting(self.messages.subscribe(Start::After(cursor)))
+            }
+            (Some((_, message)), received) => NextBurstState::Playing(self.encoder.burst(&message, received)),
+            (None, _) => NextBurstState::Waiting(self.messages.subscribe(Start::Now)),
         };
         Ok(NextBurst { encoder: self.encoder.clone(), state })
     }
 }
 
-/// A place in a burst, as its event ids say it.
-struct Place<'a> {
+/// A position in a burst, as the ids of its events state it.
+struct BurstPosition<'a> {
     message_id: &'a str,
-    had: Had,
+    received: Received,
 }
 
+/// What a client has received of a burst.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Had {
+enum Received {
+    /// This many events.
     Events(u32),
+    /// All events, the closing one too.
     All,
 }
 
-impl<'a> Place<'a> {
+impl<'a> BurstPosition<'a> {
     fn parse(event_id: &'a str) -> Option<Self> {
-        let (message_id, place) = event_id.rsplit_once(':')?;
-        let had = if place == CLOSE_SUFFIX { Had::All } else { Had::Events(place.parse().ok()?) };
-        Some(Self { message_id, had })
+        let (message_id, suffix) = event_id.rsplit_once(':')?;
+        let received = if suffix == CLOSE_SUFFIX { Received::All } else { Received::Events(suffix.parse().ok()?) };
+        Some(Self { message_id, received })
     }
 }
 
-struct Encoder {
+struct BurstEncoder {
     options: BurstOptions,
-    /// The bursts that somebody reads now, by message id.
-    open: Mutex<HashMap<String, Weak<Frames>>>,
+    /// The frames of bursts that some client is reading, by message id.
+    open: Mutex<HashMap<String, Weak<BurstFrames>>>,
 }
 
-/// A burst's events, the closing one last.
-struct Frames {
+/// The events of a burst, the closing one last.
+struct BurstFrames {
     events: Vec<Bytes>,
 }
 
-impl Encoder {
-    fn burst(&self, message: &Message, had: Option<Had>) -> Burst {
+impl BurstEncoder {
+    fn burst(&self, message: &Message, received: Option<Received>) -> Burst {
         let frames = self.frames(message);
-        let next = match had {
-            Some(Had::Events(n)) => usize::try_from(n).unwrap_or(usize::MAX).min(frames.events.len() - 1),
-            Some(Had::All) => frames.events.len(),
+        let next = match received {
             None => 0,
+            // A greater number is that of a server with longer bursts: the closing event is left.
+            Some(Received::Events(n)) => usize::try_from(n).unwrap_or(usize::MAX).min(frames.events.len() - 1),
+            Some(Received::All) => frames.events.len(),
         };
         Burst { frames, next, interval: self.options.interval, pause: None }
     }
 
-    fn frames(&self, message: &Message) -> Arc<Frames> {
+    fn frames(&self, message: &Message) -> Arc<BurstFrames> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(frames) = open.get(&message.id).and_then(Weak::upgrade) {
             return frames;
         }
         open.retain(|_, frames| frames.strong_count() > 0);
-        let frames = Arc::new(Frames::encode(message, self.options.repeat));
+        let frames = Arc::new(BurstFrames::encode(message, self.options.repeat));
         open.insert(message.id.clone(), Arc::downgrade(&frames));
         frames
     }
 }
 
-impl Frames {
+impl BurstFrames {
     fn encode(message: &Message, of: u32) -> Self {
-        let arrival = |repeat| {
-            let data = serde_json::to_string(&Arrival { message: message.message.clone(), repeat, of });
-            let id = format!("{}:{repeat}", message.id);
-            encode(&id, None, &data.unwrap_or_default())
-        };
-        let close = || {
-            let data = serde_json::to_string(&Close { reason: CloseReason::Complete });
-            let id = format!("{}:{CLOSE_SUFFIX}", message.id);
-            encode(&id, Some(CLOSE), &data.unwrap_or_default())
-        };
-        Self { events: (1..=of).map(arrival).chain(std::iter::once_with(close)).collect() }
+        let mut events = Vec::new();
+        for repeat in 1..=of {
+            let arrival = Arrival { message: message.message.clone(), repeat, of };
+            let data = serde_json::to_string(&arrival).unwrap_or_default();
+            events.push(encode(&format!("{}:{repeat}", message.id), None, &data));
+        }
+        let data = serde_json::to_string(&Close { reason: CloseReason::Complete }).unwrap_or_default();
+        events.push(encode(&format!("{}:{CLOSE_SUFFIX}", message.id), Some(CLOSE), &data));
+        Self { events }
     }
 }
 
@@ -155,9 +161,9 @@ fn encode(id: &str, event: Option<&str>, data: &str) -> Bytes {
     Bytes::from(Frame { id: Some(id), event, retry: None, data }.to_string())
 }
 
-/// One client's reading of a burst: a stream of frames that ends after the closing event.
+/// A burst as one client reads it: a stream of frames that ends after the closing event.
 pub struct Burst {
-    frames: Arc<Frames>,
+    frames: Arc<BurstFrames>,
     next: usize,
     interval: Duration,
     pause: Option<Pin<Box<Sleep>>>,
@@ -179,13 +185,13 @@ impl Stream for Burst {
     }
 }
 
-/// Waits for a message and then reads its burst.
+/// Waits for a message, then reads its burst.
 pub struct NextBurst {
-    encoder: Arc<Encoder>,
-    state: Next,
+    encoder: Arc<BurstEncoder>,
+    state: NextBurstState,
 }
 
-enum Next {
+enum NextBurstState {
     Waiting(Subscription),
     Playing(Burst),
 }
@@ -196,14 +202,14 @@ impl Stream for NextBurst {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             match &mut self.state {
-                Next::Playing(burst) => return burst.poll_next_unpin(cx),
-                Next::Waiting(subscription) => match ready!(subscription.poll_next_unpin(cx)) {
+                NextBurstState::Playing(burst) => return burst.poll_next_unpin(cx),
+                NextBurstState::Waiting(subscription) => match ready!(subscription.poll_next_unpin(cx)) {
                     Some(Delivery::Update(entry)) => {
-                        if let Some(message) = super::messages::decode(&entry) {
-                            self.state = Next::Playing(self.encoder.burst(&message, None));
+                        if let Some(message) = messages::decode(&entry) {
+                            self.state = NextBurstState::Playing(self.encoder.burst(&message, None));
                         }
                     }
-                    // What retention has removed can't be told any more: the next one that is kept is.
+                    // Evicted messages have no burst: the next message that is kept has.
                     Some(Delivery::Gap { .. }) => {}
                     None => return Poll::Ready(None),
                 },

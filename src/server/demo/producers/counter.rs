@@ -1,7 +1,7 @@
-//! Numbered events at random short intervals, each client's own count.
+//! Numbered events at random short intervals. Each client has a count of its own.
 //!
-//! The number is part of the event's id, so that a client that comes back goes on where it was, even
-//! after a restart of the server.
+//! The number is part of the event's id, so a client that reconnects continues its count, even after a restart of the
+//! server.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,7 +19,7 @@ use crate::wire::frame::Frame;
 /// The shortest and the longest time between two events, in milliseconds.
 const INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=250;
 
-/// Marks our ids among the version 8 UUIDs of others: their third group is `8c07`.
+/// Distinguishes our ids from other version 8 UUIDs: their third group is `8c07`.
 const MARK: u128 = 0xc07;
 
 /// One client's count: a stream of frames without an end.
@@ -29,7 +29,8 @@ pub(in crate::server::demo) struct Counter {
 }
 
 impl Counter {
-    /// Counts on after the event `last_event_id`; from 1 without it, or where it is not a counter's.
+    /// Continues the count after the event `last_event_id`. Starts at 1 without one, or if it is not an event of a
+    /// counter.
     pub(in crate::server::demo) fn after(last_event_id: Option<&str>) -> Self {
         let number = last_event_id.and_then(|id| id.parse().ok()).and_then(number_of).unwrap_or(0);
         Self { number, pause: Box::pin(sleep(interval())) }
@@ -54,7 +55,7 @@ fn interval() -> Duration {
     Duration::from_millis(rand::rng().random_range(INTERVAL_MS))
 }
 
-/// A UUID of version 8 (RFC 9562, 5.8): 48 random bits, the mark, and the number's lower 62 bits.
+/// A UUID of version 8 (RFC 9562, 5.8): 48 random bits, the mark, and the lower 62 bits of the number.
 fn id_of(number: u64) -> Uuid {
     let random = u128::from(rand::rng().random::<u64>()) << 80;
     Uuid::new_v8((random | MARK << 64 | u128::from(number)).to_be_bytes())

@@ -1,4 +1,4 @@
-//! The messages: updates on one topic of the hub, whose data is the message as JSON.
+//! The messages: updates on one topic of the hub whose data is the message as JSON.
 
 use std::sync::Arc;
 
@@ -6,14 +6,17 @@ use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
 use futures_util::{Stream, StreamExt};
 use thiserror::Error;
-use tracing::warn;
+use tracing::debug;
 use uuid::Uuid;
 
 use crate::server::hub::{Delivery, Hub, Matchers, Start, Subscription};
 use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
 use crate::wire::event::Gap;
-use crate::wire::message::{Message, TOPIC, Text};
+use crate::wire::message::{Message, MessageText, TOPIC};
 use crate::wire::paths;
+
+/// How many entries a list reads at once, at least.
+const MIN_PAGE: usize = 100;
 
 /// Publishes, finds, lists and follows messages. Cheap to clone.
 #[derive(Clone)]
@@ -23,16 +26,16 @@ pub struct Messages {
     matchers: Arc<Matchers>,
 }
 
-/// Why a message was not published. Nothing of it is kept.
+/// Why a message was not published. No part of it is kept.
 #[derive(Debug, Error)]
 pub enum PublishError {
-    /// The log did not take it.
+    /// The log did not append it.
     #[error(transparent)]
     Append(#[from] AppendError),
-    /// It could not be written as JSON.
+    /// It could not be encoded as JSON.
     #[error("the message could not be encoded: {0}")]
     Encode(#[from] serde_json::Error),
-    /// The id that was made for it is not one.
+    /// The id that was generated for it can't be an event id.
     #[error("the message's id is invalid: {0}")]
     Id(#[from] FieldError),
 }
@@ -53,8 +56,8 @@ impl Messages {
         Ok(Self { hub, matchers: Arc::new(Matchers::exact([topic.clone()])), topic })
     }
 
-    /// Publishes a text as a message and answers it once it is durable.
-    pub async fn publish(&self, text: Text) -> Result<Message, PublishError> {
+    /// Publishes a text as a message, and returns the message once it is durable.
+    pub async fn publish(&self, text: MessageText) -> Result<Message, PublishError> {
         let id = Uuid::new_v4().to_string();
         let message = Message {
             stream: paths::burst(&id),
@@ -80,8 +83,8 @@ impl Messages {
         Ok(self.find(id).await?.map(|(_, message)| message))
     }
 
-    /// At most `limit` messages, newest first, fewer only where no older ones are kept; `None` where the message to page
-    /// back from is unknown.
+    /// At most `limit` messages, newest first. There are fewer only if no older ones are kept. `None` if the message to
+    /// page back from is unknown.
     pub async fn list(&self, before: Before<'_>, limit: usize) -> Result<Option<Vec<Message>>, ReadError> {
         let mut before = match before {
             Before::Newest => None,
@@ -91,9 +94,9 @@ impl Messages {
             },
         };
         let mut messages = Vec::new();
-        // Any publisher can put updates on the topic that are private or no messages: these are skipped.
+        // Publishers can put private updates and updates that are not messages on the topic: the list skips them.
         while messages.len() < limit {
-            let entries = self.hub.log().read_before(before, &*self.matchers, limit).await?;
+            let entries = self.hub.log().read_before(before, &*self.matchers, limit.max(MIN_PAGE)).await?;
             let Some(last) = entries.last() else { break };
             before = Some(last.cursor);
             messages.extend(entries.iter().filter(|entry| !entry.private).filter_map(|entry| decode(entry)));
@@ -102,9 +105,11 @@ impl Messages {
         Ok(Some(messages))
     }
 
-    /// The messages as they come, each as one event. After the message with the id `last_event_id`, if it is
-    /// given: `earliest` stands for all that are kept. Where that id is unknown, or messages after it are no
-    /// longer kept, the stream begins with a `gap` event and what is kept.
+    /// The messages as they are published, each as one event.
+    ///
+    /// With `last_event_id`, first the messages after the one with this id; `earliest` asks for all that are kept. If
+    /// the id is unknown, or retention has evicted messages after it, the stream begins with a `gap` event and the
+    /// messages that are kept.
     pub async fn follow(
         &self,
         last_event_id: Option<&str>,
@@ -126,19 +131,22 @@ impl Messages {
         }))
     }
 
-    /// The message with this id and its place in the log.
+    /// The message with this id and its cursor, if it is kept.
     pub(super) async fn find(&self, id: &str) -> Result<Option<(Cursor, Message)>, ReadError> {
         let entry = self.hub.log().find(id).await?;
-        Ok(entry.filter(|e| !e.private && e.topics.contains(&self.topic)).and_then(|e| Some((e.cursor, decode(&e)?))))
+        let entry = entry.filter(|entry| !entry.private && entry.topics.contains(&self.topic));
+        Ok(entry.and_then(|entry| Some((entry.cursor, decode(&entry)?))))
     }
 
+    /// Subscribes to the messages, each as its entry in the log.
     pub(super) fn subscribe(&self, start: Start) -> Subscription {
         self.hub.subscribe(self.matchers.clone(), start)
     }
 }
 
+/// The message in an entry; `None` if a publisher has put something else on the topic.
 pub(super) fn decode(entry: &Entry) -> Option<Message> {
     serde_json::from_str(&entry.data())
-        .inspect_err(|error| warn!(%error, id = %entry.id, "an update on the topic `messages` is not a message"))
+        .inspect_err(|error| debug!(%error, id = %entry.id, "an update on the topic `messages` is not a message"))
         .ok()
 }

@@ -1,7 +1,7 @@
-//! The producers of the demo's streams. The messages and their bursts are the hub's first clients; the
-//! ticker and the counter make their events themselves, since nobody wants to read an old one again.
+//! The producers of the demo's streams. The messages and their bursts are clients of the hub. The ticker and the counter
+//! make their events themselves, since no client resumes from an old one.
 //!
-//! Each producer gives a stream of frames: encoded events, ready for any outlet.
+//! Each producer returns a stream of frames: encoded events, ready for any outlet.
 
 mod burst;
 mod counter;

@@ -1,6 +1,6 @@
-//! The server's time, every second and every five: one ticker for all who watch.
+//! The server's time, every second and every five seconds: one ticker for all clients.
 //!
-//! A tick is a state, not an update: who is slow skips to the newest, and nobody wants an old one again.
+//! A tick is a state, not an update: a slow client skips to the newest tick, and no client resumes from an old one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::wire::frame::Frame;
 
-/// Tells the local time.
+/// Returns the local time.
 pub(in crate::server::demo) type LocalTime = Arc<dyn Fn() -> DateTime<FixedOffset> + Send + Sync>;
 
 /// The machine's clock and time zone.
@@ -23,7 +23,7 @@ pub(in crate::server::demo) fn local_time() -> LocalTime {
     Arc::new(|| Local::now().fixed_offset())
 }
 
-/// What a tick's stream shows.
+/// A stream of the ticker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server::demo) enum Tick {
     /// Every second, `2023-10-27 10:30:00`.
@@ -61,7 +61,7 @@ pub(in crate::server::demo) struct Ticker {
 }
 
 impl Ticker {
-    /// Starts a ticker, which ends when it and its streams are gone. Call it within a tokio runtime.
+    /// Starts a ticker, which stops when it and all its streams have been dropped. Call it within a tokio runtime.
     pub(in crate::server::demo) fn start(now: LocalTime) -> Self {
         let ticks = Arc::new(Tick::ALL.map(|_| watch::Sender::new(Bytes::new())));
         let weak = Arc::downgrade(&ticks);
@@ -80,7 +80,7 @@ impl Ticker {
         Self { ticks }
     }
 
-    /// The frames of a tick, from the next one on.
+    /// The frames of one of the streams, from the next tick on.
     pub(in crate::server::demo) fn stream(&self, tick: Tick) -> impl Stream<Item = Bytes> + Send + Unpin + use<> {
         let ticks = self.ticks.clone();
         // The stream keeps the ticker alive.
@@ -91,14 +91,14 @@ impl Ticker {
     }
 }
 
-/// Waits for the next whole second and answers it.
+/// Waits for the next whole second and returns it.
 async fn next_second(now: &LocalTime) -> DateTime<FixedOffset> {
     let before = now();
     let target = before.trunc_subsecs(0) + TimeDelta::seconds(1);
     sleep((target - before).to_std().unwrap_or(Duration::ZERO)).await;
     let after = now();
-    // The timer may end a moment early, which is still the second that was meant. A clock that was set, or
-    // a machine that slept, has another.
+    // The timer may fire a little early: the second it was set for still counts. If the clock was set or the machine
+    // slept, the time is another one.
     if (after - target).abs() < TimeDelta::milliseconds(500) { target } else { after.trunc_subsecs(0) }
 }
 

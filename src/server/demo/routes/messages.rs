@@ -1,11 +1,11 @@
-//! `/api/messages`: submit a message, list them, follow them, look at one.
+//! `/api/messages`: submit a message, list or follow all messages, get one.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use crate::server::demo::producers::Before;
 use crate::server::demo::submission::AcceptedBodies;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::Peer;
+use crate::server::http::StreamRequest;
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::last_event_id;
@@ -24,18 +25,16 @@ use crate::ui::demo::Refused;
 use crate::wire::message::{Message, MessageList};
 use crate::wire::paths;
 
-/// How many messages a page of the list has at most.
+/// Maximum number of messages on a page of the list.
 const MAX_LIMIT: usize = 200;
 const DEFAULT_LIMIT: usize = 50;
 
 pub(super) fn router() -> Router<Arc<Demo>> {
-    Router::new()
-        .route(paths::MESSAGES, post(submit).get(list_or_follow))
-        .route(&format!("{}/{{id}}", paths::MESSAGES), get(show))
+    Router::new().route(paths::MESSAGES, post(submit).get(list_or_follow)).route(&paths::message("{id}"), get(show))
 }
 
-/// Publishes a message. A browser's form post goes back to the page: to the message, or to the form with
-/// the text kept and what was wrong.
+/// Publishes a message. A browser's form post is redirected to the message on the page. If the message is refused, the
+/// response is the page with the text still in the form, and what was wrong with it.
 async fn submit(State(demo): DemoState, ConnectInfo(peer): Peer, headers: HeaderMap, body: Body) -> Response {
     let wants_html = negotiate(&headers, &[JSON, HTML]) == HTML;
     let text = match demo.read(&headers, body, AcceptedBodies::Strict).await {
@@ -69,14 +68,14 @@ async fn refused(demo: &Demo, headers: &HeaderMap, text: String, error: ApiError
 
 async fn list_or_follow(
     State(demo): DemoState,
-    method: Method,
+    request: StreamRequest,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let mut response = match negotiate(&headers, &[JSON, EVENT_STREAM]) {
         EVENT_STREAM => {
             let frames = demo.messages.follow(last_event_id(&headers, &params).as_deref()).await?;
-            demo.app.stream(&method, paths::MESSAGES, frames)
+            demo.app.stream(&request, paths::MESSAGES, frames)
         }
         _ => list(&demo, &params).await?,
     };
@@ -87,7 +86,7 @@ async fn list_or_follow(
 async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
     let before = params.get("before").map_or(Before::Newest, Before::Message);
-    // One more than the page shows, to know whether there is a next one.
+    // One more than the page shows: whether there is a next page.
     let messages = demo.messages.list(before, limit + 1).await?;
     let mut messages = messages.ok_or_else(|| {
         let detail = "No message has the id in `before`. Page back from the id of a message that is kept.";
@@ -97,7 +96,7 @@ async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
     messages.truncate(limit);
     let last = messages.last().filter(|_| more);
     let next = last.map(|last| format!("{}?limit={limit}&before={}", paths::MESSAGES, last.id));
-    // Only the newest page ends where the hub goes on.
+    // The hub's live events continue only the newest page.
     let link = matches!(before, Before::Newest).then(|| link(demo, &messages)).flatten();
     let mut response = Json(MessageList { messages, next }).into_response();
     response.headers_mut().extend(link.map(|link| (header::LINK, link)));
@@ -111,7 +110,7 @@ fn limit(params: &Params) -> Result<usize, ApiError> {
 }
 
 async fn show(State(demo): DemoState, id: Result<Path<String>, PathRejection>) -> Result<Json<Message>, ApiError> {
-    // What is not UTF-8 is no message's id.
+    // An id that is not UTF-8 is not the id of a message.
     let Path(id) = id.map_err(|_| message_unknown())?;
     demo.messages.get(&id).await?.map(Json).ok_or_else(message_unknown)
 }

@@ -1,4 +1,4 @@
-//! `/publish`: the helper that publishes a message from a script.
+//! `/publish`: publishes a message from a script.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) fn router() -> Router<Arc<Demo>> {
     Router::new().route(paths::PUBLISH, post(publish))
 }
 
-/// Answers the message's id as plain text.
+/// Responds with the message's id as plain text.
 async fn publish(
     State(demo): DemoState,
     ConnectInfo(peer): Peer,

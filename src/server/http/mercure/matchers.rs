@@ -3,7 +3,7 @@
 use super::Mercure;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::hub::{MatchType, Matcher};
+use crate::server::hub::{EVERYTHING, MatchType, Matcher};
 
 /// Most matchers of one request.
 const MAX_MATCHERS: usize = 100;
@@ -11,10 +11,18 @@ const MAX_MATCHERS: usize = 100;
 const MAX_LENGTH: usize = 4096;
 /// Bytes that all patterns of one request may have together: each is compiled before the request is answered.
 const MAX_PATTERNS_LENGTH: usize = 16 * 1024;
+/// The name of URL patterns' parameters.
+const URL_PATTERN: &str = "match_urlpattern";
 /// What all the names of matchers begin with.
 const PREFIX: &str = "match";
 
 impl Mercure {
+    /// Number of URL patterns in a request that would have to be compiled.
+    pub(super) fn new_patterns(&self, params: &Params) -> usize {
+        let patterns = params.iter().filter(|(name, value)| *name == URL_PATTERN && *value != EVERYTHING);
+        patterns.filter(|(_, value)| self.hub.patterns().is_new(value)).take(MAX_MATCHERS).count()
+    }
+
     /// All matchers of a request, each once. What looks like one and is none is refused: a subscriber that silently
     /// hears nothing is the worst answer.
     pub(super) fn matchers(&self, params: &Params) -> Result<Vec<Matcher>, ApiError> {

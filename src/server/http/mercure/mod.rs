@@ -5,7 +5,7 @@ mod discovery;
 mod idempotency;
 mod legacy;
 mod matchers;
-mod open;
+mod opening;
 mod publish;
 mod revocations;
 mod stream;
@@ -24,17 +24,17 @@ use super::App;
 use super::error::ApiError;
 use super::origin::PublishOrigins;
 use crate::server::auth::{Auth, TokenError};
-use crate::server::hub::Hub;
+use crate::server::hub::{AtLimit, Hub};
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
-use open::OpenStreams;
+use opening::OpeningLimits;
 
 /// What the hub's addresses need.
 pub(super) struct Mercure {
     hub: Hub,
     auth: Arc<Auth>,
     settings: MercureSettings,
-    open: Arc<OpenStreams>,
+    opening: OpeningLimits,
     pub(super) origins: PublishOrigins,
     /// Where it is told what a token must be (RFC 9728).
     metadata: Url,
@@ -60,9 +60,13 @@ impl Mercure {
         let mut metadata = hub.url().clone();
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
-        let open = OpenStreams::new(settings.max_streams);
         let origins = PublishOrigins::new(settings.publish_origins.clone(), hub.url());
-        Self { hub, auth, settings, open, origins, metadata }
+        Self { hub, auth, settings, opening: OpeningLimits::new(), origins, metadata }
+    }
+
+    /// The hub that is served here.
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).
@@ -94,5 +98,11 @@ impl Mercure {
         let challenge =
             format!("Bearer error=\"{error}\", error_description=\"{description}\", resource_metadata=\"{metadata}\"");
         ApiError::Token { status, detail, challenge }
+    }
+}
+
+impl From<AtLimit> for ApiError {
+    fn from(AtLimit(limit): AtLimit) -> Self {
+        Self::TooManyStreams(limit)
     }
 }

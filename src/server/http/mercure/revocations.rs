@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::open::Whose;
 use crate::server::auth::RevokeError;
 use crate::server::http::error::ApiError;
 use crate::server::http::{App, AppState, body};
+use crate::server::hub::RevocationTarget;
 use crate::wire::paths;
 
 /// What is revoked: one of the three.
@@ -57,7 +57,7 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
     let issuer = wanted.iss.as_deref().or_else(|| hub.auth.issuers().next()).unwrap_or_default();
     let until = wanted.exp.map(|exp| DateTime::from_timestamp(exp, 0).ok_or(exp)).transpose();
     let until = until.map_err(|exp| ApiError::Malformed(format!("`exp` is no time in seconds: {exp}.")))?;
-    let whose = match (&wanted.jti, &wanted.sub, &wanted.topic) {
+    let target = match (&wanted.jti, &wanted.sub, &wanted.topic) {
         (Some(id), None, None) => {
             // First, or its client would be back before it is refused.
             hub.auth.revoke(issuer, id, until).await.map_err(|error| match error {
@@ -70,13 +70,13 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
                     ApiError::Internal
                 }
             })?;
-            Whose::Token { issuer, id }
+            RevocationTarget::Token { issuer, id }
         }
-        (None, Some(subject), None) => Whose::Subject { issuer, subject },
-        (None, None, Some(topic)) => Whose::Topic(topic),
+        (None, Some(subject), None) => RevocationTarget::Subject { issuer, subject },
+        (None, None, Some(topic)) => RevocationTarget::Topic(topic),
         _ => return Err(ApiError::Malformed("Send exactly one of `jti`, `sub` and `topic`.".into())),
     };
-    let ended = hub.open.end(whose);
-    info!(?whose, ended, by = %token.subject, "revoked");
+    let ended = hub.hub.end_sessions(target);
+    info!(?target, ended, by = %token.subject, "revoked");
     Ok(Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() })))
 }

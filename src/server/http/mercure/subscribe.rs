@@ -8,15 +8,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, handler::Handler};
-use futures_util::stream::Abortable;
 
-use super::stream::{Frames, deadline};
+use super::stream::Frames;
 use super::{Mercure, publish};
+use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
-use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, outlet};
-use crate::server::hub::{Matcher, Matchers, Start};
+use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, sse_body};
+use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
 use crate::server::log::{Cursor, Log, PageSize, ReadError};
 use crate::wire::paths;
 
@@ -67,8 +67,8 @@ async fn query(
     app.subscribe(peer, &Method::GET, &headers, &params).await
 }
 
-/// Where a stream begins, and what precedes it.
-struct Place {
+/// Where a stream begins, and the event before that.
+struct ResumePoint {
     start: Start,
     preceding: Option<HeaderValue>,
 }
@@ -82,40 +82,43 @@ impl App {
         params: &Params,
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
-        let matchers: Arc<[Matcher]> = hub.matchers(params)?.into();
+        // Before anything that costs: patterns are compiled and the log is read only for those who may subscribe.
         let token = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
         if token.is_none() && !hub.settings.anonymous {
             let hint = match params.get("access_token") {
-                Some(_) => " One in the query is not taken: it would end up in logs. Ask for a ticket instead.",
+                Some(_) => " One in the query is not accepted: it would end up in logs. Ask for a ticket instead.",
                 None => "",
             };
             return Err(hub.token_needed(&format!("Subscribing here needs a token.{hint}")));
         }
+        let client = client_key(token.as_deref(), peer);
+        hub.opening.check_patterns(&client, hub.new_patterns(params))?;
+        let matchers = hub.matchers(params)?;
         let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
-        let wanted = Arc::new(Matchers::new(&matchers, rights.clone()));
         let asked = last_event_id(headers, params).or_else(|| hub.older_last_event_id(params));
-        let place = hub.place(asked.as_deref(), &wanted).await?;
-        let expires = token.as_ref().and_then(|token| token.expires);
+        let resume = hub.resume_point(asked.as_deref(), &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
 
         let mut response = if method == Method::HEAD {
-            outlet::respond(method, paths::HUB, futures_util::stream::empty(), self.heartbeat, &self.drain)
+            sse_body::respond_to_head()
         } else {
-            let client = limits::network(peer.ip());
-            let entered = hub.open.enter(token, client, matchers.clone());
-            let full = || ApiError::TooManyStreams(hub.settings.max_streams.unwrap_or_default());
-            let (open, end) = entered.ok_or_else(full)?;
-            let subscription = hub.hub.subscribe(wanted, place.start);
-            let frames = Frames {
-                subscription: Abortable::new(subscription, end),
-                deadline: deadline(expires, hub.settings.stream_lifetime),
-                gaps: params.get("gap") == Some("1"),
-                asked: asked.map(String::into_boxed_str),
-                _open: open,
-                _present: hub.settings.presence.then(|| hub.hub.presence().enter(&matchers, &rights)),
+            hub.opening.check_subscriptions(&client, matchers.len())?;
+            hub.hub.presence().admission().await;
+            let options = SessionOptions {
+                client: Some(client),
+                holder: token.clone().map(|token| token as Arc<dyn Holder>),
+                expires: token.as_ref().and_then(|token| token.expires),
+                lifetime: hub.settings.stream_lifetime,
             };
-            self.stream(method, paths::HUB, frames)
+            let (session, subscription) = hub.hub.open_session(options, &matchers, rights, resume.start)?;
+            if let Some(token) = &token {
+                // It may have been revoked before its session was in the table, where its end would have been found.
+                hub.auth.still_valid(token).map_err(|reason| hub.token_refused(&reason))?;
+            }
+            let gaps = params.get("gap") == Some("1");
+            let frames = Frames { subscription, gaps, asked: asked.map(String::into_boxed_str) };
+            sse_body::respond(paths::HUB, frames, session)
         };
-        if let Some(preceding) = place.preceding {
+        if let Some(preceding) = resume.preceding {
             hub.tell_preceding(&preceding, response.headers_mut());
             response.headers_mut().insert(PRECEDING, preceding);
         }
@@ -123,22 +126,30 @@ impl App {
     }
 }
 
+/// Whose limits a subscriber counts towards.
+fn client_key(token: Option<&Token>, peer: std::net::SocketAddr) -> ClientKey {
+    match token {
+        Some(token) if !token.subject.is_empty() => ClientKey::Subject(token.issuer.clone(), token.subject.clone()),
+        _ => ClientKey::Network(limits::network(peer.ip())),
+    }
+}
+
 impl Mercure {
-    /// Where a client that has come up to the event `asked` goes on.
-    async fn place(&self, asked: Option<&str>, wanted: &Arc<Matchers>) -> Result<Place, ReadError> {
+    /// Where a client goes on that has seen the event `asked`.
+    async fn resume_point(&self, asked: Option<&str>, wanted: &Arc<Matchers>) -> Result<ResumePoint, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
-        let Some(asked) = asked else { return Ok(Place { start: Start::Now, preceding: None }) };
+        let Some(asked) = asked else { return Ok(ResumePoint { start: Start::Now, preceding: None }) };
         if asked == paths::EARLIEST {
             let start = Start::After(log.bounds().oldest.previous());
-            return Ok(Place { start, preceding: Some(earliest) });
+            return Ok(ResumePoint { start, preceding: Some(earliest) });
         }
         Ok(match log.locate(asked).await? {
             Some(cursor) => {
                 let preceding = if has_gap(log, cursor, wanted).await? { None } else { header_of(asked) };
-                Place { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
+                ResumePoint { start: Start::After(cursor), preceding: preceding.or(Some(earliest)) }
             }
-            None => Place { start: Start::Lost, preceding: Some(earliest) },
+            None => ResumePoint { start: Start::Lost, preceding: Some(earliest) },
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::server::http::{App, AppState, conditional};
 use crate::server::hub::MatchType;
-use crate::server::hub::presence::Active;
+use crate::server::hub::presence::ActiveSubscription;
 use crate::server::log::ReadError;
 use crate::wire::paths;
 
@@ -83,7 +83,9 @@ impl Mercure {
         // Before the list: what is newer than this id must come as an event.
         let newest = self.newest_id().await?;
         let presence = self.hub.presence();
-        let listing = presence.list(&presence.topic(parts), params.get("after"), limit);
+        // Before the list too: a change is listed before its event is published.
+        let last_event = presence.last_event();
+        let listing = self.hub.subscriptions(&presence.topic(parts), params.get("after"), limit);
         let subscriptions: Vec<_> = listing.subscriptions.iter().map(|active| active.document()).collect();
         let document = json!({
             "id": uri.path(),
@@ -92,7 +94,7 @@ impl Mercure {
             "total": listing.total,
         });
         let next = listing.subscriptions.last().filter(|_| listing.more).map(|last| next_page(uri, limit, last));
-        Ok(self.answer(headers, listing.last_event.or(newest), document, next))
+        Ok(self.answer(headers, last_event.or(newest), document, next))
     }
 
     /// The one with these names.
@@ -106,8 +108,8 @@ impl Mercure {
         self.reader(uri, headers, params).await?;
         let newest = self.newest_id().await?;
         let presence = self.hub.presence();
-        let (active, last_event) = presence.get(&presence.topic(parts));
-        let active = active.ok_or_else(unknown)?;
+        let last_event = presence.last_event();
+        let active = self.hub.subscription(&presence.topic(parts)).ok_or_else(unknown)?;
         Ok(self.answer(headers, last_event.or(newest), active.document(), None))
     }
 
@@ -159,7 +161,7 @@ impl Mercure {
     }
 }
 
-fn next_page(uri: &Uri, limit: usize, last: &Active) -> String {
+fn next_page(uri: &Uri, limit: usize, last: &ActiveSubscription) -> String {
     let after: String = url::form_urlencoded::byte_serialize(last.id.as_bytes()).collect();
     format!("{}?limit={limit}&after={after}", uri.path())
 }

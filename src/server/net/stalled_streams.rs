@@ -1,8 +1,8 @@
-//! Notices HTTP/2 streams of which the client takes nothing, though it reads others from the same socket.
+//! Resets HTTP/2 streams from which the client takes nothing, though it reads others from the same socket.
 //!
-//! Each stream has a window of its own, and what waits behind a shut one is asked for no further. So a body notes
-//! when it hands something out, a connection looks now and then for one that has not been asked for more since,
-//! and the task of such a stream is ended: with that the stream is reset.
+//! HTTP/2 has per-stream flow control: once a stream's window is exhausted, hyper stops polling its body. So a body
+//! notes when it hands out data, the connection sweeps its streams for bodies that were not polled since, and aborts
+//! the task of such a stream, which resets it.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -12,19 +12,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use http_body::{Body as _, Frame, SizeHint};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use slab::Slab;
 use tokio::task::AbortHandle;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::info;
 
-/// How often a stream is looked at while the patience with it lasts, which may become longer by one look.
-const LOOKS: u64 = 4;
+/// Number of sweeps within the timeout, which may become longer by the time between two.
+const CHECKS: u64 = 4;
 
-/// A body is handed out in pieces of so many bytes at most: a client that takes one has taken something. HTTP/2
-/// frames have as many.
+/// Bodies are handed out in pieces of this many bytes at most, as many as an HTTP/2 frame has: a client that takes one
+/// is not stalled.
 const PIECE: usize = 16 * 1024;
 
 /// Nothing waits for the client.
@@ -35,76 +35,76 @@ tokio::task_local! {
     static STREAM: Arc<Stream>;
 }
 
-/// The streams of one connection, each of which is a task that this spawns.
+/// The streams of one connection: hyper spawns the task of each here.
 #[derive(Clone)]
 pub(super) struct Streams(Arc<Shared>);
 
 struct Shared {
     peer: SocketAddr,
-    patience: Duration,
-    /// How many looks there have been; the first one is before any stream.
-    looks: AtomicU64,
-    open: Mutex<Slab<Open>>,
+    timeout: Duration,
+    /// Number of sweeps so far; the first one is counted before any stream.
+    sweeps: AtomicU64,
+    open: Mutex<Slab<OpenStream>>,
 }
 
-struct Open {
+struct OpenStream {
     waits_since: Arc<AtomicU64>,
     task: Option<AbortHandle>,
 }
 
 /// One stream: listed while it lives.
 struct Stream {
-    /// The look before something was handed out that may wait for the client, or [`IDLE`].
+    /// Number of sweeps when data was handed out that may still wait for the client, or [`IDLE`].
     waits_since: Arc<AtomicU64>,
     key: usize,
     connection: Arc<Shared>,
 }
 
 /// A body that notes when it waits for its client.
-pub(super) struct Watched {
-    body: Body,
+pub(super) struct StallTrackedBody<B> {
+    body: B,
     /// What is left of the frame that is being handed out.
     rest: Bytes,
     stream: Option<Arc<Stream>>,
 }
 
 impl Streams {
-    /// Of the connection of this client. A stream is cut off when the client has taken nothing of it for
-    /// `patience` while data waited.
-    pub(super) fn of(peer: SocketAddr, patience: Duration) -> Self {
-        let looks = AtomicU64::new(IDLE + 1);
-        Self(Arc::new(Shared { peer, patience, looks, open: Mutex::default() }))
+    /// The streams of the connection of this client. A stream is reset when the client has taken nothing of it for
+    /// `timeout` while data waited.
+    pub(super) fn of(peer: SocketAddr, timeout: Duration) -> Self {
+        let sweeps = AtomicU64::new(IDLE + 1);
+        Self(Arc::new(Shared { peer, timeout, sweeps, open: Mutex::default() }))
     }
 
-    /// Cuts off the streams of which nothing is taken, for ever.
+    /// Resets stalled streams, for ever.
     pub(super) async fn watch(&self) -> Infallible {
-        let mut looks = interval(self.0.patience.div_f64(LOOKS as f64).max(Duration::from_millis(1)));
+        let mut ticks = interval(self.0.timeout.div_f64(CHECKS as f64).max(Duration::from_millis(1)));
         // After a pause of this process the clients must have their time again.
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            looks.tick().await;
-            self.0.look();
+            ticks.tick().await;
+            self.0.sweep();
         }
     }
 }
 
 impl Shared {
-    fn look(&self) {
-        let look = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
+    fn sweep(&self) {
+        let sweep = self.sweeps.fetch_add(1, Ordering::Relaxed) + 1;
         for (_, open) in &mut *self.open() {
             let since = open.waits_since.load(Ordering::Relaxed);
             if since != IDLE
-                && look - since > LOOKS
+                && sweep - since > CHECKS
                 && let Some(task) = open.task.take()
             {
-                let reason = format!("the client took nothing for {:?} while data waited", self.patience);
+                let reason = format!("the client took nothing for {:?} while data waited", self.timeout);
                 info!(peer = %self.peer, reason, "a stream was cut");
                 task.abort();
             }
         }
     }
 
-    fn open(&self) -> MutexGuard<'_, Slab<Open>> {
+    fn open(&self) -> MutexGuard<'_, Slab<OpenStream>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,7 +116,7 @@ where
     fn execute(&self, future: F) {
         let connection = self.0.clone();
         let waits_since = Arc::new(AtomicU64::new(IDLE));
-        let key = connection.open().insert(Open { waits_since: waits_since.clone(), task: None });
+        let key = connection.open().insert(OpenStream { waits_since: waits_since.clone(), task: None });
         let stream = Arc::new(Stream { waits_since: waits_since.clone(), key, connection });
         let task = tokio::spawn(STREAM.scope(stream, future)).abort_handle();
         // It may have ended already, and another one have got its key.
@@ -132,13 +132,13 @@ impl Drop for Stream {
     }
 }
 
-impl Watched {
-    /// Made where the stream is served.
-    pub(super) fn new(body: Body) -> Self {
+impl<B: Body<Data = Bytes> + Unpin> StallTrackedBody<B> {
+    /// Wraps a body, in the task that serves its stream.
+    pub(super) fn new(body: B) -> Self {
         Self { body, rest: Bytes::new(), stream: STREAM.try_with(Arc::clone).ok() }
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         if self.rest.is_empty() {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -154,15 +154,15 @@ impl Watched {
     }
 }
 
-impl http_body::Body for Watched {
+impl<B: Body<Data = Bytes> + Unpin> Body for StallTrackedBody<B> {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = B::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let polled = self.poll_piece(cx);
         if let Some(stream) = &self.stream {
-            let looks = || stream.connection.looks.load(Ordering::Relaxed);
-            stream.waits_since.store(if polled.is_ready() { looks() } else { IDLE }, Ordering::Relaxed);
+            let sweeps = || stream.connection.sweeps.load(Ordering::Relaxed);
+            stream.waits_since.store(if polled.is_ready() { sweeps() } else { IDLE }, Ordering::Relaxed);
         }
         polled
     }

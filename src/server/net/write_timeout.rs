@@ -1,7 +1,7 @@
-//! Notices readers that take nothing: a socket that gives up when a write has waited for too long.
+//! A socket whose writes time out, for clients that read nothing.
 //!
-//! Its cursor is all that a slow reader costs the hub, but its connection costs memory and a socket, and one
-//! that has gone without a word would keep them for ever.
+//! A slow reader costs the hub its cursor alone, but its connection costs memory and a socket, and a client that has
+//! vanished would keep them for ever.
 
 use std::io;
 use std::pin::Pin;
@@ -13,20 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-/// Up to so many bytes are gathered before they are written.
+/// Writes of up to this many bytes in several pieces are copied into one.
 const SMALL: usize = 1024;
 
-/// A socket whose writes fail with [`io::ErrorKind::TimedOut`] once nothing could be written for `patience`.
-pub(super) struct StallGuard {
+/// A socket whose writes fail with [`io::ErrorKind::TimedOut`] once nothing could be written for `timeout`.
+pub(super) struct WriteTimeout {
     stream: TcpStream,
-    patience: Duration,
+    timeout: Duration,
     /// Runs only while a write waits: an idle connection has no timer.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl StallGuard {
-    pub(super) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, waiting: None }
+impl WriteTimeout {
+    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+        Self { stream, timeout, waiting: None }
     }
 
     fn guard<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -34,28 +34,28 @@ impl StallGuard {
             self.waiting = None;
             return written;
         }
-        let patience = self.patience;
+        let timeout = self.timeout;
         let waiting = self.waiting.get_or_insert_with(|| {
-            // The system would count from when the client's window was first too small for what is next, and cut
-            // off one that reads on slowly. It can't be told again: it would count from then still.
+            // The system would count from when the client's window was first too small for the next write, and cut off a
+            // client that reads on slowly. Setting it again later does not help: it would still count from then.
             let _ = SockRef::from(&self.stream).set_tcp_user_timeout(None);
-            Box::pin(sleep(patience))
+            Box::pin(sleep(timeout))
         });
         if waiting.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
-        let reason = format!("the client took nothing for {patience:?} while data waited");
+        let reason = format!("the client took nothing for {timeout:?} while data waited");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
     }
 }
 
-impl AsyncRead for StallGuard {
+impl AsyncRead for WriteTimeout {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for StallGuard {
+impl AsyncWrite for WriteTimeout {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.guard(cx, written)
@@ -69,8 +69,8 @@ impl AsyncWrite for StallGuard {
         let length: usize = bufs.iter().map(|buf| buf.len()).sum();
         let mut small = [0; SMALL];
         let written = match small.get_mut(..length) {
-            // An event and its chunk's lines are three pieces: for so few bytes, gathering them here costs less
-            // than having the kernel do it, for every subscriber of every event.
+            // An event and its chunk's lines are three pieces: for so few bytes, copying them here costs less than having
+            // the kernel gather them, for every subscriber of every event.
             Some(mut gathered) => {
                 for buf in bufs {
                     let (head, tail) = gathered.split_at_mut(buf.len());

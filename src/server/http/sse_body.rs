@@ -1,0 +1,221 @@
+//! The response body of a stream: frames, and what keeps the stream alive and ends it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
+use http_body::Frame;
+use rand::Rng;
+use tokio::time::Instant;
+use tracing::info;
+
+use crate::server::hub::{EndReason, Session, Signal};
+use crate::wire::frame::HEARTBEAT;
+
+/// The reconnection time that clients are told at a shutdown, in milliseconds: they come back spread over this time.
+const RETRY_MS: std::ops::Range<u64> = 1000..4000;
+
+/// The response that carries these frames.
+///
+/// It begins with a comment at once, gets a comment after each heartbeat's time of silence, ends when the frames end or
+/// the hub ends the session, and logs why it ended.
+pub(super) fn respond<S>(name: &'static str, frames: S, session: Session) -> Response
+where
+    S: Stream<Item = Bytes> + Send + Unpin + 'static,
+{
+    (headers(), Body::new(SseBody::new(name, frames, session))).into_response()
+}
+
+/// The answer to `HEAD`: the headers of a stream, without opening one.
+pub(super) fn respond_to_head() -> Response {
+    // A body of unknown length, or `Content-Length: 0` would be sent for a stream.
+    (headers(), Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())).into_response()
+}
+
+fn headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // Proxies that compress would hold events back to fill a block.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers
+}
+
+struct SseBody<S> {
+    name: &'static str,
+    frames: S,
+    session: Session,
+    stage: Stage,
+    opened: Instant,
+    events: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Opening,
+    Open,
+    /// The frames have ended.
+    Complete,
+    Ended(EndReason),
+}
+
+impl<S> SseBody<S> {
+    fn new(name: &'static str, frames: S, session: Session) -> Self {
+        Self { name, frames, session, stage: Stage::Opening, opened: Instant::now(), events: 0 }
+    }
+
+    fn write(&self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.session.wrote();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    /// The last words of a stream that the hub ends.
+    fn end(&mut self, reason: EndReason) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.stage = Stage::Ended(reason);
+        match reason {
+            EndReason::Shutdown => {
+                let retry = rand::rng().random_range(RETRY_MS);
+                self.write(Bytes::from(format!("retry: {retry}\n\n")))
+            }
+            EndReason::Expired | EndReason::Lifetime | EndReason::Revoked => Poll::Ready(None),
+        }
+    }
+}
+
+impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for SseBody<S> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        match this.stage {
+            Stage::Opening => {
+                this.stage = Stage::Open;
+                return this.write(Bytes::from_static(HEARTBEAT.as_bytes()));
+            }
+            Stage::Open => {}
+            Stage::Complete | Stage::Ended(_) => return Poll::Ready(None),
+        }
+        // Before the frames: a stream that always has one ready must end too.
+        let heartbeat = match this.session.poll_signal(cx) {
+            Poll::Ready(Signal::End(reason)) => return this.end(reason),
+            Poll::Ready(Signal::Heartbeat) => true,
+            Poll::Pending => false,
+        };
+        match this.frames.poll_next_unpin(cx) {
+            Poll::Ready(Some(frame)) => {
+                this.events += 1;
+                this.write(frame)
+            }
+            Poll::Ready(None) => {
+                this.stage = Stage::Complete;
+                Poll::Ready(None)
+            }
+            Poll::Pending if heartbeat => this.write(Bytes::from_static(HEARTBEAT.as_bytes())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S> Drop for SseBody<S> {
+    fn drop(&mut self) {
+        let reason = match self.stage {
+            Stage::Complete => "complete",
+            Stage::Ended(reason) => reason.name(),
+            Stage::Opening | Stage::Open => "disconnected",
+        };
+        let seconds = self.opened.elapsed().as_millis() as f64 / 1000.0;
+        info!(stream = self.name, reason, seconds, events = self.events, "a stream has ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::server::hub::{Hub, HubOptions, SessionOptions};
+    use crate::server::log::MemoryLog;
+
+    fn hub() -> Hub {
+        let (log, tail) = MemoryLog::open(10);
+        Hub::open(log, tail, HubOptions::default())
+    }
+
+    fn body<S>(frames: S, hub: &Hub) -> SseBody<S> {
+        SseBody::new("test", frames, hub.session(SessionOptions::default()).expect("a session"))
+    }
+
+    async fn next<S: Stream<Item = Bytes> + Unpin>(body: &mut SseBody<S>) -> Option<String> {
+        let frame = body.frame().await?.expect("infallible").into_data().expect("data");
+        Some(String::from_utf8_lossy(&frame).into_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_begins_with_a_comment_and_ends_with_its_frames() {
+        let mut body = body(stream::iter([Bytes::from("data: 1\n\n")]), &hub());
+        assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
+        assert_eq!(next(&mut body).await.as_deref(), Some("data: 1\n\n"));
+        assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_broken_by_heartbeats_counted_from_the_last_event() {
+        let hub = hub();
+        let events = stream::once(Box::pin(async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            Bytes::from("data: 1\n\n")
+        }));
+        let mut body = body(events.chain(stream::pending()), &hub);
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        for _ in 0..4 {
+            seen.push((next(&mut body).await.unwrap_or_default(), start.elapsed().as_secs()));
+        }
+        let heartbeat = String::from(HEARTBEAT);
+        assert_eq!(
+            seen,
+            [(heartbeat.clone(), 0), ("data: 1\n\n".into(), 10), (heartbeat.clone(), 25), (heartbeat, 40)]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_a_stream_that_always_has_an_event_ready() {
+        let hub = hub();
+        let mut body = body(stream::repeat(Bytes::from("data: 1\n\n")), &hub);
+        assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
+        hub.drain().await;
+        let last = next(&mut body).await.expect("a frame");
+        assert!(last.starts_with("retry: "), "{last}");
+        assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_an_idle_stream_soon_and_tells_the_client_when_to_come_back() {
+        let hub = hub();
+        let mut body = body(stream::pending(), &hub);
+        assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
+        let start = Instant::now();
+        let (last, ()) = tokio::join!(next(&mut body), hub.drain());
+        let last = last.expect("a frame");
+        assert!(last.starts_with("retry: ") && last.ends_with('\n'), "{last}");
+        assert_eq!(next(&mut body).await, None);
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_opened_during_a_drain_ends_at_once() {
+        let hub = hub();
+        hub.drain().await;
+        let mut body = body(stream::pending(), &hub);
+        assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
+        assert!(next(&mut body).await.expect("a frame").starts_with("retry: "));
+        assert_eq!(next(&mut body).await, None);
+    }
+}

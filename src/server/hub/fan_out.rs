@@ -1,0 +1,106 @@
+//! The fan-out: takes entries from the log's tail and offers each to the sessions that want it and may have it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use tracing::debug;
+
+use super::HubShared;
+use super::match_cache::MatchCache;
+use super::outlet::{Batch, Selection};
+use super::pattern::Candidate;
+use super::rights::Rights;
+use super::sessions::{Scratch, Selected};
+use crate::server::log::Tail;
+
+/// Number of topics of which the matching patterns are remembered; up to twice as many at times.
+const MATCHED_TOPICS: usize = 50_000;
+
+/// Runs until the hub and its sessions are gone, or the log is closed.
+pub(super) async fn run(shared: Weak<HubShared>, mut tail: Tail) {
+    let mut fan_out = FanOut { cache: MatchCache::new(MATCHED_TOPICS), scratch: Scratch::default() };
+    let mut received = Vec::new();
+    while tail.recv_many(&mut received, Batch::MAX).await > 0 {
+        let Some(shared) = shared.upgrade() else { break };
+        let batch = Arc::new(Batch::new(received.drain(..).collect()));
+        // Before it is offered: a session that has fallen behind looks there at once.
+        shared.tail_cache.push(batch.entries());
+        fan_out.offer(&shared, &batch);
+    }
+    debug!("the fan-out has ended");
+}
+
+struct FanOut {
+    cache: MatchCache,
+    scratch: Scratch,
+}
+
+impl FanOut {
+    fn offer(&mut self, shared: &HubShared, batch: &Arc<Batch>) {
+        let sessions = &shared.sessions;
+        let (updates, presence) = (sessions.subscribed(false), sessions.subscribed(true));
+        let mut matches = Vec::with_capacity(batch.entries().len());
+        for entry in batch.entries() {
+            // The topics of presence events are seldom seen twice: they would fill the cache for nothing.
+            let is_presence = sessions.is_presence(entry);
+            let of_entry = entry.topics.iter().map(|topic| match is_presence {
+                true => presence.matches(topic),
+                false => self.cache.matches(topic, &updates),
+            });
+            matches.push(of_entry.collect());
+        }
+        sessions.select(batch, &matches, &mut self.scratch);
+        let mut rights = ReadRights::new(batch);
+        for Selected { outlet, mut selection, matchers } in self.scratch.selected.drain(..) {
+            if let Some(matchers) = matchers {
+                selection = rights.readable(selection, matchers.rights());
+            }
+            if !selection.is_empty() {
+                outlet.offer(batch, selection);
+            }
+        }
+    }
+}
+
+/// Who may read the private entries of a batch: evaluated once for all sessions that share their rights.
+struct ReadRights<'a> {
+    private: Selection,
+    /// The topics of the private entries; none for the others.
+    topics: Vec<Vec<Candidate<'a>>>,
+    verdicts: HashMap<*const Rights, Verdict>,
+}
+
+struct Verdict {
+    /// Held, so that no other rights get the same address.
+    _rights: Arc<Rights>,
+    evaluated: Selection,
+    denied: Selection,
+}
+
+impl<'a> ReadRights<'a> {
+    fn new(batch: &'a Batch) -> Self {
+        let entries = batch.entries().iter();
+        let topics = entries.map(|entry| {
+            let topics = entry.topics.iter().filter(|_| entry.private);
+            topics.map(|topic| Candidate::new(topic.as_str())).collect()
+        });
+        Self { private: batch.private(), topics: topics.collect(), verdicts: HashMap::new() }
+    }
+
+    /// What of the selection may be read with these rights.
+    fn readable(&mut self, selection: Selection, rights: &Arc<Rights>) -> Selection {
+        let verdict = self.verdicts.entry(Arc::as_ptr(rights)).or_insert_with(|| Verdict {
+            _rights: rights.clone(),
+            evaluated: Selection::NONE,
+            denied: Selection::NONE,
+        });
+        let mut open = selection.and(self.private).without(verdict.evaluated);
+        while let Some(n) = open.pop() {
+            verdict.evaluated.insert(n);
+            if !rights.may_read_any_of(&self.topics[n]) {
+                verdict.denied.insert(n);
+            }
+        }
+        selection.without(verdict.denied)
+    }
+}

@@ -1,0 +1,56 @@
+//! One open stream, as its owner sees it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::HubShared;
+use super::outlet::{Mailbox, Signal};
+use super::sessions::{ClientKey, Holder, SessionKey};
+
+/// Who opens a session, and for how long.
+#[derive(Clone, Default)]
+pub struct SessionOptions {
+    /// Whose limit of open sessions it counts towards; `None` for a stream of the server itself.
+    pub client: Option<ClientKey>,
+    /// Who holds its token.
+    pub holder: Option<Arc<dyn Holder>>,
+    /// When its token expires, by the wall clock.
+    pub expires: Option<DateTime<Utc>>,
+    /// How long it may last.
+    pub lifetime: Option<Duration>,
+}
+
+/// An open stream: in the table of sessions for as long as this lives.
+pub struct Session {
+    hub: Arc<HubShared>,
+    key: SessionKey,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Session {
+    pub(super) fn new(hub: Arc<HubShared>, key: SessionKey, mailbox: Arc<Mailbox>) -> Self {
+        let session = Self { hub, key, mailbox };
+        session.wrote();
+        session
+    }
+
+    /// Whether the stream has to end, or to send a comment. Wakes the task when it has.
+    pub fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
+        self.mailbox.poll_signal(cx)
+    }
+
+    /// Says that something was written just now: the next heartbeat is counted from here.
+    pub fn wrote(&self) {
+        self.mailbox.wrote(self.hub.elapsed());
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let subscriptions = self.hub.sessions.remove(self.key);
+        self.hub.presence.ended(&subscriptions);
+    }
+}

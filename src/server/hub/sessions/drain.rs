@@ -1,0 +1,38 @@
+//! The end of all sessions at a shutdown, spread over a few seconds: clients that are all cut at once would all come
+//! back at once.
+
+use std::time::Duration;
+
+use rand::seq::SliceRandom;
+use tokio::time::sleep;
+
+use super::Sessions;
+use crate::server::hub::outlet::EndReason;
+
+/// Maximum number of sessions that end in a second.
+const PER_SECOND: f64 = 2000.0;
+
+/// However many sessions there are, they have ended after this time.
+const LONGEST: Duration = Duration::from_secs(3);
+
+/// Time between two steps.
+const STEP: Duration = Duration::from_millis(10);
+
+impl Sessions {
+    /// Ends every session, in random order, within 3 s. Sessions that are opened meanwhile end at once.
+    pub(in crate::server::hub) async fn drain(&self) {
+        let mut outlets: Vec<_> = {
+            let mut table = self.table();
+            table.draining = true;
+            table.records.iter().map(|(_, record)| record.session.outlet.clone()).collect()
+        };
+        outlets.shuffle(&mut rand::rng());
+        let spread = Duration::from_secs_f64(outlets.len() as f64 / PER_SECOND).min(LONGEST);
+        let steps = spread.div_duration_f64(STEP).max(1.0);
+        let in_a_step = (outlets.len() as f64 / steps).ceil() as usize;
+        for chunk in outlets.chunks(in_a_step.max(1)) {
+            chunk.iter().for_each(|outlet| outlet.end(EndReason::Shutdown));
+            sleep(STEP).await;
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Heartbeats and deadlines of all sessions, looked after by one task: an idle session has no timer.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{SessionKey, Sessions};
+use crate::server::hub::outlet::EndReason;
+use crate::server::log::Clock;
+
+/// Number of sessions that are looked at under one lock.
+const CHUNK: usize = 1024;
+
+impl Sessions {
+    /// Ends the sessions that have lived for as long as they may, and has those send a comment that wrote nothing since
+    /// `silent_since`, in milliseconds since the hub was opened.
+    pub(in crate::server::hub) fn sweep(&self, now: Instant, silent_since: Option<u64>) {
+        let mut from: SessionKey = 0;
+        loop {
+            let table = self.table();
+            let until = table.records.capacity().min(from + CHUNK);
+            for record in (from..until).filter_map(|key| table.records.get(key)) {
+                let session = &record.session;
+                if session.deadline.is_some_and(|at| at <= now) {
+                    session.outlet.end(EndReason::Lifetime);
+                } else if let Some(silent_since) = silent_since {
+                    session.outlet.beat(silent_since);
+                }
+            }
+            if until == table.records.capacity() {
+                return;
+            }
+            from = until;
+        }
+    }
+
+    /// Ends the sessions whose tokens have expired at `now`, and answers when the next one does.
+    fn expire(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut table = self.table();
+        loop {
+            let &(at, key) = table.expiries.first()?;
+            if at > now {
+                return Some(at);
+            }
+            table.expiries.pop_first();
+            if let Some(record) = table.records.get(key) {
+                record.session.outlet.end(EndReason::Expired);
+            }
+        }
+    }
+
+    /// Ends expired sessions until the next one expires, at most for `time`. The clock is looked at once more each
+    /// `time`, since it may be set, or the machine may sleep.
+    pub(in crate::server::hub) async fn expire_for(&self, time: Duration, clock: &Clock) {
+        let now = clock();
+        let next = self.expire(now).and_then(|next| (next - now).to_std().ok());
+        match next.filter(|next| *next < time) {
+            Some(next) => sleep(next).await,
+            None => _ = timeout(time, self.expiry_added.notified()).await,
+        }
+    }
+}

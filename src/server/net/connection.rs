@@ -1,0 +1,256 @@
+//! One connection: HTTP/1.1, or HTTP/2 by prior knowledge, until it ends or the shutdown begins.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryFutureExt;
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
+
+use super::head_refusals::{HeadRefusals, WithHeadRefusals};
+use super::shutdown::Shutdown;
+use super::stalled_streams::{StallTrackedBody, Streams};
+use super::write_timeout::WriteTimeout;
+
+/// A client that has not sent its headers by then is disconnected.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Maximum bytes of a request's head: room for a token of 16 KiB, an event id of 4 KiB and a long query beside them.
+/// hyper begins with 8 KiB and takes more only for a head that needs it.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
+
+/// Bytes that an HTTP/2 stream may buffer of what its client has not taken yet.
+const HTTP2_SEND_BUFFER: usize = 8 * 1024;
+
+/// Bytes that the system holds of what it has not sent yet, besides what is on its way.
+const UNSENT: u32 = 64 * 1024;
+
+/// Maximum number of streams of an HTTP/2 connection: browsers ask for about a hundred.
+const MAX_HTTP2_STREAMS: u32 = 250;
+
+/// A client whose head was refused may still be sending: closing at once would reset the connection before it has read
+/// why. So much is read and thrown away, for so long.
+const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
+
+/// What begins an HTTP/2 connection (RFC 9113, 3.4), as far as no HTTP/1.1 request does.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
+
+/// How long to wait for the rest of a first packet that is shorter than the preface: twice as long each time,
+/// since one byte must not buy a thousand looks.
+const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What an idle stream's connection keeps is all in here, so it is little: what is only needed before the
+/// first request, or while one is answered, is boxed.
+type Connection<C> = Pin<Box<C>>;
+
+/// Answers the requests of one client.
+pub(crate) trait ClientService<B>:
+    Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static> + Clone + Send + 'static
+{
+}
+
+impl<B, S> ClientService<B> for S where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// The body of a response.
+pub(crate) trait ResponseBody:
+    Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+impl<B> ResponseBody for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + Unpin + 'static
+{
+}
+
+/// How connections are served.
+#[derive(Clone)]
+pub(super) struct ConnectionOptions {
+    /// A client that takes nothing for this long while data waits is cut off.
+    pub(super) write_timeout: Duration,
+    pub(super) head_refusals: HeadRefusals,
+    pub(super) shutdown: Shutdown,
+}
+
+/// Serves a connection until it ends, or has ended after the beginning of the shutdown.
+pub(super) async fn serve<B: ResponseBody>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: impl ClientService<B>,
+    options: ConnectionOptions,
+) {
+    let ConnectionOptions { write_timeout, head_refusals, shutdown } = options;
+    let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
+        Some(Protocol::Http1) => {
+            let stream = WithHeadRefusals::new(prepare(stream, write_timeout), head_refusals);
+            drive_http1(stream, service, &shutdown).await
+        }
+        Some(Protocol::Http2) => Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await,
+        None => return,
+    };
+    let Err(error) = ended else { return };
+    match write_timeout_of(&error) {
+        Some(reason) => info!(%peer, %reason, "a connection was cut"),
+        None => debug!(%peer, %error, "a connection ended with an error"),
+    }
+}
+
+fn http2<B: ResponseBody>(
+    stream: WriteTimeout,
+    service: impl ClientService<B>,
+    write_timeout: Duration,
+    streams: Streams,
+) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
+    let mut builder = http2::Builder::new(streams);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(HTTP2_SEND_BUFFER);
+    // What is above the limit must arrive to be refused with a reason: h2's own refusal has none.
+    builder.max_header_list_size(2 * MAX_HEAD as u32);
+    // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
+    builder.keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
+    let tracked = service_fn(move |request| {
+        service.call(request).map_ok(|response: Response<B>| response.map(StallTrackedBody::new))
+    });
+    Box::pin(builder.serve_connection(TokioIo::new(stream), tracked))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// What the client speaks, by its first bytes; `None` if there is nobody to serve.
+async fn first_protocol(stream: &TcpStream, peer: SocketAddr, shutdown: &Shutdown) -> Option<Protocol> {
+    let first = tokio::select! {
+        biased;
+        first = timeout(HEADER_TIMEOUT, speaks_http2(stream)) => first,
+        () = shutdown.signal() => return None,
+    };
+    match first {
+        Ok(Ok(true)) => return Some(Protocol::Http2),
+        Ok(Ok(false)) => return Some(Protocol::Http1),
+        Ok(Err(error)) => debug!(%peer, %error, "a connection ended before its first request"),
+        Err(_) => debug!(%peer, "a connection was cut: it sent no request"),
+    }
+    None
+}
+
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut first = [0; HTTP2_PREFACE.len()];
+    let mut pause = PREFACE_PAUSE;
+    loop {
+        let n = stream.peek(&mut first).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if first[..n] != HTTP2_PREFACE[..n] {
+            return Ok(false);
+        }
+        if n == HTTP2_PREFACE.len() {
+            return Ok(true);
+        }
+        sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+fn prepare(stream: TcpStream, timeout: Duration) -> WriteTimeout {
+    // An event must leave at once, not wait for the acknowledgement of the one before.
+    let nodelay = stream.set_nodelay(true);
+    // A client that has vanished acknowledges nothing: the system gives up on it by itself.
+    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(timeout));
+    // The system would take megabytes for a client that reads slowly and let nothing be written until a third of
+    // them has left: it would look as if the client took nothing.
+    let unsent = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
+    if let Err(error) = nodelay.and(vanished).and(unsent) {
+        debug!(%error, "a socket's options could not be set");
+    }
+    WriteTimeout::new(stream, timeout)
+}
+
+async fn drive<C>(mut connection: Pin<&mut C>, shutdown: &Shutdown) -> Result<(), hyper::Error>
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    let mut begun = shutdown.signal();
+    let mut shutting_down = false;
+    let ended = poll_fn(|cx| {
+        if !shutting_down && Pin::new(&mut begun).poll(cx).is_ready() {
+            shutting_down = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    });
+    ended.await
+}
+
+async fn drive_http1<B: ResponseBody>(
+    stream: WithHeadRefusals<WriteTimeout>,
+    service: impl ClientService<B>,
+    shutdown: &Shutdown,
+) -> Result<(), hyper::Error> {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = drive(connection.as_mut(), shutdown).await;
+    if ended.as_ref().is_err_and(hyper::Error::is_parse) {
+        let stream = Pin::into_inner(connection).into_parts().io.into_inner();
+        _ = timeout(LINGER_TIME, discard(stream)).await;
+    }
+    ended
+}
+
+/// Reads what the client still sends, and throws it away.
+async fn discard(mut stream: impl AsyncRead + Unpin) {
+    let mut unread = [0; 4096];
+    let mut left = LINGER_BYTES;
+    while let Ok(read @ 1..) = stream.read(&mut unread).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
+async fn drive_http2<B: ResponseBody>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    service: impl ClientService<B>,
+    write_timeout: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), hyper::Error> {
+    let streams = Streams::of(peer, write_timeout);
+    let mut connection = http2(prepare(stream, write_timeout), service, write_timeout, streams.clone());
+    tokio::select! {
+        ended = drive(connection.as_mut(), shutdown) => ended,
+        never = streams.watch() => match never {},
+    }
+}
+
+/// The write timeout that ended a connection, wherever hyper has put it.
+fn write_timeout_of(error: &hyper::Error) -> Option<&io::Error> {
+    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
+    causes.find_map(|cause| cause.downcast_ref().filter(|error: &&io::Error| error.kind() == io::ErrorKind::TimedOut))
+}

@@ -1,0 +1,111 @@
+//! Accepts connections until the shutdown begins, and refuses those above the limit.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
+use super::head_refusals::HeadRefusals;
+use super::shutdown::Shutdown;
+
+/// How long to wait when the system has no socket left, before accepting again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a client that is refused may take to send its request and to read why.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Maximum number of connections that are being refused; further ones are closed without an answer.
+const MAX_REFUSALS: usize = 1024;
+
+/// Streams end within 3 s of a shutdown; connections that are still open after this time are cut.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
+
+/// What a listener may hold and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionLimits {
+    /// Maximum number of connections at once.
+    pub(crate) connections: usize,
+    /// How long a client may take nothing while data waits for it.
+    pub(crate) write_timeout: Duration,
+}
+
+/// Serves each client with the service made for it, until the shutdown begins. Connections above the limit are served
+/// by `refusal`, for one moment; requests whose head can't be read get `head_refusals`. Then waits for the connections to end, and answers how many had to be cut.
+pub(crate) async fn serve<S, B>(
+    listener: TcpListener,
+    service: impl Fn(SocketAddr) -> S,
+    refusal: impl Fn(SocketAddr) -> S,
+    head_refusals: HeadRefusals,
+    limits: ConnectionLimits,
+    shutdown: Shutdown,
+) -> usize
+where
+    S: ClientService<B>,
+    B: ResponseBody,
+{
+    let options = ConnectionOptions { write_timeout: limits.write_timeout, head_refusals, shutdown: shutdown.clone() };
+    let permits = Arc::new(Semaphore::new(limits.connections));
+    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
+    let connections = TaskTracker::new();
+    let mut full = false;
+    let mut begun = pin!(shutdown.signal());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut begun => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        let serve = |service| connection::serve(stream, peer, service, options.clone());
+        if let Ok(permit) = permits.clone().try_acquire_owned() {
+            full = false;
+            let served = serve(service(peer));
+            connections.spawn(async move {
+                served.await;
+                drop(permit);
+            });
+            continue;
+        }
+        // Once for a whole crowd: a flood of connections must not become a flood of log lines.
+        if !std::mem::replace(&mut full, true) {
+            warn!(limit = limits.connections, "connections are refused: raise --max-connections to allow more");
+        }
+        if let Ok(permit) = refusals.clone().try_acquire_owned() {
+            let refused = timeout(REFUSAL_TIMEOUT, serve(refusal(peer)));
+            connections.spawn(async move {
+                _ = refused.await;
+                drop(permit);
+            });
+        }
+    }
+    drop(listener);
+    connections.close();
+    match timeout(DRAIN_TIMEOUT, connections.wait()).await {
+        Ok(()) => 0,
+        Err(_) => connections.len(),
+    }
+}
+
+async fn pause_after(error: &io::Error) {
+    let of_one_client = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    );
+    if !of_one_client {
+        warn!(%error, "a connection could not be accepted");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}

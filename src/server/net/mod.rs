@@ -1,0 +1,14 @@
+//! Sockets: accepting, choosing the protocol, write timeouts, the end of connections at a shutdown. It knows no route and
+//! no web framework: whoever listens brings a service.
+
+mod connection;
+mod head_refusals;
+mod listener;
+mod shutdown;
+mod stalled_streams;
+mod write_timeout;
+
+pub(crate) use connection::MAX_HEAD;
+pub(crate) use head_refusals::HeadRefusals;
+pub(crate) use listener::{ConnectionLimits, serve};
+pub(crate) use shutdown::Shutdown;
