@@ -2,7 +2,7 @@
 
 use super::Refused;
 use crate::ui::browser::RequestError;
-use crate::wire::message::Text;
+use crate::wire::message::MessageText;
 use crate::wire::problem::Problem;
 
 /// The state of the composer, beside the text itself.
@@ -40,7 +40,7 @@ impl Draft {
     pub fn edited(&mut self, text: &str) {
         self.bytes = text.len();
         if let Some(Trouble::Refused(_)) = self.trouble {
-            let error = Text::parse(text.to_owned(), self.max_bytes).err();
+            let error = MessageText::parse(text.to_owned(), self.max_bytes).err();
             self.trouble = error.map(|error| Trouble::Refused(error.to_string()));
         }
     }
