@@ -160,8 +160,11 @@ test("the page does not call the messages it shows all there are", async ({ demo
   for (let n = 0; n < 51; n += 1) await server.submit(unique("to be counted"));
   await page.reload();
   await demo.hydrated();
-  await expect(page.locator(".card")).toHaveCount(50);
-  await expect(page.locator(".activity .section-note")).toHaveText("50 messages shown, older ones left out");
+  const count = page.locator(".activity .section-note");
+  await expect(count).toHaveText(/^5\d messages shown, older ones left out$/);
+  // A burst that was being watched is shown again, even if newer messages fill the page.
+  const cards = await page.locator(".card").count();
+  await expect(count).toContainText(`${cards} messages shown`);
 });
 
 test("bytes are counted as the server counts them @js", async ({ demo }) => {
