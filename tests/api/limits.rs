@@ -7,7 +7,7 @@ use tidings::wire::message::Message;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::app::{App, JSON, TEXT, client, in_time};
+use crate::app::{App, Ask, JSON, TEXT, client, in_time};
 
 #[tokio::test]
 async fn above_the_rate_limit_messages_are_refused_with_the_time_to_wait() {
@@ -64,6 +64,56 @@ async fn a_connection_above_the_limit_is_turned_away_with_a_problem() {
     assert_eq!(answer.header("access-control-allow-origin"), "*");
     assert_eq!(answer.header("retry-after"), "5");
     assert!(answer.body.contains("\"status\":503") && answer.body.contains("Try again"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_connection_above_the_limit_is_refused_over_http_2_and_as_the_origins_say() {
+    let origins = Some("https://app.example".parse().expect("origins"));
+    let app = App::start_with(Options { max_connections: Some(1), cors_origins: origins, ..Options::default() }).await;
+    let _one = app.open("/clock").await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let ask =
+        async |origin| client.get(format!("http://{}/clock", app.address)).header("origin", origin).answer().await;
+    let answer = ask("https://app.example").await;
+    assert_eq!(answer.assert_status(503).version, reqwest::Version::HTTP_2);
+    assert_eq!(answer.header("access-control-allow-origin"), "https://app.example");
+    assert_eq!(answer.header("content-type"), "application/problem+json");
+    let other = ask("https://other.example").await;
+    assert!(!other.assert_status(503).headers.contains_key("access-control-allow-origin"), "{other:?}");
+}
+
+#[tokio::test]
+async fn streams_of_the_demo_count_towards_the_limit_of_their_client_and_give_their_place_back() {
+    let app = App::start_with(Options { max_streams: Some(2), ..Options::default() }).await;
+    let (one, _two) = (app.open("/clock").await, app.open("/stream").await);
+    app.get("/counter").await.problem(429);
+    app.request(reqwest::Method::HEAD, "/counter").answer().await.assert_status(200);
+    drop(one);
+    in_time("a place", async {
+        while app.request(reqwest::Method::GET, "/counter").send().await.is_ok_and(|answer| answer.status() == 429) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_head_of_60_kib_arrives_and_a_larger_one_is_refused_with_a_problem_over_http_1_and_2() {
+    let app = App::start().await;
+    let over_http_2 = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    for client in [client(), over_http_2] {
+        let ask = async |bytes: usize| {
+            let request = client.get(format!("http://{}/api/ping", app.address));
+            request.header("x-long", "x".repeat(bytes)).answer().await
+        };
+        ask(60 * 1024).await.assert_status(200);
+        let answer = ask(70 * 1024).await;
+        assert_eq!(answer.assert_status(431).header("access-control-allow-origin"), "*", "{answer:?}");
+    }
+    let query = "x".repeat(70 * 1024);
+    let answer = app.get(&format!("/api/ping?{query}")).await;
+    assert!([414, 431].contains(&answer.status.as_u16()), "{answer:?}");
+    assert!(answer.problem(answer.status.as_u16()).contains("QUERY"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -143,6 +143,15 @@ async fn too_many_and_too_long_matchers_are_refused() {
 }
 
 #[tokio::test]
+async fn patterns_are_looked_at_only_for_those_who_may_subscribe() {
+    let hub = Hub::start_with(Options { anonymous: Some(false), ..Options::default() }).await;
+    let invalid = [("match_urlpattern", "/(")];
+    hub.stream(&invalid).answer().await.problem(401);
+    hub.stream(&invalid).bearer_auth("no.valid.token").answer().await.problem(401);
+    hub.stream(&invalid).bearer_auth(crate::token::Claims::new().subscriber()).answer().await.problem(400);
+}
+
+#[tokio::test]
 async fn one_client_has_only_so_many_streams() {
     let hub = Hub::start_with(Options { max_streams: Some(2), ..Options::default() }).await;
     let first = hub.subscribe(&[("match", "a")]).await;

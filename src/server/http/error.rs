@@ -1,17 +1,25 @@
 //! What goes wrong at the border, and how it is told: problem documents (RFC 9457).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use crate::server::log::{AppendError, ReadError};
+use crate::server::net::HeadRefusals;
+use crate::server::settings::CorsOrigins;
 use crate::wire::problem::{MEDIA_TYPE, Problem};
 
 /// Seconds after which a client that is at its limit of streams may try again.
 const STREAMS_RETRY_AFTER: u64 = 10;
+
+const HEAD_TOO_LARGE_TITLE: &str = "Head too large";
+const HEAD_TOO_LARGE: &str = "The request's URL and headers have more than 64 KiB, or there are more than 100 headers. \
+                              Send less: what is in the query can be sent as the form body of QUERY instead.";
 
 /// Seconds after which a client may try again when the server is at its connection limit.
 const CONNECTIONS_RETRY_AFTER: u64 = 5;
@@ -59,6 +67,8 @@ pub(in crate::server) enum ApiError {
     TooManyConnections,
     /// 503: the server compiles as many patterns as it may.
     TooManyPatterns(Duration),
+    /// 431: the URL and the headers are larger than is allowed.
+    HeadTooLarge,
     /// 500: the cause is in the log.
     Internal,
     /// 507: the disk is full.
@@ -114,6 +124,9 @@ impl ApiError {
                     seconds(*after)
                 ),
             ),
+            Self::HeadTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE.into())
+            }
             Self::TooManyConnections => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many connections",
@@ -149,6 +162,32 @@ impl ApiError {
         };
         Problem { status: status.as_u16(), title: title.into(), detail }
     }
+}
+
+/// The responses to requests whose head can't be read. Nothing of such a request is known, its origin neither.
+pub(super) fn head_refusals(cors_origins: &CorsOrigins) -> HeadRefusals {
+    let allow_origin = match cors_origins {
+        CorsOrigins::Any => "access-control-allow-origin: *\r\n",
+        CorsOrigins::List(_) => "",
+    };
+    Arc::new(move |status| {
+        let (title, detail) = match status {
+            400 => ("Malformed request", "The request is not valid HTTP/1.1. Check its first line and its headers."),
+            414 => {
+                ("URL too long", "The URL is too long. Send what is in its query as the form body of QUERY instead.")
+            }
+            431 => (HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE),
+            _ => return None,
+        };
+        let reason = StatusCode::from_u16(status).ok()?.canonical_reason().unwrap_or_default();
+        let problem = Problem { status, title: title.into(), detail: detail.into() };
+        let body = serde_json::to_string(&problem).ok()?;
+        let length = body.len();
+        Some(Bytes::from(format!(
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\n\
+             cache-control: no-store\r\n{allow_origin}connection: close\r\n\r\n{body}"
+        )))
+    })
 }
 
 /// Whole seconds, rounded up: for `Retry-After`.

@@ -4,10 +4,14 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use super::error::ApiError;
+use crate::server::net::MAX_HEAD;
 
 /// An address may publish this many times its rate at once.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
@@ -46,4 +50,11 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
         v4 => v4,
     }
+}
+
+/// Refuses requests whose URL and headers are larger than a connection takes over HTTP/1.1: over HTTP/2 they arrive.
+pub(super) async fn check_head(request: Request, next: Next) -> Result<Response, ApiError> {
+    let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if url + headers > MAX_HEAD { Err(ApiError::HeadTooLarge) } else { Ok(next.run(request).await) }
 }

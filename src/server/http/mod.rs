@@ -25,7 +25,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Router, middleware};
@@ -38,7 +39,7 @@ use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
-use super::hub::{Hub, SessionOptions};
+use super::hub::{ClientKey, Hub, SessionOptions};
 use super::net::{self, ConnectionLimits, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
@@ -66,6 +67,23 @@ type AppState = State<Arc<App>>;
 
 pub(super) type Peer = ConnectInfo<SocketAddr>;
 
+/// A request for a stream that is not fed by the hub.
+pub(super) struct StreamRequest {
+    /// Whether the headers alone are asked for.
+    is_head: bool,
+    client: ClientKey,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
+    type Rejection = <Peer as FromRequestParts<S>>::Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let ConnectInfo(peer) = Peer::from_request_parts(parts, state).await?;
+        let client = ClientKey::Network(limits::network(peer.ip()));
+        Ok(Self { is_head: parts.method == Method::HEAD, client })
+    }
+}
+
 impl App {
     /// What the handlers of a server with this hub need. `description` describes what the server serves.
     pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>, description: Description) -> Arc<Self> {
@@ -83,14 +101,15 @@ impl App {
 
     /// The response that carries these frames, or for `HEAD` its headers alone. `name` stands for the stream in the
     /// server's log.
-    pub(super) fn stream<S>(&self, method: &Method, name: &'static str, frames: S) -> Response
+    pub(super) fn stream<S>(&self, request: &StreamRequest, name: &'static str, frames: S) -> Response
     where
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
-        if method == Method::HEAD {
+        if request.is_head {
             return sse_body::respond_to_head();
         }
-        match self.mercure.hub().session(SessionOptions::default()) {
+        let options = SessionOptions { client: Some(request.client.clone()), ..SessionOptions::default() };
+        match self.mercure.hub().session(options) {
             Ok(session) => sse_body::respond(name, frames, session),
             Err(error) => ApiError::from(error).into_response(),
         }
@@ -161,7 +180,9 @@ pub(super) async fn serve(
             Box::pin(router.clone().oneshot(request.map(Body::new)))
         })
     };
-    let cut = net::serve(listener, |peer| service(&router, peer), |peer| service(&refusals, peer), limits, stop).await;
+    let serve = |peer| service(&router, peer);
+    let refuse = |peer| service(&refusals, peer);
+    let cut = net::serve(listener, serve, refuse, error::head_refusals(&settings.cors_origins), limits, stop).await;
     // It holds the hub, and with it the log, which the next server may be about to open.
     _ = draining.await;
     cut
@@ -184,6 +205,7 @@ fn router(app: Arc<App>, more: Router<Arc<App>>, cors_origins: &CorsOrigins) -> 
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
+        .layer(middleware::from_fn(limits::check_head))
         .layer(cors(cors_origins))
         .layer(middleware::from_fn(trace::request))
         .with_state(app)

@@ -18,10 +18,12 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use super::head_refusals::{HeadRefusals, WithHeadRefusals};
 use super::shutdown::Shutdown;
 use super::stalled_streams::{StallTrackedBody, Streams};
 use super::write_timeout::WriteTimeout;
@@ -29,15 +31,23 @@ use super::write_timeout::WriteTimeout;
 /// A client that has not sent its headers by then is disconnected.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a connection may buffer, reading and writing, in bytes. hyper's own 400 KiB would be the greatest
-/// part of an idle stream's memory; its least is 8 KiB.
-const BUFFER: usize = 8 * 1024;
+/// Maximum bytes of a request's head: room for a token of 16 KiB, an event id of 4 KiB and a long query beside them.
+/// hyper begins with 8 KiB and takes more only for a head that needs it.
+pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
-/// How many bytes the system holds of what it has not sent yet, besides what is on its way.
+/// Bytes that an HTTP/2 stream may buffer of what its client has not taken yet.
+const HTTP2_SEND_BUFFER: usize = 8 * 1024;
+
+/// Bytes that the system holds of what it has not sent yet, besides what is on its way.
 const UNSENT: u32 = 64 * 1024;
 
-/// How many streams an HTTP/2 connection may have at once: browsers ask for about a hundred.
+/// Maximum number of streams of an HTTP/2 connection: browsers ask for about a hundred.
 const MAX_HTTP2_STREAMS: u32 = 250;
+
+/// A client whose head was refused may still be sending: closing at once would reset the connection before it has read
+/// why. So much is read and thrown away, for so long.
+const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(2);
 
 /// What begins an HTTP/2 connection (RFC 9113, 3.4), as far as no HTTP/1.1 request does.
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
@@ -75,16 +85,28 @@ impl<B> ResponseBody for B where
 {
 }
 
-/// Serves a connection. A client that takes nothing for `write_timeout` while data waits is cut off.
+/// How connections are served.
+#[derive(Clone)]
+pub(super) struct ConnectionOptions {
+    /// A client that takes nothing for this long while data waits is cut off.
+    pub(super) write_timeout: Duration,
+    pub(super) head_refusals: HeadRefusals,
+    pub(super) shutdown: Shutdown,
+}
+
+/// Serves a connection until it ends, or has ended after the beginning of the shutdown.
 pub(super) async fn serve<B: ResponseBody>(
     stream: TcpStream,
     peer: SocketAddr,
     service: impl ClientService<B>,
-    write_timeout: Duration,
-    shutdown: Shutdown,
+    options: ConnectionOptions,
 ) {
+    let ConnectionOptions { write_timeout, head_refusals, shutdown } = options;
     let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
-        Some(Protocol::Http1) => drive(http1(prepare(stream, write_timeout), service), &shutdown).await,
+        Some(Protocol::Http1) => {
+            let stream = WithHeadRefusals::new(prepare(stream, write_timeout), head_refusals);
+            drive_http1(stream, service, &shutdown).await
+        }
         Some(Protocol::Http2) => Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await,
         None => return,
     };
@@ -95,15 +117,6 @@ pub(super) async fn serve<B: ResponseBody>(
     }
 }
 
-fn http1<B: ResponseBody>(
-    stream: WriteTimeout,
-    service: impl ClientService<B>,
-) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER);
-    Box::pin(builder.serve_connection(TokioIo::new(stream), service))
-}
-
 fn http2<B: ResponseBody>(
     stream: WriteTimeout,
     service: impl ClientService<B>,
@@ -111,7 +124,9 @@ fn http2<B: ResponseBody>(
     streams: Streams,
 ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
     let mut builder = http2::Builder::new(streams);
-    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(BUFFER);
+    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(HTTP2_SEND_BUFFER);
+    // What is above the limit must arrive to be refused with a reason: h2's own refusal has none.
+    builder.max_header_list_size(2 * MAX_HEAD as u32);
     // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
     builder.keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
     let tracked = service_fn(move |request| {
@@ -175,7 +190,7 @@ fn prepare(stream: TcpStream, timeout: Duration) -> WriteTimeout {
     WriteTimeout::new(stream, timeout)
 }
 
-async fn drive<C>(mut connection: Connection<C>, shutdown: &Shutdown) -> Result<(), hyper::Error>
+async fn drive<C>(mut connection: Pin<&mut C>, shutdown: &Shutdown) -> Result<(), hyper::Error>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
@@ -191,6 +206,34 @@ where
     ended.await
 }
 
+async fn drive_http1<B: ResponseBody>(
+    stream: WithHeadRefusals<WriteTimeout>,
+    service: impl ClientService<B>,
+    shutdown: &Shutdown,
+) -> Result<(), hyper::Error> {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+    let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = drive(connection.as_mut(), shutdown).await;
+    if ended.as_ref().is_err_and(hyper::Error::is_parse) {
+        let stream = Pin::into_inner(connection).into_parts().io.into_inner();
+        _ = timeout(LINGER_TIME, discard(stream)).await;
+    }
+    ended
+}
+
+/// Reads what the client still sends, and throws it away.
+async fn discard(mut stream: impl AsyncRead + Unpin) {
+    let mut unread = [0; 4096];
+    let mut left = LINGER_BYTES;
+    while let Ok(read @ 1..) = stream.read(&mut unread).await {
+        left = left.saturating_sub(read);
+        if left == 0 {
+            return;
+        }
+    }
+}
+
 async fn drive_http2<B: ResponseBody>(
     stream: TcpStream,
     peer: SocketAddr,
@@ -199,9 +242,9 @@ async fn drive_http2<B: ResponseBody>(
     shutdown: &Shutdown,
 ) -> Result<(), hyper::Error> {
     let streams = Streams::of(peer, write_timeout);
-    let connection = http2(prepare(stream, write_timeout), service, write_timeout, streams.clone());
+    let mut connection = http2(prepare(stream, write_timeout), service, write_timeout, streams.clone());
     tokio::select! {
-        ended = drive(connection, shutdown) => ended,
+        ended = drive(connection.as_mut(), shutdown) => ended,
         never = streams.watch() => match never {},
     }
 }

@@ -12,7 +12,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::connection::{self, ClientService, ResponseBody};
+use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
+use super::head_refusals::HeadRefusals;
 use super::shutdown::Shutdown;
 
 /// How long to wait when the system has no socket left, before accepting again.
@@ -37,11 +38,12 @@ pub(crate) struct ConnectionLimits {
 }
 
 /// Serves each client with the service made for it, until the shutdown begins. Connections above the limit are served
-/// by `refusal`, for one moment. Then waits for the connections to end, and answers how many had to be cut.
+/// by `refusal`, for one moment; requests whose head can't be read get `head_refusals`. Then waits for the connections to end, and answers how many had to be cut.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     service: impl Fn(SocketAddr) -> S,
     refusal: impl Fn(SocketAddr) -> S,
+    head_refusals: HeadRefusals,
     limits: ConnectionLimits,
     shutdown: Shutdown,
 ) -> usize
@@ -49,6 +51,7 @@ where
     S: ClientService<B>,
     B: ResponseBody,
 {
+    let options = ConnectionOptions { write_timeout: limits.write_timeout, head_refusals, shutdown: shutdown.clone() };
     let permits = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
     let connections = TaskTracker::new();
@@ -66,7 +69,7 @@ where
                 continue;
             }
         };
-        let serve = |service| connection::serve(stream, peer, service, limits.write_timeout, shutdown.clone());
+        let serve = |service| connection::serve(stream, peer, service, options.clone());
         if let Ok(permit) = permits.clone().try_acquire_owned() {
             full = false;
             let served = serve(service(peer));

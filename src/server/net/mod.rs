@@ -2,10 +2,13 @@
 //! no web framework: whoever listens brings a service.
 
 mod connection;
+mod head_refusals;
 mod listener;
 mod shutdown;
 mod stalled_streams;
 mod write_timeout;
 
+pub(crate) use connection::MAX_HEAD;
+pub(crate) use head_refusals::HeadRefusals;
 pub(crate) use listener::{ConnectionLimits, serve};
 pub(crate) use shutdown::Shutdown;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -16,6 +16,7 @@ use crate::server::demo::producers::Before;
 use crate::server::demo::submission::AcceptedBodies;
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::Peer;
+use crate::server::http::StreamRequest;
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::last_event_id;
@@ -67,14 +68,14 @@ async fn refused(demo: &Demo, headers: &HeaderMap, text: String, error: ApiError
 
 async fn list_or_follow(
     State(demo): DemoState,
-    method: Method,
+    request: StreamRequest,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
     let mut response = match negotiate(&headers, &[JSON, EVENT_STREAM]) {
         EVENT_STREAM => {
             let frames = demo.messages.follow(last_event_id(&headers, &params).as_deref()).await?;
-            demo.app.stream(&method, paths::MESSAGES, frames)
+            demo.app.stream(&request, paths::MESSAGES, frames)
         }
         _ => list(&demo, &params).await?,
     };

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::server::demo::page::page;
 use crate::server::demo::producers::Tick;
 use crate::server::demo::{Demo, DemoState};
+use crate::server::http::StreamRequest;
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use crate::server::http::welcome;
 use crate::wire::paths;
@@ -32,11 +33,11 @@ pub(super) fn router() -> Router<Arc<Demo>> {
     Router::new().route(paths::ROOT, get(root))
 }
 
-async fn root(State(demo): DemoState, method: Method, headers: HeaderMap) -> Response {
+async fn root(State(demo): DemoState, request: StreamRequest, headers: HeaderMap) -> Response {
     let mut response = match negotiate(&headers, &[HTML, EVENT_STREAM, JSON]) {
         EVENT_STREAM => {
             let frames = demo.ticker.stream(Tick::Clock);
-            demo.app.stream(&method, paths::ROOT, frames)
+            demo.app.stream(&request, paths::ROOT, frames)
         }
         JSON => welcome::document(&LINKS).into_response(),
         _ => page(&demo, &headers, None).await,

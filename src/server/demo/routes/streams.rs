@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 
 use crate::server::demo::error::message_unknown;
 use crate::server::demo::producers::{Counter, Resume, Tick};
 use crate::server::demo::{Demo, DemoState};
+use crate::server::http::StreamRequest;
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
@@ -27,7 +28,7 @@ pub(super) fn router() -> Router<Arc<Demo>> {
 
 async fn burst(
     State(demo): DemoState,
-    method: Method,
+    request: StreamRequest,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
@@ -35,10 +36,10 @@ async fn burst(
     let last_event_id = last_event_id(&headers, &params);
     let Some(message) = params.get("message") else {
         let next = bursts.next(last_event_id.as_deref()).await?;
-        return Ok(demo.app.stream(&method, paths::STREAM, next));
+        return Ok(demo.app.stream(&request, paths::STREAM, next));
     };
     match bursts.resume(message, last_event_id.as_deref()).await? {
-        Resume::Burst(burst) => Ok(demo.app.stream(&method, paths::STREAM, burst)),
+        Resume::Burst(burst) => Ok(demo.app.stream(&request, paths::STREAM, burst)),
         // An `EventSource` reconnects after any other end of a stream.
         Resume::Ended => Ok(StatusCode::NO_CONTENT.into_response()),
         Resume::Unknown => Err(message_unknown()),
@@ -46,10 +47,12 @@ async fn burst(
 }
 
 fn tick(path: &'static str, tick: Tick) -> MethodRouter<Arc<Demo>> {
-    get(async move |State(demo): DemoState, method: Method| demo.app.stream(&method, path, demo.ticker.stream(tick)))
+    get(async move |State(demo): DemoState, request: StreamRequest| {
+        demo.app.stream(&request, path, demo.ticker.stream(tick))
+    })
 }
 
-async fn counter(State(demo): DemoState, method: Method, headers: HeaderMap, params: Params) -> Response {
+async fn counter(State(demo): DemoState, request: StreamRequest, headers: HeaderMap, params: Params) -> Response {
     let last_event_id = last_event_id(&headers, &params);
-    demo.app.stream(&method, paths::COUNTER, Counter::after(last_event_id.as_deref()))
+    demo.app.stream(&request, paths::COUNTER, Counter::after(last_event_id.as_deref()))
 }

@@ -87,3 +87,42 @@ impl OpeningLimits {
 fn cells(count: usize) -> Option<NonZeroU32> {
     NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(last: u8) -> ClientKey {
+        ClientKey::Network([127, 0, 0, last].into())
+    }
+
+    fn seconds_to_wait(refused: Result<(), ApiError>) -> u64 {
+        match refused {
+            Err(ApiError::TooManySubscriptions(after) | ApiError::TooManyPatterns(after)) => after.as_secs(),
+            other => panic!("no refusal: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn all_clients_of_one_address_may_come_back_at_once_but_not_open_a_hundred_subscriptions_each_for_ever() {
+        let limits = OpeningLimits::new();
+        for _ in 0..2000 {
+            limits.check_subscriptions(&client(1), 1).expect("2,000 clients after a restart");
+        }
+        let refused = (0..10_000).map(|_| limits.check_subscriptions(&client(1), 100)).find(Result::is_err);
+        assert!((1..=10).contains(&seconds_to_wait(refused.expect("a refusal"))));
+        limits.check_subscriptions(&client(2), 100).expect("another client's");
+    }
+
+    #[test]
+    fn new_patterns_of_one_client_and_of_all_together_are_bounded() {
+        let limits = OpeningLimits::new();
+        let refused = (0..10_000).map(|_| limits.check_patterns(&client(1), 100)).find(Result::is_err);
+        assert!((1..=10).contains(&seconds_to_wait(refused.expect("a refusal"))));
+        limits.check_patterns(&client(2), 100).expect("another client's");
+        limits.check_patterns(&client(1), 0).expect("patterns that are in use cost nothing");
+        let refused = (3..=u8::MAX).flat_map(|n| [n; 40]).map(|n| limits.check_patterns(&client(n), 100));
+        let refused = refused.into_iter().find(Result::is_err).expect("a refusal");
+        assert!(matches!(refused, Err(ApiError::TooManyPatterns(_))), "{refused:?}");
+    }
+}
