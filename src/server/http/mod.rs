@@ -81,7 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let ConnectInfo(peer) = Peer::from_request_parts(parts, state).await?;
-        let client = ClientKey::Network(limits::network(peer.ip()));
+        let client = ClientKey::Network(limits::client_key(peer.ip()));
         Ok(Self { is_head: parts.method == Method::HEAD, client })
     }
 }
