@@ -21,8 +21,10 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// The declared media type of a body, without its parameters, in lower case; `None` if the request declares none.
 pub(in crate::server) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let declared = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
-    Some(declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    let declared = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    // Parameters may hold any bytes.
+    let media_type = declared.split(|&byte| byte == b';').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(media_type.trim_ascii()).to_ascii_lowercase())
 }
 
 /// Reads a whole JSON or form body of at most `max` bytes. A byte order mark at its beginning is left out.
