@@ -38,8 +38,8 @@ impl Reader {
         // The lines of events end with LF alone, those of the head and of the chunks with CR LF.
         let ends = self.buffer[..read].iter().map(|&byte| i64::from(byte == b'\n') - i64::from(byte == b'\r'));
         self.lines += ends.sum::<i64>();
-        // A stream begins with a comment of two lines; each message has an id, data and an empty line.
-        usize::try_from((self.lines - 2) / 3).unwrap_or(0)
+        // A stream begins with a comment of one line; each message has an id, data and an empty line.
+        usize::try_from((self.lines - 1) / 3).unwrap_or(0)
     }
 
     /// Reads until so many events have come.

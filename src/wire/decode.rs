@@ -1,10 +1,10 @@
-//! An event stream, read piece by piece into events (WHATWG HTML, 9.2.6 "Interpreting an event stream"), for
-//! clients that are no browsers.
+//! Decodes an event stream into events, chunk by chunk (WHATWG HTML, 9.2.6 "Interpreting an event stream"), for clients
+//! that are not browsers.
 //!
-//! It undoes what `frame.rs` does. It has no connection and no clock: to come back after `retry` with the last
-//! event id is its user's work.
+//! It is the inverse of `frame.rs`. It has no connection and no clock: reconnecting after `retry` with the last event id
+//! is up to its user.
 
-/// May stand at a stream's very beginning, and means nothing.
+/// Ignored at the very beginning of a stream.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One event, as a browser would dispatch it.
@@ -20,16 +20,16 @@ pub struct Event {
     pub retry: Option<u64>,
 }
 
-/// An event that is longer than the decoder may hold. The stream can't be read on.
+/// An event is longer than the decoder may hold. The rest of the stream can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
-/// Reads one stream, from its first byte on. What is no UTF-8 becomes U+FFFD, and an event that the end of the
-/// stream cuts off is none.
+/// Decodes one stream, from its first byte on. Invalid UTF-8 becomes U+FFFD, and an event that is cut off by the end of
+/// the stream is discarded.
 #[derive(Debug)]
 pub struct Decoder {
     longest: usize,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line that is not complete yet.
     line: Vec<u8>,
     begun: bool,
     /// The last line ended with a CR: an LF that follows belongs to it.
@@ -43,8 +43,8 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For a stream that goes on after this event id; empty if after none. A line, and the data of an event with
-    /// the line that is being read, is at most `longest` bytes long.
+    /// A decoder for a stream that resumes after this event id, which is empty for a new stream. A line may have at most
+    /// `longest` bytes, and so may the data of an event together with the line that follows it.
     pub fn new(last_event_id: &str, longest: usize) -> Self {
         Self {
             longest,
@@ -60,7 +60,7 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes off the front until an event is whole; `None` when all are taken.
+    /// Consumes bytes from the front until an event is complete. `None` means that all are consumed.
     pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Option<Event>, TooLong> {
         if self.after_cr && !bytes.is_empty() {
             self.after_cr = false;
@@ -87,12 +87,12 @@ impl Decoder {
         Ok(None)
     }
 
-    /// The id to come back with: that of the latest event, dispatched or without data; empty if there is none.
+    /// The id to resume from: that of the latest event, with or without data; empty if there is none.
     pub fn last_event_id(&self) -> &str {
         &self.last_event_id
     }
 
-    /// How long the stream wants a client to wait before it reconnects, in milliseconds, if it has said so.
+    /// The reconnection time that the stream has set, in milliseconds, if it has.
     pub fn retry(&self) -> Option<u64> {
         self.retry
     }
@@ -125,7 +125,7 @@ impl Decoder {
                     (self.event_retry, self.retry) = (Some(retry), Some(retry));
                 }
             }
-            // A comment, or a field that means nothing.
+            // A comment, or an unknown field.
             _ => {}
         }
         Ok(None)
@@ -135,7 +135,7 @@ impl Decoder {
         self.last_event_id.clone_from(&self.id);
         let (mut data, name) = (std::mem::take(&mut self.data), std::mem::take(&mut self.name));
         let retry = self.event_retry.take();
-        // Without a `data` line there is no event, but its id and its `retry` hold.
+        // Without a `data` line there is no event, but its id and its `retry` still count.
         data.pop()?;
         let name = if name.is_empty() { "message".to_owned() } else { name };
         Some(Event { id: self.id.clone(), name, data, retry })

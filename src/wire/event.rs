@@ -1,4 +1,4 @@
-//! What the events of the demo's streams say.
+//! The data of the demo's events, and of the events that the server itself adds to a stream.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,7 +5,9 @@
 use std::fmt;
 
 /// A comment that keeps an idle connection open; it never reaches a page's script.
-pub const HEARTBEAT: &str = ":\n\n";
+///
+/// Without an empty line, which ends an event: some clients call back at each one, even where there is no event.
+pub const HEARTBEAT: &str = ":\n";
 
 /// The fields of one event. Its `Display` is the frame, ended by its empty line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The words both sides speak: plain data, its parsing and its rules.
 //!
-//! Nothing here touches a socket, a clock or the DOM, so the server and the browser can't come to
-//! disagree about a name, a limit or a frame.
+//! Nothing here touches a socket, a clock or the DOM. The server and the browser share it, so they agree on every name,
+//! limit and frame.
 
 pub mod decode;
 pub mod event;

@@ -1,4 +1,4 @@
-//! The addresses, each written once.
+//! The addresses of the server, each defined once.
 
 /// The page, the one-second clock or the welcome document, by `Accept`.
 pub const ROOT: &str = "/";
@@ -24,18 +24,18 @@ pub const CLIENT: &str = "/client/index.html";
 pub const OPENAPI: &str = "/openapi.json";
 /// The same, to read.
 pub const DOCS: &str = "/docs";
-/// What brings the buttons and the filter of [`DOCS`] to life: a file of the site.
+/// The script of [`DOCS`], for its buttons and its filter: a file of the site.
 pub const DOCS_SCRIPT: &str = "/docs.js";
 
 /// The hub: `POST` publishes, `GET` and `QUERY` subscribe (the Mercure protocol).
 pub const HUB: &str = "/.well-known/mercure";
-/// Which subscriptions of the hub are open; below it those of one matcher, and one alone.
+/// The hub's open subscriptions; below it those of one matcher, and single ones.
 pub const SUBSCRIPTIONS: &str = "/.well-known/mercure/subscriptions";
 /// `POST` turns a token into a ticket for a client that can't send one.
 pub const TICKETS: &str = "/.well-known/mercure/tickets";
 /// `POST` revokes tokens and ends streams.
 pub const REVOCATIONS: &str = "/.well-known/mercure/revocations";
-/// What the hub expects of tokens (RFC 9728).
+/// The protected resource metadata (RFC 9728): what the hub expects of tokens.
 pub const RESOURCE_METADATA: &str = "/.well-known/oauth-protected-resource/.well-known/mercure";
 
 /// The query parameter that stands for the `Last-Event-ID` header, which a new `EventSource` can't set.

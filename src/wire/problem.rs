@@ -1,4 +1,4 @@
-//! What an error looks like on the wire.
+//! Errors on the wire.
 
 use serde::{Deserialize, Serialize};
 

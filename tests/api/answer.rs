@@ -54,7 +54,7 @@ impl Answer {
         self.assert_status(status);
         assert_eq!(self.header("content-type"), MEDIA_TYPE, "{self:?}");
         assert_eq!(self.header("access-control-allow-origin"), "*", "{self:?}");
-        assert_eq!(self.header("cache-control"), "no-store", "{self:?}");
+        assert_eq!(self.header("cache-control"), "private, no-store", "{self:?}");
         let problem: Problem = serde_json::from_str(&self.body).expect("a problem document");
         assert_eq!(problem.status, status, "{self:?}");
         assert!(!problem.title.is_empty() && problem.detail.ends_with(['.', '…']), "{self:?}");

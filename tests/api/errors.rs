@@ -34,11 +34,13 @@ async fn a_method_that_an_address_does_not_take_is_refused_with_those_that_it_do
 }
 
 #[tokio::test]
-async fn a_query_that_is_not_utf_8_is_refused_wherever_a_query_is_read() {
+async fn a_parameter_that_is_not_utf_8_is_refused_wherever_it_is_read() {
     let app = App::start().await;
-    for path in ["/stream", "/counter", "/api/messages"] {
-        let detail = app.get(&format!("{path}?last_event_id=%ff")).await.problem(400);
+    for (path, name) in [("/stream", "last_event_id"), ("/counter", "last_event_id"), ("/api/messages", "before")] {
+        let detail = app.get(&format!("{path}?{name}=%ff")).await.problem(400);
         assert!(detail.contains("UTF-8"), "{detail}");
+        let mut other = app.open(&format!("{path}?utm=%ff")).await;
+        other.read_until(":\n").await;
     }
 }
 

@@ -44,8 +44,12 @@ impl Listener {
         let unread = Arc::<Mutex<Unread>>::default();
         let events = Box::pin(parser(unread.clone()));
         let mut listener = Self { headers, response, raw: Vec::new(), unread, events };
-        listener.read_until(":\n\n").await;
-        assert!(listener.raw().starts_with(":\n\n"), "a stream begins with a comment: {}", listener.raw());
+        listener.read_until(":\n").await;
+        assert!(
+            listener.raw().starts_with(":\n") && !listener.raw().starts_with(":\n\n"),
+            "a stream begins with a comment: {}",
+            listener.raw()
+        );
         listener
     }
 

@@ -223,7 +223,7 @@ async fn every_refusal_is_as_described() {
         ("POST", "/publish", "", (TEXT, "x".repeat(65)), 422),
         ("GET", "/stream", "?message=nobody", none(), 404),
         ("GET", "/stream", "?message=%ff", none(), 400),
-        ("GET", "/counter", "?x=%ff", none(), 400),
+        ("GET", "/counter", "?last_event_id=%ff", none(), 400),
         ("GET", hub, "", none(), 400),
         ("GET", hub, "?match=%ff", none(), 400),
         ("GET", hub, "?MATCH=a", none(), 400),

@@ -261,7 +261,7 @@ impl Program {
     fn open(&self, path: &str) -> TcpStream {
         let mut stream = self.request(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n3\r\n:\n\n\r\n") {
+        while !head.ends_with(b"\r\n\r\n2\r\n:\n\r\n") {
             stream.read_exact(&mut byte).expect("a stream");
             head.push(byte[0]);
         }
@@ -270,7 +270,7 @@ impl Program {
 
     fn publish(&self, text: &str) -> String {
         let length = text.len();
-        self.answer(&format!("POST /publish HTTP/1.1\r\nContent-Length: {length}"), text)
+        self.answer(&format!("POST /publish HTTP/1.1\r\nContent-Length: {length}"), text).trim_end().to_owned()
     }
 
     /// The body of the answer to a request.

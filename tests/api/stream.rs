@@ -24,7 +24,7 @@ async fn a_bursts_frames_stand_on_the_wire_as_documented() {
     let id = &message.id;
     let repeat = |n| format!("id: {id}:{n}\ndata: {{\"message\":\"say \\\"hi\\\"\\n\",\"repeat\":{n},\"of\":3}}\n\n");
     let close = format!("id: {id}:close\nevent: close\ndata: {{\"reason\":\"complete\"}}\n\n");
-    assert_eq!(listener.raw(), [":\n\n".to_owned(), repeat(1), repeat(2), repeat(3), close].concat());
+    assert_eq!(listener.raw(), [":\n".to_owned(), repeat(1), repeat(2), repeat(3), close].concat());
 }
 
 #[tokio::test]

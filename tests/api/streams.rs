@@ -22,7 +22,7 @@ async fn every_stream_flushes_its_headers_and_a_comment_before_there_is_an_event
     let app = App::start().await;
     for path in STREAMS {
         // `open` waits for the comment, and nothing has been published.
-        assert!(app.open(path).await.raw().starts_with(":\n\n"), "{path}");
+        assert!(app.open(path).await.raw().starts_with(":\n"), "{path}");
     }
 }
 
@@ -45,7 +45,7 @@ async fn comments_that_are_not_events_break_the_silence() {
     let app = App::start_with(Options { heartbeat: Some(millis(100)), ..Options::default() }).await;
     for path in ["/stream", "/api/messages"] {
         let mut stream = app.open(path).await;
-        stream.read_until(":\n\n:\n\n:\n\n").await;
+        stream.read_until(":\n:\n:\n").await;
         let message = app.post_message("after some silence").await;
         let event = stream.event().await;
         assert!(event.id.starts_with(&message.id), "{path}: {event:?}");
@@ -79,7 +79,7 @@ async fn all(app: &App) -> Vec<String> {
 fn assert_stream_headers(path: &str, headers: &reqwest::header::HeaderMap) {
     for (name, value) in [
         ("content-type", "text/event-stream"),
-        ("cache-control", "no-cache, no-transform"),
+        ("cache-control", "private, no-cache, no-store, no-transform"),
         ("x-accel-buffering", "no"),
         ("access-control-allow-origin", "*"),
         ("content-encoding", ""),

@@ -65,6 +65,27 @@ async fn other_media_types_are_refused_with_those_that_are_taken() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_before_json_or_a_form_is_no_part_of_it() {
+    let app = App::start().await;
+    for path in [MESSAGES, "/publish"] {
+        for (media_type, body) in [(JSON, "\u{feff}{\"message\":\"Hello\"}"), (FORM, "\u{feff}message=Hello")] {
+            assert!(app.post(path, media_type, body).await.status.is_success(), "{path} {media_type}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_with_what_is_accepted() {
+    let app = App::start().await;
+    for path in [MESSAGES, "/publish"] {
+        let post = app.request(reqwest::Method::POST, path).header("content-type", FORM);
+        let answer = post.header("content-encoding", "gzip").body("message=Hello").answer().await;
+        answer.problem(415);
+        assert_eq!(answer.header("accept-encoding"), "identity");
+    }
+}
+
+#[tokio::test]
 async fn empty_messages_and_nul_are_refused() {
     let app = App::start().await;
     for text in ["", " ", "\t\r\n \u{a0}\u{3000}"] {

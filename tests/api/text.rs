@@ -79,8 +79,8 @@ async fn check(app: &App, feed: &mut Listener, text: &str, way: u8) -> Result<()
     let id = match way {
         0 => app.post("/api/messages", JSON, json).await.created().id,
         1 => app.post("/api/messages", FORM, form(text)).await.created().id,
-        2 => app.post("/publish", TEXT, text.to_owned()).await.assert_status(200).body.clone(),
-        _ => app.post("/publish", JSON, json).await.assert_status(200).body.clone(),
+        2 => app.post("/publish", TEXT, text.to_owned()).await.assert_status(200).body.trim_end().to_owned(),
+        _ => app.post("/publish", JSON, json).await.assert_status(200).body.trim_end().to_owned(),
     };
     let message: Message = app.get(&format!("/api/messages/{id}")).await.json();
     prop_assert_eq!(&message.message, text);

@@ -107,7 +107,7 @@ fn a_connection_that_brings_nothing_is_dead_and_one_that_brings_heartbeats_is_no
     assert_eq!(program.line(), "x");
     for _ in 0..6 {
         assert!(hub.is_left_alone(Duration::from_millis(300)));
-        stream.send(":\n\n");
+        stream.send(":\n");
     }
     let start = Instant::now();
     program.told("nothing came for 1s");

@@ -41,7 +41,7 @@ fn it_says_that_it_is_connected_before_anything_comes_unless_it_shall_be_quiet()
 fn an_update_is_printed_as_its_data_as_soon_as_it_comes() {
     let hub = Hub::start();
     let program = Program::start(&hub, &["subscribe", "a"]);
-    let stream = hub.request().stream(":\n\nid: 1\ndata: one\n\n");
+    let stream = hub.request().stream(":\nid: 1\ndata: one\n\n");
     assert_eq!(program.line(), "one");
     stream.send("event: news\ndata: tw");
     stream.send("o\ndata:\ndata:  lines\n\n");
@@ -93,7 +93,7 @@ fn without_updates_for_too_long_it_gives_up_and_says_whether_there_is_a_connecti
     let start = Instant::now();
     // A heartbeat is no update.
     assert!(hub.is_left_alone(Duration::from_millis(300)));
-    stream.send(":\n\n");
+    stream.send(":\n");
     program.end().assert(6, "no update came for 1s\n");
     assert!(start.elapsed() > Duration::from_millis(900), "{:?}", start.elapsed());
 

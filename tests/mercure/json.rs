@@ -32,6 +32,40 @@ async fn one_update_takes_the_forms_fields_and_is_answered_as_a_form_is() {
 }
 
 #[tokio::test]
+async fn json_data_is_published_as_it_is_written() {
+    let hub = Hub::start().await;
+    let mut listener = hub.subscribe(&[("match", "a")]).await;
+    for data in [
+        r#"{"wei":12345678901234567890123,"price":1.10}"#,
+        r#"{"b":1,"a":2,"b":3}"#,
+        r#"[ 1e400, -0.0, "\u00e9", {} ]"#,
+        "0.1000000000000000055511151231257827",
+        "true",
+    ] {
+        let request = hub.request(Method::POST, paths::HUB).bearer_auth(hub.publisher()).header("content-type", JSON);
+        let body = format!(" {{ \"topic\": \"a\", \"unknown\": 1e999, \"data\" : {data} }}");
+        request.body(body).answer().await.assert_status(200);
+        assert_eq!(listener.event().await.data, data);
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_json_that_cant_be_read_is_named() {
+    let hub = Hub::start().await;
+    for (body, says) in [
+        (r#"{"topic":"a","data":"\ud800"}"#.to_owned(), "`data`"),
+        (r#"{"topic":"a","id":"\udc00"}"#.into(), "`id`"),
+        (r#"{"topic":"a","retry":1e999}"#.into(), "`retry`"),
+        (format!("{{\"topic\":{}1{}}}", "[".repeat(200), "]".repeat(200)), "`topic`"),
+        (r#"[{"topic":"a"},{"\ud800":"a"}]"#.into(), "Update 2"),
+    ] {
+        let request = hub.request(Method::POST, paths::HUB).bearer_auth(hub.publisher()).header("content-type", JSON);
+        let detail = request.body(body).answer().await.problem(400);
+        assert!(detail.contains(says), "{detail}");
+    }
+}
+
+#[tokio::test]
 async fn an_array_is_published_in_order_and_answered_by_the_list_of_ids() {
     let hub = Hub::start().await;
     let mut listener = hub.subscribe(&[("match", "*")]).await;
@@ -81,11 +115,23 @@ async fn what_is_no_update_is_refused_with_what_is_wrong() {
 #[tokio::test]
 async fn an_update_is_gone_after_its_time_to_live() {
     let hub = Hub::start().await;
-    hub.publish(&[("topic", "a"), ("data", "short"), ("ttl", "0")]).await.assert_status(200);
+    hub.publish(&[("topic", "a"), ("data", "short"), ("ttl", "1")]).await.assert_status(200);
     let long = hub.publish(&[("topic", "a"), ("data", "long"), ("ttl", "3600")]).await.body;
-    let mut listener = hub.subscribe(&[("match", "a"), ("last_event_id", "earliest")]).await;
-    assert_eq!(listener.event().await.id, long);
+    let first = async || hub.subscribe(&[("match", "a"), ("last_event_id", "earliest")]).await.event().await;
+    while first().await.id != long {
+        tokio::task::yield_now().await;
+    }
     hub.publish(&[("topic", "a"), ("ttl", "1h")]).await.problem(400);
+}
+
+#[tokio::test]
+async fn an_update_without_any_time_to_live_is_refused_because_nobody_would_hear_it() {
+    let hub = Hub::start().await;
+    assert!(hub.publish(&[("topic", "a"), ("ttl", "0")]).await.problem(400).contains("`ttl`"));
+    assert!(publish(&hub, json!({ "topic": "a", "ttl": 0 })).await.problem(400).contains("`ttl`"));
+    // The longest there is lasts for ever.
+    hub.publish(&[("topic", "a"), ("ttl", "18446744073709551615")]).await.assert_status(200);
+    hub.subscribe(&[("match", "a"), ("last_event_id", "earliest")]).await.event().await;
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod token;
 
 mod authorization;
 mod better;
+mod bodies;
 mod details;
 mod discovery;
 mod hostile;

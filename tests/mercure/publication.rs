@@ -71,6 +71,22 @@ async fn data_that_is_not_utf_8_is_refused() {
 }
 
 #[tokio::test]
+async fn a_field_that_nobody_reads_may_hold_anything() {
+    let hub = Hub::start().await;
+    let mut listener = hub.subscribe(&[("match", "a")]).await;
+    let post = |body: &'static str| hub.request(Method::POST, paths::HUB).header("content-type", FORM).body(body);
+    // Of `private` the presence alone counts.
+    for body in ["topic=a&private=%ff", "topic=a&id=2&x=%ff&%ff=x&topic%ff=b"] {
+        post(body).bearer_auth(hub.publisher()).answer().await.assert_status(200);
+    }
+    assert_eq!(listener.event().await.id, "2");
+    for body in ["topic=%ff", "topic=a&topic=%ff", "topic=a&id=%ff", "topic=a&retry=%ff", "topic=a&ttl=%ff"] {
+        let detail = post(body).bearer_auth(hub.publisher()).answer().await.problem(400);
+        assert!(detail.contains("UTF-8"), "{body}: {detail}");
+    }
+}
+
+#[tokio::test]
 async fn an_update_is_private_if_the_field_is_there_whatever_it_says() {
     let hub = Hub::start().await;
     let mut listener = hub.subscribe(&[("match", "a")]).await;
@@ -88,6 +104,23 @@ async fn an_id_is_kept_where_it_is_allowed() {
     assert_eq!(hub.publish(&[("topic", "a"), ("id", id)]).await.assert_status(200).body, id);
     for id in ["#1", "earliest", "a\nb", "a\0b", "a\u{200b}b"] {
         hub.publish(&[("topic", "a"), ("id", id)]).await.problem(400);
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_no_header_can_carry_is_refused() {
+    let hub = Hub::start().await;
+    for id in [" 1", "1 ", " "] {
+        let detail = hub.publish(&[("topic", "a"), ("id", id)]).await.problem(400);
+        assert!(detail.contains("space"), "{detail}");
+    }
+    // Whatever else is allowed comes back from a client as it was.
+    for id in ["a b", "\u{a0}1\u{a0}", "\u{3000}", "\"1\", 2", "é\u{2028}", "!~"] {
+        let topic = format!("of {id}");
+        hub.publish(&[("topic", &topic), ("id", id)]).await.assert_status(200);
+        let next = hub.update(&topic, "").await;
+        let stream = hub.stream(&[("match", &topic)]).header("last-event-id", id.as_bytes());
+        assert_eq!(stream.open().await.event().await.id, next, "{id:?}");
     }
 }
 
@@ -118,6 +151,27 @@ async fn retry_is_digits_alone() {
     let mut listener = hub.subscribe(&[("match", "a")]).await;
     hub.publish(&[("topic", "a"), ("retry", "0")]).await.assert_status(200);
     listener.read_until("retry: 0\n").await;
+}
+
+#[tokio::test]
+async fn a_retry_that_clients_timers_cannot_hold_is_refused() {
+    let hub = Hub::start().await;
+    for retry in ["2147483648", "9999999999"] {
+        let detail = hub.publish(&[("topic", "a"), ("retry", retry)]).await.problem(400);
+        assert!(detail.contains("2147483647"), "{detail}");
+    }
+    hub.publish(&[("topic", "a"), ("retry", "2147483647")]).await.assert_status(200);
+}
+
+#[tokio::test]
+async fn a_form_is_answered_with_the_id_alone_whatever_is_accepted() {
+    let hub = Hub::start().await;
+    for accept in ["application/json", "application/json, text/plain;q=0.5", "image/png", "text/plain;q=0, */*"] {
+        let post = hub.post(&[("topic", "a"), ("id", "1")]).bearer_auth(hub.publisher()).header("accept", accept);
+        let answer = post.answer().await;
+        assert_eq!(answer.assert_status(200).header("content-type"), "text/plain; charset=utf-8", "{accept}");
+        assert_eq!(answer.body, "1", "{accept}");
+    }
 }
 
 #[tokio::test]

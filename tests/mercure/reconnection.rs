@@ -35,6 +35,34 @@ async fn the_query_and_its_alias_stand_for_the_header_which_wins() {
 }
 
 #[tokio::test]
+async fn an_empty_last_event_id_says_nothing_and_hides_no_other() {
+    // Presence events are events too, and would precede the streams.
+    let hub = Hub::start_with(Options { presence: Some(false), ..Options::default() }).await;
+    let empty_at_first = hub.stream(&[("match", "a")]).header("last-event-id", "").open().await;
+    assert_eq!(preceding(&empty_at_first), "earliest");
+    let ids = [hub.update("a", "0").await, hub.update("a", "1").await, hub.update("b", "").await];
+    for stream in [
+        hub.stream(&[("match", "a"), ("last_event_id", &ids[0])]).header("last-event-id", ""),
+        hub.stream(&[("match", "a"), ("last_event_id", ""), ("lastEventId", &ids[0])]),
+        hub.stream(&[("match", "a"), ("last_event_id", ""), ("last_event_id", &ids[0])]),
+    ] {
+        let mut listener = stream.open().await;
+        assert_eq!(preceding(&listener), ids[0]);
+        assert_eq!(listener.event().await.id, ids[1]);
+    }
+    // Where there is no other, nothing is replayed, and the answer says after what the stream begins.
+    for stream in [
+        hub.stream(&[("match", "a")]).header("last-event-id", ""),
+        hub.stream(&[("match", "a"), ("last_event_id", "")]),
+    ] {
+        let mut listener = stream.open().await;
+        assert_eq!(preceding(&listener), ids[2]);
+        let live = hub.publish(&[("topic", "a"), ("id", &ids[2])]).await.body;
+        assert_eq!(listener.event().await.id, live);
+    }
+}
+
+#[tokio::test]
 async fn earliest_is_all_history() {
     let hub = Hub::start().await;
     let mut empty = hub.subscribe(&[("match", "a"), ("last_event_id", "earliest")]).await;

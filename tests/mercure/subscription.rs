@@ -102,6 +102,18 @@ async fn the_query_is_read_as_the_url_standard_says() {
 }
 
 #[tokio::test]
+async fn a_parameter_that_is_not_ours_may_hold_anything() {
+    let hub = Hub::start().await;
+    let ask = |query: &str| hub.request(Method::GET, &format!("{}?match=a&{query}", paths::HUB));
+    let mut listener = ask("a[]=%FF&%FF=a&utm=%C3").open().await;
+    let id = hub.update("a", "").await;
+    assert_eq!(listener.event().await.id, id);
+    for query in ["match=%FF", "match%FF=b", "match_urlpattern=%FF", "last_event_id=%FF", "gap=%FF", "ticket=%FF"] {
+        ask(query).answer().await.problem(400);
+    }
+}
+
+#[tokio::test]
 async fn a_name_that_looks_like_a_matchers_and_is_none_is_refused() {
     let hub = Hub::start().await;
     for name in ["Match", "MATCH_exact", "match_regex", "match_", "match-exact", "matching", "mAtch_urlpattern"] {
@@ -190,7 +202,7 @@ async fn an_idle_stream_gets_comments_and_all_fields_are_carried() {
     let hub = Hub::start_with(Options { heartbeat: Some(millis(100)), ..Options::default() }).await;
     let mut listener = hub.subscribe(&[("match", "a")]).await;
     assert!(crate::answer::header(&listener.headers, "content-type").starts_with("text/event-stream"));
-    listener.read_until(":\n\n:\n\n").await;
+    listener.read_until(":\n:\n").await;
     hub.publish(&[("topic", "a"), ("data", "x"), ("id", "7"), ("type", "news"), ("retry", "1500")]).await;
     listener.read_until("id: 7\nevent: news\nretry: 1500\ndata: x\n\n").await;
 }

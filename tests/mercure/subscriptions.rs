@@ -187,6 +187,53 @@ async fn the_api_links_to_the_hub_with_the_place_from_which_its_events_go_on() {
 }
 
 #[tokio::test]
+async fn the_api_links_to_the_hubs_last_event_whoever_published_it() {
+    let hub = Hub::start().await;
+    let token = watcher();
+    let _listener = hub.subscribe(&[("match", "a")]).await;
+    listed(&hub, &token, 1).await;
+    let published = hub.publish(&[("topic", "b"), ("id", "an id, \"of\" mine")]).await.body;
+    let all = hub.get_as(&token, paths::SUBSCRIPTIONS).await;
+    let document: Value = all.json();
+    let one = document["subscriptions"][0]["id"].as_str().expect("an id");
+    for answer in [&all, &hub.get_as(&token, one).await] {
+        let quoted = published.replace('"', "\\\"");
+        assert!(answer.header("link").contains(&format!("last-event-id=\"{quoted}\"")), "{answer:?}");
+        let again = hub.request(reqwest::Method::GET, paths::SUBSCRIPTIONS).bearer_auth(&token);
+        again.header("if-none-match", answer.header("etag")).answer().await.assert_status(304);
+    }
+}
+
+#[tokio::test]
+async fn an_address_in_another_equivalent_spelling_is_the_same_one() {
+    let hub = Hub::start().await;
+    let watcher = watcher();
+    let _listener = hub.subscribe(&[("match", "/f(x)!/ü")]).await;
+    listed(&hub, &watcher, 1).await;
+    let address = format!("{}/exact/%2Ff%28x%29%21%2F%C3%BC", paths::SUBSCRIPTIONS);
+    let token = Claims::new().subscribe(&[exact(&address)]).subscriber();
+    for spelling in ["%2ff(x)!%2f%c3%bc", "%2Ff%28x%29%21%2F%C3%BC", "%2F%66(x)!%2F%C3%BC"] {
+        let path = format!("{}/exact/{spelling}", paths::SUBSCRIPTIONS);
+        let list: Value = hub.get_as(&token, &path).await.json();
+        assert_eq!((&list["id"], &list["total"]), (&json!(address), &json!(1)), "{spelling}");
+        let id = list["subscriptions"][0]["id"].as_str().expect("an id");
+        let one: Value = hub.get_as(&watcher, &id.replace(&address, &path)).await.json();
+        assert_eq!(one["id"], id, "{spelling}");
+    }
+    hub.get_as(&token, &format!("{}/exact/%2Ff(x)!", paths::SUBSCRIPTIONS)).await.problem(403);
+}
+
+#[tokio::test]
+async fn a_matcher_whose_address_would_lead_elsewhere_is_refused() {
+    let hub = Hub::start().await;
+    for matcher in [("match", ".."), ("match_exact", "."), ("match_urlpattern", "..")] {
+        let detail = hub.stream(&[("match", "a"), matcher]).answer().await.problem(400);
+        assert!(detail.contains("address"), "{detail}");
+    }
+    hub.subscribe(&[("match", "..."), ("match", "%2e%2e"), ("match_urlpattern", "../:a")]).await;
+}
+
+#[tokio::test]
 async fn presence_can_be_turned_off() {
     let hub = Hub::start_with(Options { presence: Some(false), ..Options::default() }).await;
     hub.get_as(&watcher(), paths::SUBSCRIPTIONS).await.problem(404);

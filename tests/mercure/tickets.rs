@@ -17,7 +17,7 @@ async fn closed() -> Hub {
 
 async fn issue(hub: &Hub, token: &str) -> String {
     let answer = hub.request(Method::POST, paths::TICKETS).bearer_auth(token).answer().await;
-    assert_eq!(answer.assert_status(201).header("cache-control"), "no-store");
+    assert_eq!(answer.assert_status(201).header("cache-control"), "private, no-store");
     let body: Value = answer.json();
     assert_eq!(body["expires_in"], 30);
     body["ticket"].as_str().expect("a ticket").to_owned()

@@ -168,7 +168,9 @@ pub(crate) struct Answer {
 impl Client {
     /// Publishes a text. The answer to what was published is its id.
     pub(crate) async fn publish(&self, text: &str) -> reqwest::Result<Answer> {
-        self.post("/publish", "text/plain", text.to_owned()).await
+        let mut answer = self.post("/publish", "text/plain", text.to_owned()).await?;
+        answer.body = answer.body.trim_end().to_owned();
+        Ok(answer)
     }
 
     /// Publishes an update of these fields on the hub. The answer to what was published is its id.

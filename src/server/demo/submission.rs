@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use serde_json::error::Category;
 
-use crate::server::http::body::{FORM, JSON, media_type, not_utf8, whole};
+use crate::server::http::body::{self, FORM, JSON, media_type, not_utf8};
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::wire::message::Submission;
@@ -14,8 +14,8 @@ use crate::wire::message::Submission;
 pub(super) enum AcceptedBodies {
     /// JSON and forms.
     Strict,
-    /// Also plain text, a body without a media type, and text that is declared as a form, as `curl -d 'some text'`
-    /// sends it.
+    /// Also plain text, a body without a media type, and a declared form without the field: text that `curl -d` has
+    /// sent.
     Lenient,
 }
 
@@ -29,19 +29,20 @@ pub(super) async fn read(
     max_body: usize,
 ) -> Result<String, ApiError> {
     // The media type is checked before the body is read, so that an upload of another type is refused at once.
-    let parse = match (media_type(headers).as_deref(), accepted) {
-        (Some(JSON), _) => json,
-        (Some(FORM), AcceptedBodies::Strict) => form,
-        (Some(FORM), AcceptedBodies::Lenient) => form_or_text,
-        (Some("text/plain") | None, AcceptedBodies::Lenient) => text,
+    match (media_type(headers).as_deref(), accepted) {
+        (Some(JSON), _) => json(&body::read(headers, body, max_body).await?),
+        (Some(FORM), AcceptedBodies::Strict) => form(&body::read(headers, body, max_body).await?),
+        (Some(FORM), AcceptedBodies::Lenient) => form_or_text(&body::read(headers, body, max_body).await?),
+        (Some("text/plain") | None, AcceptedBodies::Lenient) => {
+            text(&body::read_verbatim(headers, body, max_body).await?)
+        }
         (_, AcceptedBodies::Strict) => {
-            return Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"));
+            Err(ApiError::MediaType("application/json or application/x-www-form-urlencoded"))
         }
         (_, AcceptedBodies::Lenient) => {
-            return Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"));
+            Err(ApiError::MediaType("text/plain, application/json or application/x-www-form-urlencoded"))
         }
-    };
-    parse(&whole(body, max_body).await?)
+    }
 }
 
 fn json(body: &Bytes) -> Result<String, ApiError> {
@@ -63,15 +64,19 @@ fn json_error(error: &serde_json::Error) -> ApiError {
 }
 
 fn form(body: &Bytes) -> Result<String, ApiError> {
-    let params = Params::parse(body).map_err(|_| not_utf8())?;
-    match params.get(FIELD) {
+    match Params::parse(body).get(FIELD)? {
         Some(message) => Ok(message.to_owned()),
         None => Err(ApiError::Malformed(format!("The form has no field `{FIELD}`. Send {FIELD}=…"))),
     }
 }
 
+/// A body that is declared as a form is a form if it has the field. Otherwise it is text that `curl -d` has sent, such as
+/// a log line with a `=` in it.
 fn form_or_text(body: &Bytes) -> Result<String, ApiError> {
-    if body.contains(&b'=') { form(body) } else { text(body) }
+    match Params::parse(body).get(FIELD)? {
+        Some(message) => Ok(message.to_owned()),
+        None => text(body),
+    }
 }
 
 fn text(body: &Bytes) -> Result<String, ApiError> {

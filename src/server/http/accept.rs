@@ -6,8 +6,9 @@ pub(in crate::server) const HTML: &str = "text/html";
 pub(in crate::server) const JSON: &str = "application/json";
 pub(in crate::server) const EVENT_STREAM: &str = "text/event-stream";
 
-/// The offer the client wants most. Of equal weight, the one it names more exactly, then the earlier.
-/// Where it wants none of them, or says nothing, the first: an answer is of more use than a 406.
+/// The offer that the client prefers. Of equal weights, the more specific range wins, then the earlier offer.
+///
+/// The first offer if the client accepts none or has no preference: an answer is more useful than a 406.
 pub(in crate::server) fn negotiate<'a>(headers: &HeaderMap, offers: &[&'a str]) -> &'a str {
     let values = headers.get_all(header::ACCEPT).iter().map(|value| value.as_bytes());
     // A range may have a parameter in any bytes: the others count all the same.
@@ -80,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_anything_gets_the_first_offer() {
+    fn a_client_that_accepts_anything_gets_the_first_offer() {
         check("*/*", HTML);
         check("", HTML);
         check("image/png", HTML);
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn the_range_that_names_an_offer_outweighs_the_one_that_only_allows_it() {
+    fn a_range_that_names_an_offer_takes_precedence_over_one_that_only_allows_it() {
         check("application/json, text/plain, */*", JSON);
         check("text/event-stream", EVENT_STREAM);
         check("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", HTML);

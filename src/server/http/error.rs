@@ -1,4 +1,4 @@
-//! What goes wrong at the border, and how it is told: problem documents (RFC 9457).
+//! Errors of requests, and their answers: problem documents (RFC 9457).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
 
+use super::cache;
 use crate::server::log::{AppendError, ReadError};
 use crate::server::net::HeadRefusals;
 use crate::server::settings::CorsOrigins;
@@ -24,13 +25,13 @@ const HEAD_TOO_LARGE: &str = "The request's URL and headers have more than 64 Ki
 /// Seconds after which a client may try again when the server is at its connection limit.
 const CONNECTIONS_RETRY_AFTER: u64 = 5;
 
-/// Why a request is refused. The detail is for the one who asked; what only the operator may know is
-/// logged where the error is made.
+/// Why a request is refused. The detail is for the client; what only the operator may know is logged where the error
+/// is made.
 #[derive(Debug)]
 pub(in crate::server) enum ApiError {
     /// 400: it can't be read.
     Malformed(String),
-    /// 400, 401 or 403 for the sake of a token: with the challenge that says what is needed (RFC 6750, 3).
+    /// 400, 401 or 403 because of a token: with the challenge that says what is needed (RFC 6750, 3).
     Token {
         /// The status.
         status: StatusCode,
@@ -39,25 +40,27 @@ pub(in crate::server) enum ApiError {
         /// The header `WWW-Authenticate`.
         challenge: String,
     },
-    /// 403: not for the sake of a token.
+    /// 403: not because of a token.
     Forbidden(String),
     /// 404
     NotFound(String),
     /// 405
     Method(String),
-    /// 408: the body was not there after this time.
+    /// 408: the body was incomplete after this time.
     TooSlow(Duration),
     /// 413: the body has more than these bytes.
     TooLarge(usize),
-    /// 413: a part of the body is longer, or there are more of them, than is taken here.
+    /// 413: a part of the body is too long, or there are too many parts.
     TooMuch(String),
-    /// 415: these are the types that are read here.
+    /// 415: these are the media types that are accepted.
     MediaType(&'static str),
-    /// 421: it is meant for another server.
+    /// 415: the body is compressed, or encoded in another way.
+    ContentEncoding,
+    /// 421: the request is meant for another server.
     Misdirected(String),
-    /// 422: it can be read, and says what is not allowed.
+    /// 422: the request can be read, but what it says is not allowed.
     Invalid(String),
-    /// 429: one may try again after this time.
+    /// 429: the client publishes too fast. It may try again after this time.
     RateLimited(Duration),
     /// 429: the client is at its limit of open streams.
     TooManyStreams(usize),
@@ -107,6 +110,11 @@ impl ApiError {
             Self::MediaType(known) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", format!("Send the body as {known}."))
             }
+            Self::ContentEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "Unsupported content encoding",
+                "The body has a Content-Encoding. Send it as it is, without compressing it.".into(),
+            ),
             Self::Invalid(detail) => (StatusCode::UNPROCESSABLE_ENTITY, "Invalid content", detail.clone()),
             Self::Misdirected(detail) => (StatusCode::MISDIRECTED_REQUEST, "Misdirected request", detail.clone()),
             Self::TooManyStreams(limit) => (
@@ -213,7 +221,7 @@ impl IntoResponse for ApiError {
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, cache::PRIVATE);
         match self {
             Self::RateLimited(after)
             | Self::TooManySubscriptions(after)
@@ -222,6 +230,10 @@ impl IntoResponse for ApiError {
                 headers.insert(header::RETRY_AFTER, seconds(after).into());
             }
             Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),
+            // What would be accepted (RFC 9110, 15.5.16).
+            Self::ContentEncoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             Self::TooManyConnections => {
                 headers.insert(header::RETRY_AFTER, CONNECTIONS_RETRY_AFTER.into());
                 // There is no room to keep the connection for another request.

@@ -1,5 +1,7 @@
-//! Which names this server answers to, and how a visitor reaches it. A page of another site can reach it under that site's own name, if that name
-//! is made to lead here (DNS rebinding); the browser then takes it for a part of that site.
+//! The host names that this server answers to, and the origin under which a visitor reaches it.
+//!
+//! Another site can point its own name at this server (DNS rebinding). A browser then treats the server as part of that
+//! site, so requests under unknown names are refused.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,9 +15,8 @@ use super::App;
 use super::error::ApiError;
 use crate::wire::paths;
 
-/// Refuses requests for other hosts with 421, once the operator has said what this server's public URL is. Health
-/// checks are answered under any name, and so is whoever asks for an address or for localhost: nobody can make those
-/// lead here.
+/// Refuses requests for other hosts with 421, once the operator has set the public URL. Health checks are answered under
+/// any name, and so are requests for an IP address or for localhost, which no other site can point here.
 pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(public) = &app.public_host else { return next.run(request).await };
     let named = request.uri().host().or_else(|| {
@@ -30,13 +31,13 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     ApiError::Misdirected(detail).into_response()
 }
 
-/// Whether a host, perhaps with a port, is an address or this machine's own name.
+/// Whether a host, with or without a port, is an IP address or localhost.
 pub(super) fn is_local(host: &str) -> bool {
     let host = without_port(host).trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
 }
 
-/// How the visitor reaches this server, as far as the request tells.
+/// The origin under which the visitor reaches this server, as far as the request says.
 pub(in crate::server) fn origin(headers: &HeaderMap) -> String {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text("host").filter(|host| host.bytes().all(is_host_byte)).unwrap_or("127.0.0.1:3000");

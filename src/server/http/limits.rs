@@ -1,4 +1,4 @@
-//! How fast one address may publish.
+//! The rate limit of publishing without a token, by client address.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -13,39 +13,40 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use super::error::ApiError;
 use crate::server::net::MAX_HEAD;
 
-/// An address may publish this many times its rate at once.
+/// A client may publish this many times its rate in one burst.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
 
-/// Addresses that have been quiet for long enough are forgotten each time this many are known.
-const FORGET_ABOVE: usize = 10_000;
+/// Clients whose limit has recovered are evicted once this many are tracked.
+const EVICT_ABOVE: usize = 10_000;
 
-/// Counts what each address publishes.
+/// The rate limiter of publishes, one bucket a client.
 pub(super) struct PublishLimit {
     limiter: Option<DefaultKeyedRateLimiter<IpAddr>>,
     clock: DefaultClock,
 }
 
 impl PublishLimit {
-    /// Allows `rate` publishes a second from one address; any number where it is `None`.
+    /// Allows each client `rate` publishes a second; `None` means no limit.
     pub(super) fn new(rate: Option<NonZeroU32>) -> Self {
         let quota = |rate: NonZeroU32| Quota::per_second(rate).allow_burst(rate.saturating_mul(BURST));
         Self { limiter: rate.map(|rate| RateLimiter::keyed(quota(rate))), clock: DefaultClock::default() }
     }
 
-    /// Counts one publish.
+    /// Counts one publish. Fails with 429 and the time to wait if the client is over its limit.
     pub(super) fn check(&self, address: IpAddr) -> Result<(), ApiError> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        if limiter.len() > FORGET_ABOVE {
+        if limiter.len() > EVICT_ABOVE {
             limiter.retain_recent();
         }
-        let refused = limiter.check_key(&network(address));
+        let refused = limiter.check_key(&client_key(address));
         refused
             .map_err(|until| ApiError::RateLimited(until.wait_time_from(self.clock.now()).max(Duration::from_secs(1))))
     }
 }
 
-/// A site has a whole /64 of IPv6 addresses to choose from: it counts as one.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+/// The key under which an address is limited. One customer usually has a whole /64 of IPv6 addresses, so it counts as
+/// one client.
+pub(super) fn client_key(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
         v4 => v4,

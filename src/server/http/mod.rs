@@ -3,6 +3,7 @@
 
 pub(super) mod accept;
 pub(super) mod body;
+mod cache;
 pub(super) mod compress;
 mod conditional;
 mod docs;
@@ -14,6 +15,7 @@ mod mercure;
 mod origin;
 pub(super) mod pages;
 pub(super) mod params;
+mod path;
 mod ping;
 mod site;
 mod sse_body;
@@ -79,7 +81,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let ConnectInfo(peer) = Peer::from_request_parts(parts, state).await?;
-        let client = ClientKey::Network(limits::network(peer.ip()));
+        let client = ClientKey::Network(limits::client_key(peer.ip()));
         Ok(Self { is_head: parts.method == Method::HEAD, client })
     }
 }

@@ -1,5 +1,8 @@
 //! Queries and form bodies: pairs of names and values, read as the WHATWG URL standard says
-//! ("application/x-www-form-urlencoded parsing"), but refusing what is not UTF-8 instead of replacing it.
+//! ("application/x-www-form-urlencoded parsing"). A value that is not UTF-8 is refused when it is asked for, instead of
+//! being replaced: one that nobody asks for, such as another program's tracking parameter, may hold anything.
+
+use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -9,21 +12,20 @@ use super::error::ApiError;
 
 /// The pairs of a query or a form, in their order.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Params(Vec<(String, String)>);
+pub(in crate::server) struct Params(Vec<Pair>);
 
-/// A name or value whose bytes are not UTF-8.
-#[derive(Debug)]
-pub(in crate::server) struct NotUtf8;
+#[derive(Debug, PartialEq, Eq)]
+struct Pair {
+    /// With U+FFFD for what is not UTF-8, so that it equals no name that is asked for.
+    name: String,
+    /// `None` if it is not UTF-8.
+    value: Option<String>,
+}
 
 impl Params {
-    pub(in crate::server) fn parse(encoded: &[u8]) -> Result<Self, NotUtf8> {
+    pub(in crate::server) fn parse(encoded: &[u8]) -> Self {
         let pairs = encoded.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty());
-        let decode = |pair: &[u8]| {
-            let mut parts = pair.splitn(2, |&byte| byte == b'=');
-            let name = decode(parts.next().unwrap_or_default())?;
-            Ok((name, decode(parts.next().unwrap_or_default())?))
-        };
-        pairs.map(decode).collect::<Result<_, _>>().map(Self)
+        Self(pairs.map(Pair::parse).collect())
     }
 
     /// These pairs, and after them those of `more`.
@@ -32,28 +34,52 @@ impl Params {
         self
     }
 
-    /// All pairs, in their order.
-    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    /// All pairs, in their order. A value is an error if it is not UTF-8.
+    pub(in crate::server) fn iter(&self) -> impl Iterator<Item = (&str, Result<&str, ApiError>)> {
+        self.0.iter().map(|pair| (pair.name.as_str(), pair.value()))
     }
 
-    /// The first value of this name.
-    pub(in crate::server) fn get(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    /// The first value of this name. Fails if it is not UTF-8.
+    pub(in crate::server) fn get(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        self.0.iter().find(|pair| pair.name == name).map(Pair::value).transpose()
+    }
+
+    /// The first value of this name that is not empty. Fails if one up to there is not UTF-8.
+    pub(in crate::server) fn get_non_empty(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        for pair in self.0.iter().filter(|pair| pair.name == name) {
+            let value = pair.value()?;
+            if !value.is_empty() {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
     }
 }
 
-fn decode(encoded: &[u8]) -> Result<String, NotUtf8> {
+impl Pair {
+    fn parse(encoded: &[u8]) -> Self {
+        let mut parts = encoded.splitn(2, |&byte| byte == b'=');
+        let name = decode(parts.next().unwrap_or_default());
+        let value = decode(parts.next().unwrap_or_default());
+        Self { name: String::from_utf8_lossy(&name).into_owned(), value: String::from_utf8(value).ok() }
+    }
+
+    fn value(&self) -> Result<&str, ApiError> {
+        let value = self.value.as_deref();
+        value.ok_or_else(|| ApiError::Malformed(format!("`{}` is not UTF-8. Percent-encode it as UTF-8.", self.name)))
+    }
+}
+
+fn decode(encoded: &[u8]) -> Vec<u8> {
     let spaced: Vec<u8> = encoded.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
-    String::from_utf8(percent_decode(&spaced).collect()).map_err(|_| NotUtf8)
+    percent_decode(&spaced).collect()
 }
 
 impl<S: Sync> FromRequestParts<S> for Params {
-    type Rejection = ApiError;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        Self::parse(parts.uri.query().unwrap_or_default().as_bytes())
-            .map_err(|NotUtf8| ApiError::Malformed("The query is not UTF-8. Percent-encode it as UTF-8.".into()))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
     }
 }
 
@@ -63,18 +89,21 @@ mod tests {
 
     #[test]
     fn stray_signs_survive_and_a_semicolon_does_not_separate() {
-        let params = Params::parse(b"a=1%&b=x;c=2&&d&e=a+b%2B&a=3").expect("UTF-8");
+        let params = Params::parse(b"a=1%&b=x;c=2&&d&e=a+b%2B&a=3");
         for (name, value) in
             [("a", Some("1%")), ("b", Some("x;c=2")), ("d", Some("")), ("e", Some("a b+")), ("c", None)]
         {
-            assert_eq!(params.get(name), value, "{name}");
+            assert_eq!(params.get(name).expect("UTF-8"), value, "{name}");
         }
     }
 
     #[test]
-    fn what_is_not_utf_8_is_refused() {
-        assert!(Params::parse(b"a=%ff").is_err());
-        assert!(Params::parse(b"\xff=1").is_err());
+    fn what_is_not_utf_8_is_refused_where_it_is_asked_for_and_hides_nothing_else() {
+        let params = Params::parse(b"x=%ff&a=1&\xff=2&a%FF=3&b=&b=\xff");
+        assert_eq!(params.get("a").expect("UTF-8"), Some("1"));
+        assert_eq!(params.get("b").expect("UTF-8"), Some(""));
+        assert!(params.get("x").is_err() && params.get_non_empty("b").is_err());
+        assert_eq!(params.iter().filter(|(name, _)| *name == "a").count(), 1);
     }
 
     mod hostile {
@@ -113,19 +142,21 @@ mod tests {
         #[test]
         fn any_bytes_are_read_as_the_standard_reads_them_or_are_no_utf_8() {
             fuzz("queries and forms", encoded(), |encoded| {
+                let params = Params::parse(encoded);
                 let expected: Vec<_> = form_urlencoded::parse(encoded).into_owned().collect();
-                match Params::parse(encoded) {
-                    Ok(params) => {
-                        prop_assert_eq!(&params.0, &expected);
-                        let again = Params::parse(serialized(&params.0).as_bytes()).expect("UTF-8");
-                        prop_assert_eq!(again.0, params.0);
-                    }
-                    // The standard replaces what is no UTF-8.
-                    Err(NotUtf8) => {
-                        let replaced = expected.iter().any(|(name, value)| (name.clone() + value).contains('\u{fffd}'));
-                        prop_assert!(replaced, "it is UTF-8");
+                prop_assert_eq!(params.0.len(), expected.len());
+                for (pair, (name, value)) in params.0.iter().zip(&expected) {
+                    prop_assert_eq!(&pair.name, name);
+                    match &pair.value {
+                        Some(read) => prop_assert_eq!(read, value),
+                        // The standard replaces what is no UTF-8.
+                        None => prop_assert!(value.contains('\u{fffd}'), "it is UTF-8"),
                     }
                 }
+                let again = Params::parse(serialized(&expected).as_bytes());
+                let again: Vec<_> = again.0.into_iter().map(|pair| (pair.name, pair.value)).collect();
+                let expected: Vec<_> = expected.into_iter().map(|(name, value)| (name, Some(value))).collect();
+                prop_assert_eq!(again, expected);
                 Ok(())
             });
         }

@@ -13,6 +13,7 @@ use rand::Rng;
 use tokio::time::Instant;
 use tracing::info;
 
+use super::cache;
 use crate::server::hub::{EndReason, Session, Signal};
 use crate::wire::frame::HEARTBEAT;
 
@@ -39,8 +40,7 @@ pub(super) fn respond_to_head() -> Response {
 fn headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Proxies that compress would hold events back to fill a block.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(header::CACHE_CONTROL, cache::STREAM);
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers
 }
@@ -79,7 +79,7 @@ impl<S> SseBody<S> {
         match reason {
             EndReason::Shutdown => {
                 let retry = rand::rng().random_range(RETRY_MS);
-                self.write(Bytes::from(format!("retry: {retry}\n\n")))
+                self.write(Bytes::from(format!("retry: {retry}\n")))
             }
             EndReason::Expired | EndReason::Lifetime | EndReason::Revoked => Poll::Ready(None),
         }
@@ -204,7 +204,7 @@ mod tests {
         let start = Instant::now();
         let (last, ()) = tokio::join!(next(&mut body), hub.drain());
         let last = last.expect("a frame");
-        assert!(last.starts_with("retry: ") && last.ends_with('\n'), "{last}");
+        assert!(last.starts_with("retry: ") && last.ends_with('\n') && !last.ends_with("\n\n"), "{last}");
         assert_eq!(next(&mut body).await, None);
         assert!(start.elapsed() < Duration::from_secs(5));
     }

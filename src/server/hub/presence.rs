@@ -1,7 +1,7 @@
 //! Presence: open subscriptions, and the updates that tell of them (Mercure, "Active Subscriptions").
 //!
 //! The list of open subscriptions is the table of sessions. A change is in the table before its event is published, so
-//! a client that reads the list and then hears the events after [`Presence::last_event`] misses nothing.
+//! a client that reads the list and then hears what follows the event that was the newest before, misses nothing.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,7 +62,6 @@ struct EventQueueState {
     /// Number of events that were ever pushed, and of those that were taken care of.
     pushed: u64,
     published: u64,
-    last_event: Option<Box<str>>,
     closed: bool,
 }
 
@@ -139,11 +138,6 @@ impl Presence {
     pub fn topic(&self, parts: &[&str]) -> String {
         let encoded = parts.iter().map(|part| format!("/{}", utf8_percent_encode(part, ESCAPED)));
         std::iter::once(self.root.to_string()).chain(encoded).collect()
-    }
-
-    /// The id of the last event that was published; `None` before the first one. Read it before the list.
-    pub fn last_event(&self) -> Option<Box<str>> {
-        self.queue.state().last_event.clone()
     }
 
     /// Waits while too many events wait to be published. Every new subscription has to pass here.
@@ -339,15 +333,11 @@ async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
     while let Some(events) = queue.next().await {
         let updates = events.iter().filter_map(PresenceEvent::update).collect();
         let published = log.append(updates, None).await;
-        {
-            let mut state = queue.state();
-            state.published += events.len() as u64;
-            match published {
-                Ok(appended) => state.last_event = appended.into_ids().pop(),
-                // The list is right all the same: a client reads it anew after a gap.
-                Err(error) => error!(%error, events = events.len(), "presence events were not published"),
-            }
+        if let Err(error) = published {
+            // The list is right all the same: a client reads it anew after a gap.
+            error!(%error, events = events.len(), "presence events were not published");
         }
+        queue.state().published += events.len() as u64;
         queue.published.notify_waiters();
     }
 }

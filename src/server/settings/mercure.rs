@@ -43,12 +43,16 @@ pub struct MercureSettings {
 
 impl MercureSettings {
     pub(super) fn resolve(options: &Options, listen: &[SocketAddr]) -> Result<Self, SettingsError> {
-        if let Some(resource) = &options.resource {
-            let hint = "must be the hub's public URL, for example https://hub.example.com/.well-known/mercure";
-            Url::parse(resource)
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https"))
-                .ok_or_else(|| invalid("resource", resource, hint))?;
+        if let Some(resource) = &options.resource
+            && !is_hub_url(resource)
+        {
+            // The hub's addresses, its metadata and the ids of subscriptions all begin with the hub's path.
+            let hint = format!(
+                "must be the hub's public URL, for example https://hub.example.com{0}. The hub answers at {0} alone: \
+                 to publish it below another path, give it a host name of its own",
+                paths::HUB
+            );
+            return Err(invalid("resource", resource, hint));
         }
         let file = |path: &Option<std::path::PathBuf>| path.clone().map_or(KeySource::Generated, KeySource::File);
         let (named, tables) = match &options.issuers {
@@ -92,6 +96,13 @@ impl MercureSettings {
     }
 }
 
+/// Whether this is a URL of the hub, or of its host alone, and has nothing else in it.
+fn is_hub_url(text: &str) -> bool {
+    let Ok(url) = Url::parse(text) else { return false };
+    let rest = (url.username(), url.password(), url.query(), url.fragment());
+    matches!(url.scheme(), "http" | "https") && matches!(url.path(), "/" | paths::HUB) && rest == ("", None, None, None)
+}
+
 /// How this machine reaches a server that listens on `address`.
 fn listening(address: SocketAddr) -> Url {
     let host = if address.ip().is_unspecified() { "localhost".into() } else { address.ip().to_string() };
@@ -120,4 +131,31 @@ fn further(table: &Issuer) -> Result<IssuerOptions, SettingsError> {
         publisher: file(&table.publisher_key_file),
         subscriber: file(&table.subscriber_key_file),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_public_url_is_refused_where_the_hub_would_not_answer() {
+        let resolve = |resource: &str| Options { resource: Some(resource.into()), ..Options::default() }.resolve();
+        for resource in [
+            "hub.example",
+            "https://hub.example/live/.well-known/mercure",
+            "https://hub.example/.well-known/mercure/",
+            "https://hub.example/.well-known/mercure?a",
+            "https://hub.example/.well-known/mercure#a",
+            "https://me@hub.example/.well-known/mercure",
+            "ftp://hub.example/.well-known/mercure",
+        ] {
+            let error = resolve(resource).map(|_| ()).expect_err(resource).to_string();
+            assert!(error.contains(&format!("--resource {resource}: must be")), "{error}");
+        }
+        for resource in
+            ["https://hub.example/.well-known/mercure", "http://[::1]:3000/.well-known/mercure", "https://hub.example"]
+        {
+            resolve(resource).expect("settings");
+        }
+    }
 }

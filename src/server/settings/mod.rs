@@ -250,6 +250,7 @@ mod tests {
             ("storage = 'tape'", "storage"),
             ("max-message = 2000000", "--max-message 2000000"),
             ("hartbeat = '15s'", "hartbeat"),
+            ("resource = 'hub.example'", "--resource hub.example"),
         ] {
             let error = error(toml);
             assert!(error.contains(name), "{toml}: {error}");

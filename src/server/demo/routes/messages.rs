@@ -19,7 +19,7 @@ use crate::server::http::Peer;
 use crate::server::http::StreamRequest;
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use crate::server::http::error::ApiError;
-use crate::server::http::last_event_id::last_event_id;
+use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
 use crate::ui::demo::Refused;
 use crate::wire::message::{Message, MessageList};
@@ -74,7 +74,8 @@ async fn list_or_follow(
 ) -> Result<Response, ApiError> {
     let mut response = match negotiate(&headers, &[JSON, EVENT_STREAM]) {
         EVENT_STREAM => {
-            let frames = demo.messages.follow(last_event_id(&headers, &params).as_deref()).await?;
+            let last = LastEventId::of(&headers, &params)?.id();
+            let frames = demo.messages.follow(last.as_deref()).await?;
             demo.app.stream(&request, paths::MESSAGES, frames)
         }
         _ => list(&demo, &params).await?,
@@ -85,7 +86,7 @@ async fn list_or_follow(
 
 async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
     let limit = limit(params)?;
-    let before = params.get("before").map_or(Before::Newest, Before::Message);
+    let before = params.get("before")?.map_or(Before::Newest, Before::Message);
     // One more than the page shows: whether there is a next page.
     let messages = demo.messages.list(before, limit + 1).await?;
     let mut messages = messages.ok_or_else(|| {
@@ -104,7 +105,7 @@ async fn list(demo: &Demo, params: &Params) -> Result<Response, ApiError> {
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {
-    let Some(text) = params.get("limit") else { return Ok(DEFAULT_LIMIT) };
+    let Some(text) = params.get("limit")? else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| ApiError::Malformed(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }

@@ -18,7 +18,7 @@ pub(super) fn router() -> Router<Arc<Demo>> {
     Router::new().route(paths::PUBLISH, post(publish))
 }
 
-/// Responds with the message's id as plain text.
+/// Responds with the message's id as a line of text.
 async fn publish(
     State(demo): DemoState,
     ConnectInfo(peer): Peer,
@@ -26,5 +26,6 @@ async fn publish(
     body: Body,
 ) -> Result<String, ApiError> {
     let text = demo.read(&headers, body, AcceptedBodies::Lenient).await?;
-    demo.publish(peer, text).await.map(|message| message.id)
+    let message = demo.publish(peer, text).await?;
+    Ok(message.id + "\n")
 }

@@ -13,7 +13,7 @@ use crate::server::demo::producers::{Counter, Resume, Tick};
 use crate::server::demo::{Demo, DemoState};
 use crate::server::http::StreamRequest;
 use crate::server::http::error::ApiError;
-use crate::server::http::last_event_id::last_event_id;
+use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
 use crate::wire::paths;
 
@@ -33,8 +33,8 @@ async fn burst(
     params: Params,
 ) -> Result<Response, ApiError> {
     let bursts = &demo.bursts;
-    let last_event_id = last_event_id(&headers, &params);
-    let Some(message) = params.get("message") else {
+    let last_event_id = LastEventId::of(&headers, &params)?.id();
+    let Some(message) = params.get("message")? else {
         let next = bursts.next(last_event_id.as_deref()).await?;
         return Ok(demo.app.stream(&request, paths::STREAM, next));
     };
@@ -52,7 +52,12 @@ fn tick(path: &'static str, tick: Tick) -> MethodRouter<Arc<Demo>> {
     })
 }
 
-async fn counter(State(demo): DemoState, request: StreamRequest, headers: HeaderMap, params: Params) -> Response {
-    let last_event_id = last_event_id(&headers, &params);
-    demo.app.stream(&request, paths::COUNTER, Counter::after(last_event_id.as_deref()))
+async fn counter(
+    State(demo): DemoState,
+    request: StreamRequest,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let last_event_id = LastEventId::of(&headers, &params)?.id();
+    Ok(demo.app.stream(&request, paths::COUNTER, Counter::after(last_event_id.as_deref())))
 }

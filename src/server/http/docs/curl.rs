@@ -1,15 +1,14 @@
-//! `curl` commands for an operation, made of the examples in the document.
+//! `curl` commands for an operation, built from the document's examples.
 
-use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 
 use super::ORIGIN;
 use super::document::{Document, Operation, entries, items, text};
 use crate::server::http::accept::{EVENT_STREAM, HTML, JSON};
+use crate::server::http::path::SEGMENT;
 
-/// What a path's segment can't hold as it is: all but RFC 3986's unreserved characters.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// What a value in a query can't.
+/// What must be percent-encoded in a value of a query.
 const QUERY: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'\'').add(b'+').add(b'<').add(b'>');
 
@@ -72,7 +71,7 @@ fn line(
     if operation.method != usual {
         words.push(format!("-X {}", operation.method));
     }
-    // What stands first is the usual way; an empty one is that without a token.
+    // The first way is the usual one; an empty object means without a token.
     let first = items(&operation.object["security"]).next();
     if first.is_some_and(|way| way["token"].is_array()) {
         words.push("-H \"Authorization: Bearer $TOKEN\"".into());

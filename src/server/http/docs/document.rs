@@ -1,11 +1,11 @@
-//! The document, put together out of the files in `openapi/`: OpenAPI 3.2, which can describe streams and `QUERY`.
+//! The OpenAPI document, assembled from the files in `openapi/`: version 3.2, which can describe streams and `QUERY`.
 //!
-//! In the files a description may be an array of lines, since JSON has no text of more than one; they are joined here.
-//! The version is the program's.
+//! In these files a description may be an array of lines, since JSON has no multi-line strings; they are joined here. The
+//! version is the program's.
 
 use serde_json::Value;
 
-/// In the order of the page: the groups of addresses, then what they share.
+/// In the order of the page: the groups of addresses, then the parts that they share.
 const PARTS: [&str; 8] = [
     include_str!("openapi/document.json"),
     include_str!("openapi/hub.json"),
@@ -22,10 +22,10 @@ pub(super) struct Document(Value);
 
 /// One operation of it.
 pub(super) struct Operation<'a> {
-    /// In capitals.
+    /// In upper case.
     pub(super) method: String,
     pub(super) path: &'a str,
-    /// What the document says of it.
+    /// Its Operation Object.
     pub(super) object: &'a Value,
 }
 

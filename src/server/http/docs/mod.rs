@@ -22,7 +22,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
 use super::accept::JSON;
-use super::{App, AppState, conditional, host, pages};
+use super::{App, AppState, cache, conditional, host, pages};
 use crate::wire::paths;
 use document::Document;
 
@@ -74,7 +74,7 @@ async fn openapi(State(app): AppState, headers: HeaderMap) -> Response {
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     out.insert(header::ETAG, etag);
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    out.insert(header::CACHE_CONTROL, cache::REVALIDATE);
     out.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
@@ -94,8 +94,7 @@ async fn docs(State(app): AppState, headers: HeaderMap) -> Response {
 }
 
 fn not_modified(etag: HeaderValue) -> Response {
-    (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))])
-        .into_response()
+    (StatusCode::NOT_MODIFIED, [(header::ETAG, etag), (header::CACHE_CONTROL, cache::REVALIDATE)]).into_response()
 }
 
 /// Changes with any of the parts. Weak: what is answered is compressed, and the page has a new nonce each time.

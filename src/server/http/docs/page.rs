@@ -1,4 +1,4 @@
-//! The page: what the document says, as HTML that needs no script.
+//! The reference page: the document as HTML that needs no script.
 
 use std::fmt::Write;
 
@@ -34,7 +34,7 @@ pub(super) fn body(document: &Document) -> String {
     )
 }
 
-/// Of no use without a script, which also makes it visible.
+/// Useless without a script, which also makes it visible.
 const FILTER: &str = "<div class=\"filter needs-life with-script\"><label for=\"filter\">Filter</label>\
     <input id=\"filter\" type=\"search\" autocomplete=\"off\" spellcheck=\"false\" aria-describedby=\"filtered\">\
     <span id=\"filtered\" class=\"section-note\" role=\"status\"></span></div>";
@@ -87,12 +87,12 @@ fn method(method: &str) -> String {
     format!("<span class=\"method\" data-method=\"{method}\">{method}</span> ")
 }
 
-/// A path that may be broken where a word of it ends.
+/// A path that may wrap after each slash.
 fn path_of(path: &str) -> String {
     Escaped(path).to_string().replace('/', "/<wbr>")
 }
 
-/// Who may: told where a token has a part in it.
+/// Who may use the operation; empty if no token is involved.
 fn access(object: &Value) -> String {
     let Some(ways) = object["security"].as_array() else { return String::new() };
     let granting = ways.iter().flat_map(|way| items(&way["token"])).next().and_then(Value::as_str);
@@ -133,7 +133,7 @@ fn answers(document: &Document, operation: &Operation<'_>) -> String {
     let mut rows = String::new();
     for (status, response) in entries(&operation.object["responses"]) {
         let whole = document.resolve(response);
-        // What stands beside a reference weighs more than what it names.
+        // A description beside a reference takes precedence over the one that it refers to.
         let about = response["description"].as_str().unwrap_or_else(|| text(whole, "description"));
         let title = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok()?.canonical_reason());
         _ = write!(

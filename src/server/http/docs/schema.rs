@@ -1,4 +1,4 @@
-//! Schemas in words: what type a value has, within which limits, and the fields of an object.
+//! Schemas in words: the type of a value, its limits, and the fields of an object.
 
 use serde_json::Value;
 

@@ -1,5 +1,5 @@
-//! What a client needs to know before it comes: where the hub is, and what it must know before it asks for a token (the
-//! protected resource's metadata, RFC 9728).
+//! Discovery: the `Link` from a document to the hub, and the protected resource metadata (RFC 9728), which says what a
+//! token must be.
 
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 impl Mercure {
-    /// The `Link` that leads from a document to the hub, whose events go on where the document ends: after the event
-    /// with this id, or with the first one (Mercure, "Discovery"). `parameters` say more of the events.
+    /// The `Link` from a document to the hub (Mercure, "Discovery"). A client that resumes from `last_event_id` receives
+    /// every event that the document does not include; `None` stands for the whole history. `parameters` are appended as
+    /// they are.
     pub(in crate::server::http) fn link(&self, last_event_id: Option<&str>, parameters: &str) -> Option<HeaderValue> {
         let last = last_event_id.unwrap_or(paths::EARLIEST).replace('\\', "\\\\").replace('"', "\\\"");
         let link = format!("<{}>; rel=\"mercure\"; last-event-id=\"{last}\"{parameters}", self.hub.url().path());

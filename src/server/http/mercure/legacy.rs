@@ -51,7 +51,7 @@ async fn of_topic(
     if !hub.settings.legacy || MatchType::named(&topic).is_some() {
         return Err(unknown());
     }
-    let mut response = hub.list(&[&topic], "Subscriptions", &uri, &headers, &params).await?;
+    let mut response = hub.list("Subscriptions", &uri, &headers, &params).await?;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON_LD);
     Ok(response)
 }
@@ -60,8 +60,6 @@ impl Mercure {
     /// One subscription with a topic.
     pub(super) async fn one_of_topic(
         &self,
-        topic: &str,
-        subscriber: &str,
         uri: &Uri,
         headers: &HeaderMap,
         params: &Params,
@@ -70,7 +68,7 @@ impl Mercure {
             self.reader(uri, headers, params).await?;
             return Err(unknown());
         }
-        let mut response = self.one(&[topic, subscriber], uri, headers, params).await?;
+        let mut response = self.one(uri, headers, params).await?;
         response.headers_mut().insert(header::CONTENT_TYPE, JSON_LD);
         Ok(response)
     }
@@ -81,14 +79,21 @@ impl Mercure {
     }
 
     /// The token in the query. It may end up in the logs of what stands between, so that today's protocol has none.
-    pub(super) fn token_in_query<'a>(&self, params: &'a Params) -> Option<&'a str> {
-        self.settings.legacy.then(|| params.get(AUTHORIZATION)).flatten()
+    pub(super) fn token_in_query<'a>(&self, params: &'a Params) -> Result<Option<&'a str>, ApiError> {
+        if self.settings.legacy { params.get(AUTHORIZATION) } else { Ok(None) }
     }
 
     /// The event id that a client comes back with.
-    pub(super) fn older_last_event_id(&self, params: &Params) -> Option<String> {
-        let given = LAST_EVENT_ID.iter().find_map(|name| params.get(name).filter(|id| !id.is_empty()));
-        given.filter(|_| self.settings.legacy).map(str::to_owned)
+    pub(super) fn older_last_event_id(&self, params: &Params) -> Result<Option<String>, ApiError> {
+        if !self.settings.legacy {
+            return Ok(None);
+        }
+        for name in LAST_EVENT_ID {
+            if let Some(id) = params.get_non_empty(name)? {
+                return Ok(Some(id.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     /// Says by its older name what precedes the first event.

@@ -5,31 +5,33 @@ use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::server::hub::{EVERYTHING, MatchType, Matcher};
 
-/// Most matchers of one request.
+/// Maximum number of matchers of one request.
 const MAX_MATCHERS: usize = 100;
-/// Longest matcher, in bytes.
+/// Maximum length of a matcher, in bytes.
 const MAX_LENGTH: usize = 4096;
-/// Bytes that all patterns of one request may have together: each is compiled before the request is answered.
+/// Maximum total length of the patterns of one request, in bytes: each is compiled before the request is answered.
 const MAX_PATTERNS_LENGTH: usize = 16 * 1024;
 /// The name of URL patterns' parameters.
 const URL_PATTERN: &str = "match_urlpattern";
-/// What all the names of matchers begin with.
+/// The prefix of every matcher parameter.
 const PREFIX: &str = "match";
 
 impl Mercure {
     /// Number of URL patterns in a request that would have to be compiled.
     pub(super) fn new_patterns(&self, params: &Params) -> usize {
-        let patterns = params.iter().filter(|(name, value)| *name == URL_PATTERN && *value != EVERYTHING);
-        patterns.filter(|(_, value)| self.hub.patterns().is_new(value)).take(MAX_MATCHERS).count()
+        let values = params.iter().filter(|(name, _)| *name == URL_PATTERN).filter_map(|(_, value)| value.ok());
+        let patterns = values.filter(|value| *value != EVERYTHING);
+        patterns.filter(|value| self.hub.patterns().is_new(value)).take(MAX_MATCHERS).count()
     }
 
-    /// All matchers of a request, each once. What looks like one and is none is refused: a subscriber that silently
-    /// hears nothing is the worst answer.
+    /// All matchers of a request, without duplicates. A parameter that looks like a matcher and is none is refused:
+    /// otherwise a misspelt subscription would silently hear nothing.
     pub(super) fn matchers(&self, params: &Params) -> Result<Vec<Matcher>, ApiError> {
         let mut matchers: Vec<Matcher> = Vec::new();
         let mut patterns = 0;
         for (name, value) in params.iter() {
             let Some(match_type) = match_type(name)?.or_else(|| self.older_matcher(name)) else { continue };
+            let value = value?;
             if value.len() > MAX_LENGTH {
                 return Err(malformed(format!("A matcher has more than {MAX_LENGTH} bytes. Use a shorter one.")));
             }
@@ -40,6 +42,13 @@ impl Mercure {
                 let detail = format!(
                     "The patterns have more than {MAX_PATTERNS_LENGTH} bytes together. Use fewer, or several streams."
                 );
+                return Err(malformed(detail));
+            }
+            // The address of such a subscription would lead to another one: a URL's dot-segments are removed, even where
+            // they are percent-encoded.
+            if matches!(value, "." | "..") {
+                let detail =
+                    format!("`{name}={value}` can't be used: it can't stand in the address of a subscription.");
                 return Err(malformed(detail));
             }
             let matcher = Matcher::parse(match_type, value, self.hub.patterns())
@@ -61,7 +70,7 @@ impl Mercure {
     }
 }
 
-/// The type that a parameter's name means; `None` where it is no matcher's.
+/// The matcher type that a parameter's name stands for; `None` if the parameter is no matcher.
 fn match_type(name: &str) -> Result<Option<MatchType>, ApiError> {
     let is_meant = name.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX));
     if !is_meant {
@@ -83,7 +92,7 @@ fn malformed(detail: String) -> ApiError {
     ApiError::Malformed(detail)
 }
 
-/// The beginning of what a client sent, to be shown to it: visible, and not longer than a line.
+/// The beginning of a client's text for an error message: printable, and at most one line.
 pub(super) fn excerpt(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut shown: String = text.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();

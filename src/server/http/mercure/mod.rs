@@ -36,11 +36,11 @@ pub(super) struct Mercure {
     settings: MercureSettings,
     opening: OpeningLimits,
     pub(super) origins: PublishOrigins,
-    /// Where it is told what a token must be (RFC 9728).
+    /// The URL of the protected resource metadata (RFC 9728).
     metadata: Url,
 }
 
-/// Who answers in one piece: compressed where that is worth it.
+/// The addresses that answer with a document, which may be compressed.
 pub(super) fn documents() -> Router<Arc<App>> {
     Router::new()
         .merge(discovery::router())
@@ -50,7 +50,7 @@ pub(super) fn documents() -> Router<Arc<App>> {
         .merge(revocations::router())
 }
 
-/// The hub itself.
+/// The hub itself, which answers with streams.
 pub(super) fn router() -> Router<Arc<App>> {
     subscribe::router()
 }
@@ -69,7 +69,7 @@ impl Mercure {
         &self.hub
     }
 
-    /// 401: there is no token, and one is needed. It carries no error code (RFC 6750, 3.1).
+    /// 401: the request has no token, and needs one. The challenge carries no error code (RFC 6750, 3.1).
     fn token_needed(&self, detail: &str) -> ApiError {
         let challenge = format!("Bearer resource_metadata=\"{}\"", self.metadata);
         ApiError::Token { status: StatusCode::UNAUTHORIZED, detail: detail.into(), challenge }
@@ -99,18 +99,18 @@ impl Mercure {
         }
     }
 
-    /// 403: the token is accepted, and does not grant this.
+    /// 403: the token is valid, but does not grant this.
     fn not_granted(&self, detail: String) -> ApiError {
         self.refused(StatusCode::FORBIDDEN, "insufficient_scope", detail)
     }
 
-    /// 400: the token is not presented as it should be.
+    /// 400: the token is presented in a malformed way.
     fn presented_wrongly(&self, detail: &str) -> ApiError {
         self.refused(StatusCode::BAD_REQUEST, "invalid_request", detail.into())
     }
 
     fn refused(&self, status: StatusCode, error: &str, detail: String) -> ApiError {
-        // What a quoted string of the challenge can't hold is left out (RFC 6750, 3).
+        // Characters that a quoted string of the challenge can't hold are left out (RFC 6750, 3).
         let description: String =
             detail.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect();
         let metadata = &self.metadata;

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 
 use super::idempotency;
@@ -11,9 +11,9 @@ use super::update::{self, Shape};
 use crate::server::http::accept::{self, negotiate};
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::http::{AppState, Peer, body};
+use crate::server::http::{AppState, Peer, body, cache};
 
-/// Plain text, which `negotiate` weighs against JSON.
+/// The media type of an id alone.
 const TEXT: &str = "text/plain";
 
 pub(super) async fn publish(
@@ -23,7 +23,7 @@ pub(super) async fn publish(
     body: Body,
 ) -> Result<Response, ApiError> {
     let hub = &app.mercure;
-    // Who may not publish must not make the server read what they send.
+    // Before the body: a client that may not publish must not make the server read one.
     let token = hub.publisher(&headers).await?;
     if token.is_none() {
         if !hub.settings.publish_without_token {
@@ -35,11 +35,10 @@ pub(super) async fn publish(
     let url = hub.hub.url();
     let (updates, shape) = match body::media_type(&headers).as_deref() {
         Some(body::FORM) => {
-            let body = body::whole(body, app.max_body).await?;
-            let params = Params::parse(&body).map_err(|_| body::not_utf8())?;
-            (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::One)
+            let params = Params::parse(&body::read(&headers, body, app.max_body).await?);
+            (vec![update::from_form(&params, url, hub.settings.legacy)?], Shape::Form)
         }
-        Some(body::JSON) => update::from_json(&body::whole(body, app.max_body).await?, url)?,
+        Some(body::JSON) => update::from_json(&body::read(&headers, body, app.max_body).await?, url)?,
         _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),
     };
     if let Some(token) = &token {
@@ -51,8 +50,15 @@ pub(super) async fn publish(
     }
     let key = idempotency::key(&headers, token.as_deref())?;
     let ids = hub.hub.publish_all(updates, key).await?.into_ids();
-    Ok(match (shape, &ids[..]) {
-        (Shape::One, [id]) if negotiate(&headers, &[TEXT, accept::JSON]) == TEXT => id.to_string().into_response(),
+    let is_text = match shape {
+        // The protocol's clients take the body for the id, whatever their library says it accepts.
+        Shape::Form => true,
+        Shape::Object => negotiate(&headers, &[TEXT, accept::JSON]) == TEXT,
+        Shape::Array => false,
+    };
+    let answer = match &ids[..] {
+        [id] if is_text => id.to_string().into_response(),
         _ => Json(ids).into_response(),
-    })
+    };
+    Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())
 }

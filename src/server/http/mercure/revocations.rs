@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use chrono::DateTime;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::info;
 
 use crate::server::auth::RevokeError;
 use crate::server::http::error::ApiError;
-use crate::server::http::{App, AppState, body};
+use crate::server::http::{App, AppState, body, cache};
 use crate::server::hub::RevocationTarget;
 use crate::wire::paths;
 
@@ -38,7 +39,7 @@ pub(super) fn router() -> Router<Arc<App>> {
     Router::new().route(paths::REVOCATIONS, post(revoke))
 }
 
-async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<Json<Value>, ApiError> {
+async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let hub = &app.mercure;
     let token = hub.publisher(&headers).await?;
     let token = token.ok_or_else(|| hub.token_needed("Revoking needs a token. `tidings token --revoke` makes one."))?;
@@ -48,7 +49,7 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
     if body::media_type(&headers).as_deref() != Some(body::JSON) {
         return Err(ApiError::MediaType(body::JSON));
     }
-    let body = body::whole(body, app.max_body).await?;
+    let body = body::read(&headers, body, app.max_body).await?;
     let wanted: Revocation = serde_json::from_slice(&body).map_err(|error| {
         ApiError::Malformed(format!(
             "The body is no revocation: {error}. Send {{\"jti\": …}}, {{\"sub\": …}} or {{\"topic\": …}}."
@@ -78,5 +79,6 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
     };
     let ended = hub.hub.end_sessions(target);
     info!(?target, ended, by = %token.subject, "revoked");
-    Ok(Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() })))
+    let answer = Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() }));
+    Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())
 }

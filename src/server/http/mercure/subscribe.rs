@@ -13,7 +13,7 @@ use super::stream::Frames;
 use super::{Mercure, publish};
 use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
-use crate::server::http::last_event_id::last_event_id;
+use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
 use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, sse_body};
 use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
@@ -61,9 +61,9 @@ async fn query(
     if body::media_type(&headers).as_deref() != Some(body::FORM) {
         return Err(ApiError::MediaType(body::FORM));
     }
-    let body = body::whole(body, app.max_body).await?;
+    let body = body::read(&headers, body, app.max_body).await?;
     // The query's values come first: of a value that may stand once, they win.
-    let params = params.and(Params::parse(&body).map_err(|_| body::not_utf8())?);
+    let params = params.and(Params::parse(&body));
     app.subscribe(peer, &Method::GET, &headers, &params).await
 }
 
@@ -83,10 +83,11 @@ impl App {
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
         // Before anything that costs: patterns are compiled and the log is read only for those who may subscribe.
-        let subscriber = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
+        let ticket = params.get("ticket")?;
+        let subscriber = hub.subscriber(headers, ticket, hub.token_in_query(params)?).await?;
         let token = subscriber.token.clone();
         if token.is_none() && !hub.settings.anonymous {
-            let hint = match params.get("access_token") {
+            let hint = match params.get("access_token")? {
                 Some(_) => " One in the query is not accepted: it would end up in logs. Ask for a ticket instead.",
                 None => "",
             };
@@ -96,9 +97,13 @@ impl App {
         hub.opening.check_patterns(&client, hub.new_patterns(params))?;
         let matchers = hub.matchers(params)?;
         let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
-        let asked = last_event_id(headers, params).or_else(|| hub.older_last_event_id(params));
-        let resume = hub.resume_point(asked.as_deref(), &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
+        let last_event_id = match LastEventId::of(headers, params)? {
+            LastEventId::Given(id) => LastEventId::Given(id),
+            none => hub.older_last_event_id(params)?.map_or(none, LastEventId::Given),
+        };
+        let resume = hub.resume_point(&last_event_id, &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
 
+        let gaps = params.get("gap")? == Some("1");
         let mut reconnect_cookie = None;
         let mut response = if method == Method::HEAD {
             sse_body::respond_to_head()
@@ -113,8 +118,7 @@ impl App {
             };
             let (session, subscription) = hub.hub.open_session(options, &matchers, rights, resume.start)?;
             reconnect_cookie = hub.admit(&subscriber, headers)?;
-            let gaps = params.get("gap") == Some("1");
-            let frames = Frames { subscription, gaps, asked: asked.map(String::into_boxed_str) };
+            let frames = Frames { subscription, gaps, asked: last_event_id.id().map(String::into_boxed_str) };
             sse_body::respond(paths::HUB, frames, session)
         };
         if let Some(cookie) = reconnect_cookie {
@@ -132,16 +136,24 @@ impl App {
 fn client_key(token: Option<&Token>, peer: std::net::SocketAddr) -> ClientKey {
     match token {
         Some(token) if !token.subject.is_empty() => ClientKey::Subject(token.issuer.clone(), token.subject.clone()),
-        _ => ClientKey::Network(limits::network(peer.ip())),
+        _ => ClientKey::Network(limits::client_key(peer.ip())),
     }
 }
 
 impl Mercure {
-    /// Where a client goes on that has seen the event `asked`.
-    async fn resume_point(&self, asked: Option<&str>, wanted: &Arc<Matchers>) -> Result<ResumePoint, ReadError> {
+    /// Where a client with this last event id goes on.
+    async fn resume_point(
+        &self,
+        last_event_id: &LastEventId,
+        wanted: &Arc<Matchers>,
+    ) -> Result<ResumePoint, ReadError> {
         let earliest = HeaderValue::from_static(paths::EARLIEST);
         let log = self.hub.log();
-        let Some(asked) = asked else { return Ok(ResumePoint { start: Start::Now, preceding: None }) };
+        let asked = match last_event_id {
+            LastEventId::Missing => return Ok(ResumePoint { start: Start::Now, preceding: None }),
+            LastEventId::Empty => return self.after_newest().await,
+            LastEventId::Given(id) => id,
+        };
         if asked == paths::EARLIEST {
             let start = Start::After(log.bounds().oldest.previous());
             return Ok(ResumePoint { start, preceding: Some(earliest) });
@@ -153,6 +165,17 @@ impl Mercure {
             }
             None => ResumePoint { start: Start::Lost, preceding: Some(earliest) },
         })
+    }
+
+    /// Nothing is replayed, and the newest update precedes what comes.
+    async fn after_newest(&self) -> Result<ResumePoint, ReadError> {
+        // Before the update is looked for: one that becomes durable meanwhile is still to be sent.
+        let bound = self.hub.log().bounds().newest;
+        let newest = self.hub.newest().await?;
+        let cursor = newest.as_ref().map_or(bound, |entry| entry.cursor);
+        let preceding = newest.and_then(|entry| header_of(&entry.id));
+        let earliest = || HeaderValue::from_static(paths::EARLIEST);
+        Ok(ResumePoint { start: Start::After(cursor), preceding: preceding.or_else(|| Some(earliest())) })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which subscriptions are open: all of them, those of one matcher, and each alone (Mercure, "Subscription API").
+//! The subscription API (Mercure): the open subscriptions, all of them, those of one matcher, or a single one.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use super::Mercure;
 use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::http::{App, AppState, conditional};
+use crate::server::http::{App, AppState, conditional, path};
 use crate::server::hub::MatchType;
 use crate::server::hub::presence::ActiveSubscription;
 use crate::server::log::ReadError;
 use crate::wire::paths;
 
-/// How many subscriptions a page has, if nothing else is asked for, and at most.
+/// Number of subscriptions on a page: the default and the maximum.
 const DEFAULT_LIMIT: usize = 1000;
 const MAX_LIMIT: usize = 10_000;
 
@@ -36,7 +36,7 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 async fn all(State(app): AppState, uri: Uri, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
-    app.mercure.list(&[], TYPE, &uri, &headers, &params).await
+    app.mercure.list(TYPE, &uri, &headers, &params).await
 }
 
 async fn of_matcher(
@@ -46,22 +46,15 @@ async fn of_matcher(
     params: Params,
     parts: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Response, ApiError> {
-    let Path((match_type, text)) = parts.map_err(|_| unknown())?;
+    let Path((match_type, _)) = parts.map_err(|_| unknown())?;
     if MatchType::named(&match_type).is_none() {
-        return app.mercure.one_of_topic(&match_type, &text, &uri, &headers, &params).await;
+        return app.mercure.one_of_topic(&uri, &headers, &params).await;
     }
-    app.mercure.list(&[&match_type, &text], TYPE, &uri, &headers, &params).await
+    app.mercure.list(TYPE, &uri, &headers, &params).await
 }
 
-async fn one(
-    State(app): AppState,
-    uri: Uri,
-    headers: HeaderMap,
-    params: Params,
-    parts: Result<Path<(String, String, String)>, PathRejection>,
-) -> Result<Response, ApiError> {
-    let Path((match_type, text, subscriber)) = parts.map_err(|_| unknown())?;
-    app.mercure.one(&[&match_type, &text, &subscriber], &uri, &headers, &params).await
+async fn one(State(app): AppState, uri: Uri, headers: HeaderMap, params: Params) -> Result<Response, ApiError> {
+    app.mercure.one(&uri, &headers, &params).await
 }
 
 pub(super) fn unknown() -> ApiError {
@@ -69,67 +62,60 @@ pub(super) fn unknown() -> ApiError {
 }
 
 impl Mercure {
-    /// Those below these names of a path, as a document of this type.
+    /// The subscriptions below the request's path, as a document of this type.
     pub(super) async fn list(
         &self,
-        parts: &[&str],
         document_type: &str,
         uri: &Uri,
         headers: &HeaderMap,
         params: &Params,
     ) -> Result<Response, ApiError> {
         self.reader(uri, headers, params).await?;
+        let topic = path::canonical(uri.path());
         let limit = limit(params)?;
-        // Before the list: what is newer than this id must come as an event.
-        let newest = self.newest_id().await?;
-        let presence = self.hub.presence();
-        // Before the list too: a change is listed before its event is published.
-        let last_event = presence.last_event();
-        let listing = self.hub.subscriptions(&presence.topic(parts), params.get("after"), limit);
+        let after = params.get("after")?;
+        let last_event = self.last_event_before_the_list().await?;
+        let listing = self.hub.subscriptions(&topic, after, limit);
         let subscriptions: Vec<_> = listing.subscriptions.iter().map(|active| active.document()).collect();
         let document = json!({
-            "id": uri.path(),
+            "id": topic,
             "type": document_type,
             "subscriptions": subscriptions,
             "total": listing.total,
         });
-        let next = listing.subscriptions.last().filter(|_| listing.more).map(|last| next_page(uri, limit, last));
-        Ok(self.answer(headers, last_event.or(newest), document, next))
+        let next = listing.subscriptions.last().filter(|_| listing.more).map(|last| next_page(&topic, limit, last));
+        Ok(self.answer(headers, last_event, document, next))
     }
 
-    /// The one with these names.
-    pub(super) async fn one(
-        &self,
-        parts: &[&str],
-        uri: &Uri,
-        headers: &HeaderMap,
-        params: &Params,
-    ) -> Result<Response, ApiError> {
+    /// The subscription at the request's path.
+    pub(super) async fn one(&self, uri: &Uri, headers: &HeaderMap, params: &Params) -> Result<Response, ApiError> {
         self.reader(uri, headers, params).await?;
-        let newest = self.newest_id().await?;
-        let presence = self.hub.presence();
-        let last_event = presence.last_event();
-        let active = self.hub.subscription(&presence.topic(parts)).ok_or_else(unknown)?;
-        Ok(self.answer(headers, last_event.or(newest), active.document(), None))
+        let last_event = self.last_event_before_the_list().await?;
+        let active = self.hub.subscription(&path::canonical(uri.path())).ok_or_else(unknown)?;
+        Ok(self.answer(headers, last_event, active.document(), None))
     }
 
-    /// Checks that the request's token grants subscribing to the request's own path.
+    /// Checks that the request's token grants subscribing to the request's own path, as it was sent or in the spelling
+    /// of the events.
     pub(super) async fn reader(&self, uri: &Uri, headers: &HeaderMap, params: &Params) -> Result<Arc<Token>, ApiError> {
         if !self.settings.presence {
             return Err(ApiError::NotFound(
                 "This hub doesn't tell presence. The operator turns it on with --presence.".into(),
             ));
         }
-        let token = self.reader_token(headers, self.token_in_query(params)).await?;
+        let token = self.reader_token(headers, self.token_in_query(params)?).await?;
         let token = token.ok_or_else(|| self.token_needed("Reading who subscribes needs a token."))?;
-        match token.rights.may_subscribe(uri.path()) {
-            true => Ok(token),
-            false => Err(self.not_granted(format!("The token does not grant subscribing to `{}`.", uri.path()))),
+        let topic = path::canonical(uri.path());
+        if token.rights.may_subscribe(&topic) || token.rights.may_subscribe(uri.path()) {
+            return Ok(token);
         }
+        Err(self.not_granted(format!("The token does not grant subscribing to `{topic}`.")))
     }
 
-    /// The id of the newest update, from which on presence events can be read; `None` where nothing is kept.
-    async fn newest_id(&self) -> Result<Option<Box<str>>, ReadError> {
+    /// The id of the hub's last event, whoever published it; `None` where nothing is kept. A list that is read after
+    /// this call includes every change whose event came up to this one, so whoever resumes here misses none.
+    async fn last_event_before_the_list(&self) -> Result<Option<Box<str>>, ReadError> {
+        // The list shows a change before its event is published.
         Ok(self.hub.newest().await?.map(|entry| entry.id.clone()))
     }
 
@@ -142,7 +128,7 @@ impl Mercure {
     ) -> Response {
         let last = last_event.as_deref().unwrap_or(paths::EARLIEST);
         self.tell_last_event(last, &mut document);
-        let etag = HeaderValue::from_bytes(format!("\"{}\"", last.replace('"', "'")).as_bytes()).ok();
+        let etag = conditional::etag(last);
         let is_known = etag.as_ref().is_some_and(|etag| conditional::is_known(request, etag));
         let mut response = match is_known {
             true => StatusCode::NOT_MODIFIED.into_response(),
@@ -161,13 +147,13 @@ impl Mercure {
     }
 }
 
-fn next_page(uri: &Uri, limit: usize, last: &ActiveSubscription) -> String {
+fn next_page(topic: &str, limit: usize, last: &ActiveSubscription) -> String {
     let after: String = url::form_urlencoded::byte_serialize(last.id.as_bytes()).collect();
-    format!("{}?limit={limit}&after={after}", uri.path())
+    format!("{topic}?limit={limit}&after={after}")
 }
 
 fn limit(params: &Params) -> Result<usize, ApiError> {
-    let Some(text) = params.get("limit") else { return Ok(DEFAULT_LIMIT) };
+    let Some(text) = params.get("limit")? else { return Ok(DEFAULT_LIMIT) };
     let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or_else(|| ApiError::Malformed(format!("`limit` must be a whole number from 1 to {MAX_LIMIT}.")))
 }

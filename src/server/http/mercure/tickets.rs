@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::server::auth::TICKET_LIFETIME;
 use crate::server::http::error::ApiError;
-use crate::server::http::{App, AppState};
+use crate::server::http::{App, AppState, cache};
 use crate::wire::paths;
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -28,6 +28,6 @@ async fn issue(State(app): AppState, headers: HeaderMap) -> Result<Response, Api
     let ticket = hub.auth.issue_ticket(token).await.map_err(|error| hub.ticket_refused(&error))?;
     let body = json!({ "ticket": ticket, "expires_in": TICKET_LIFETIME.as_secs() });
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::CACHE_CONTROL, cache::PRIVATE);
     Ok(response)
 }
