@@ -160,7 +160,7 @@ mod tests {
         let topic = |topic: &str, updates| TopicStat { topic: topic.into(), updates, bytes: 10 * updates };
         let presence = |n| topic(&format!("{}/exact/a/urn%3Auuid%3A{n}", paths::SUBSCRIPTIONS), 2);
         let topics = (0..30).map(presence).chain([topic("news", 1), topic("jobs/7", 5)]).collect();
-        let stat = Stat { updates: 66, bytes: 660, file_bytes: 4096, oldest: None, newest: None, topics };
+        let stat = Stat { updates: 66, bytes: 660, file_bytes: 4096, oldest: None, newest: None, future: 0, topics };
         let mut out = Vec::new();
         print(&mut out, &stat, 20).expect("memory");
         let printed = String::from_utf8(out).expect("text");

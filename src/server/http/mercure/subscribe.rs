@@ -83,7 +83,8 @@ impl App {
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
         // Before anything that costs: patterns are compiled and the log is read only for those who may subscribe.
-        let subscriber = hub.subscriber(headers, params.get("ticket")?, hub.token_in_query(params)?).await?;
+        let ticket = params.get("ticket")?;
+        let subscriber = hub.subscriber(headers, ticket, hub.token_in_query(params)?).await?;
         let token = subscriber.token.clone();
         if token.is_none() && !hub.settings.anonymous {
             let hint = match params.get("access_token")? {
@@ -102,6 +103,7 @@ impl App {
         };
         let resume = hub.resume_point(&last_event_id, &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
 
+        let gaps = params.get("gap")? == Some("1");
         let mut reconnect_cookie = None;
         let mut response = if method == Method::HEAD {
             sse_body::respond_to_head()
@@ -116,7 +118,6 @@ impl App {
             };
             let (session, subscription) = hub.hub.open_session(options, &matchers, rights, resume.start)?;
             reconnect_cookie = hub.admit(&subscriber, headers)?;
-            let gaps = params.get("gap")? == Some("1");
             let frames = Frames { subscription, gaps, asked: last_event_id.id().map(String::into_boxed_str) };
             sse_body::respond(paths::HUB, frames, session)
         };
