@@ -7,12 +7,12 @@
 //!
 //! * [`wire`]: the words that both sides speak: plain data, its parsing and its rules.
 //! * [`server`]: native only. `log` keeps order and durability, `hub` decides who hears what, `auth` who may do
-//!   what, `http` is the hub's web API, `demo` the five demo systems on top of it, `client` the command line's
-//!   client for any hub.
+//!   what, `net` knows sockets, `http` is the hub's web API, `demo` the five demo systems on top of it, `settings` reads
+//!   flags, environment and file, `cli` has the commands.
 //! * [`ui`]: the views, rendered by the server and hydrated in the browser.
 //!
-//! A room names only the rooms before it: wire; ui (wire); client (wire); log (wire); hub (wire, log); auth (wire, hub);
-//! http (wire, hub, auth, and for the pages ui); demo (wire, hub, http, ui).
+//! A room names only the rooms before it: wire; ui (wire); log (wire); hub (wire, log); auth (wire, log, hub); net;
+//! settings (the options of those rooms); http (all of these); demo (all of these). Only `server/mod.rs` names the demo.
 //! `tests/layers.rs` holds this.
 //!
 //! The crate is built twice: with the feature `ssr` as the server's binary, with `hydrate` as the
@@ -30,10 +30,10 @@ pub mod wire;
 #[path = "../tests/support/fuzz.rs"]
 mod fuzz;
 
-/// Brings the page to life in the browser: the entry point of the WASM module.
+/// Hydrates the demo's page: the WASM module's entry point that its document names.
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
-pub fn hydrate() {
+pub fn hydrate_demo() {
     console_error_panic_hook::set_once();
-    leptos::mount::hydrate_body(ui::App);
+    leptos::mount::hydrate_body(ui::demo::App);
 }

@@ -13,7 +13,7 @@ use tidings::server::settings::Options;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// Live updates over Server-Sent Events: one POST, and everyone who listens has the tidings
+/// Live updates over Server-Sent Events: one POST, and every subscriber has the tidings
 #[derive(Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -29,11 +29,11 @@ enum Command {
     Serve(Box<Options>),
     /// Make a token for this server, or explain one
     Token(Box<TokenArgs>),
-    /// Look into the log of a stopped server, write it out, read it in
+    /// Inspect, export, import or compact the log of a stopped server
     Log(LogArgs),
     /// Publish an update to a Mercure hub, and print its id
     Publish(Box<PublishArgs>),
-    /// Follow topics on a Mercure hub, and print each update as it comes
+    /// Follow topics on a Mercure hub, and print each update as it arrives
     Subscribe(Box<SubscribeArgs>),
 }
 

@@ -21,7 +21,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     // `server::run` is what it serves.
     ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
-    ("server/cli", &["server/cli/outcome", "server/log", "server/settings"]),
+    ("server/cli", &["wire", "server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
     ("server/telemetry", &["server/settings"]),

@@ -12,24 +12,24 @@ test("a demo stream is switched on, watched, and switched off @js", async ({ dem
     ["Clock", /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/],
     ["Counter", /^Data pushed from server: \(\d+\)$/],
   ] as const) {
-    const tap = page.locator(".tap").filter({ has: page.getByRole("heading", { name }) });
-    const watch = tap.getByRole("button");
+    const stream = page.locator(".demo-stream").filter({ has: page.getByRole("heading", { name }) });
+    const watch = stream.getByRole("button");
     await expect(watch).toHaveAttribute("aria-pressed", "false");
-    const height = (await tap.boundingBox())?.height;
+    const height = (await stream.boundingBox())?.height;
     await watch.click();
     await expect(watch).toHaveAttribute("aria-pressed", "true");
-    await expect(tap.locator(".tap-data").nth(1)).toHaveText(shown);
-    expect((await tap.boundingBox())?.height).toBe(height);
+    await expect(stream.locator(".demo-stream-data").nth(1)).toHaveText(shown);
+    expect((await stream.boundingBox())?.height).toBe(height);
     await watch.click();
     await expect(watch).toHaveAttribute("aria-pressed", "false");
-    await expect(tap).toHaveAttribute("data-phase", "rest");
+    await expect(stream).toHaveAttribute("data-phase", "idle");
   }
   await expect(demo.field).toBeVisible();
 });
 
 test("demo streams and bursts share four connections @js", async ({ demo, page, server }) => {
   for (const watch of await page.locator(".switch").all()) await watch.click();
-  await expect(page.locator('.tap[data-phase="open"]')).toHaveCount(3);
+  await expect(page.locator('.demo-stream[data-phase="open"]')).toHaveCount(3);
   const texts = [unique("one"), unique("two"), unique("three")];
   await Promise.all(texts.map((text) => server.submit(text)));
   const queued = page.locator('.card[data-phase="queued"]').first();

@@ -120,6 +120,51 @@ test.describe("a message the server refuses", () => {
     await expect(demo.field).toHaveAttribute("aria-invalid", "false");
     await expect(demo.page.locator("#message-error")).toBeHidden();
   });
+
+  test("is no error any more once it is mended @js", async ({ demo, page }) => {
+    const error = page.locator("#message-error");
+    await demo.field.fill("   ");
+    await demo.send.click();
+    await expect(error).toContainText("The message is empty.");
+    await demo.field.pressSequentially(" a");
+    await expect(error).toBeHidden();
+    await expect(demo.field).toHaveAttribute("aria-invalid", "false");
+    await demo.field.fill("x".repeat(4098));
+    await demo.send.click();
+    await expect(error).toContainText("2 more than the 4096");
+    await demo.field.press("End");
+    await demo.field.press("Backspace");
+    await expect(error).toContainText("1 more than the 4096");
+    await demo.field.press("Backspace");
+    await expect(error).toBeHidden();
+    await expect(demo.field).toHaveAttribute("aria-invalid", "false");
+  });
+});
+
+test("each text is written in its own direction", async ({ demo, page }) => {
+  const direction = (element: Element) => getComputedStyle(element).direction;
+  for (const [text, expected] of [
+    [`שלום, ${unique("world")}`, "rtl"],
+    [`${unique("hello")}, עולם`, "ltr"],
+  ] as const) {
+    await demo.field.fill(text);
+    expect(await demo.field.evaluate(direction)).toBe(expected);
+    await demo.send.click();
+    const shown = page.locator(".card-text").filter({ hasText: text });
+    await expect(shown).toBeVisible();
+    expect(await shown.evaluate(direction)).toBe(expected);
+  }
+});
+
+test("the page does not call the messages it shows all there are", async ({ demo, page, server }) => {
+  for (let n = 0; n < 51; n += 1) await server.submit(unique("to be counted"));
+  await page.reload();
+  await demo.hydrated();
+  const count = page.locator(".activity .section-note");
+  await expect(count).toHaveText(/^5\d messages shown, older ones left out$/);
+  // A burst that was being watched is shown again, even if newer messages fill the page.
+  const cards = await page.locator(".card").count();
+  await expect(count).toContainText(`${cards} messages shown`);
 });
 
 test("bytes are counted as the server counts them @js", async ({ demo }) => {
@@ -134,7 +179,7 @@ test("a message that came with the page rests until it is watched @js", async ({
   await demo.hydrated();
   const card = demo.card(text);
   await expect(card).toHaveCount(1);
-  if ((await card.getAttribute("data-phase")) === "rest") {
+  if ((await card.getAttribute("data-phase")) === "idle") {
     await card.getByRole("button", { name: "Watch its burst" }).click();
   }
   await expect(card.locator(".card-status")).toHaveText("Closed after 3 arrivals");

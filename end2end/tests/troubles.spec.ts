@@ -70,6 +70,44 @@ test.describe("with a server that comes and goes", () => {
     await expect(demo.card(text)).toHaveAttribute("data-phase", "closed", { timeout: 30_000 });
   });
 
+  test("its error is no error any more once the server is back @js", async ({ demo, fragile, page }) => {
+    const text = unique("kept");
+    await fragile.stop();
+    await demo.field.fill(text);
+    await demo.send.click();
+    await expect(page.locator("#message-error")).toContainText("can't be reached");
+    await fragile.start();
+    await expect(page.locator("#message-error")).toBeHidden({ timeout: 20_000 });
+    await expect(demo.field).toHaveValue(text);
+    await expect(demo.field).toHaveAttribute("aria-invalid", "false");
+  });
+
+  test("a quiet page is live again after a restart @js", async ({ demo, fragile }) => {
+    const text = unique("before the restart");
+    await demo.submit(text);
+    await expect(demo.card(text)).toHaveAttribute("data-phase", "closed", { timeout: 20_000 });
+    await fragile.stop();
+    await expect(demo.live).toHaveAttribute("data-phase", "lost");
+    await fragile.start();
+    await expect(demo.live).toContainText("Back again, resumed after event", { timeout: 20_000 });
+    await expect(demo.live.locator(".with-script")).toHaveText("Live");
+  });
+
+  test("one success ends the waits of all streams @js", async ({ demo, fragile, page }) => {
+    const clock = page.locator(".demo-stream").filter({ has: page.getByRole("heading", { name: "Clock" }) });
+    await clock.getByRole("button").click();
+    await expect(clock).toHaveAttribute("data-phase", "open");
+    await fragile.stop();
+    // Both wait for so long that they can't be back by themselves before the test has looked.
+    const longWait = /again in ([6-9]|1\d) s/;
+    await expect(demo.live).toContainText(longWait, { timeout: 30_000 });
+    await expect(clock.locator(".demo-stream-status")).toContainText(longWait, { timeout: 30_000 });
+    await fragile.start();
+    await demo.submit(unique("somebody is back"));
+    await expect(demo.live).toHaveAttribute("data-phase", "open", { timeout: 2_000 });
+    await expect(clock).toHaveAttribute("data-phase", "open", { timeout: 2_000 });
+  });
+
   test("messages published while the page was cut off appear when it is back @js", async ({ demo, fragile }) => {
     await expect(demo.live).toHaveAttribute("data-phase", "open");
     await fragile.stop();
@@ -119,6 +157,36 @@ test.describe("a refused stream", () => {
     await card.getByRole("button", { name: "Try again" }).click();
     await expect(card.locator(".card-status")).toHaveText("Closed after 3 arrivals");
   });
+});
+
+test("a message that no connection is left for is kept, with what to do @js", async ({ demo, context, fragile, page }) => {
+  await expect(demo.live).toHaveAttribute("data-phase", "open");
+  const tabs = [];
+  for (let n = 0; n < 5; n += 1) {
+    const tab = await context.newPage();
+    await tab.goto(fragile.url);
+    await expect(tab.locator(".live")).toHaveAttribute("data-phase", "open");
+    tabs.push(tab);
+  }
+  const text = unique("too many tabs");
+  await demo.field.fill(text);
+  await demo.send.click();
+  await expect(demo.send).toHaveText("Sending");
+  await expect(demo.field).toHaveAccessibleDescription(/No answer within 10 seconds.*close some tabs/, { timeout: 20_000 });
+  await expect(demo.field).toHaveValue(text);
+  await expect(demo.send).toHaveText("Send");
+  for (const tab of tabs) await tab.close();
+  await demo.send.click();
+  await expect(demo.field).toHaveValue("");
+  await expect(page.locator("#message-error")).toBeHidden();
+  await expect(demo.card(text)).toHaveAttribute("data-phase", "closed", { timeout: 20_000 });
+});
+
+test("a stream that is not answered says so @js", async ({ demo, page }) => {
+  await page.route(/\/stream\?message=/, () => {});
+  const text = unique("no answer");
+  await demo.submit(text);
+  await expect(demo.card(text).locator(".card-status")).toHaveText("No answer yet. Too many tabs?", { timeout: 20_000 });
 });
 
 test("a stream that is over already is closed, not lost @js", async ({ demo, page }) => {

@@ -1,21 +1,23 @@
 //! The views, rendered by the server and hydrated in the browser.
 //!
-//! `pages` put panels in order; a panel owns its state; a part has none. What hearing an event does
-//! is in [`feed`], a plain struct that knows neither signals nor a browser; `watch` carries out what
-//! the feed decides, with the browser's streams and timers from `browser`.
+//! * [`shell`]: the document around every page.
+//! * [`stream`]: a browser's stream and its troubles, as plain structs that every living page can use.
+//! * [`demo`]: the demo's page. A second living page becomes a folder beside it, with an entry point of its own in
+//!   `lib.rs` that its document names ([`shell::Script::Hydrate`]).
+//! * [`docs`], [`not_found`], [`welcome`]: pages that are never hydrated.
+//! * [`parts`]: views without state.
+//! * `browser`: the door to the browser.
 
 mod browser;
-pub mod desk;
-pub mod feed;
-mod page_data;
-pub mod pages;
-pub mod panels;
+pub mod demo;
+pub mod docs;
+pub mod not_found;
 pub mod parts;
 pub mod shell;
-mod words;
+pub mod stream;
+pub mod welcome;
 
-pub use page_data::{Assets, PageData, Refused};
-pub use pages::docs::Docs;
-pub use pages::home::App;
-pub use pages::not_found::NotFound;
-pub use pages::welcome::Welcome;
+pub use docs::Docs;
+pub use not_found::NotFound;
+pub use shell::Assets;
+pub use welcome::Welcome;

@@ -1,16 +1,25 @@
-//! The document round a page: its head, its files and its script. Rendered by the server only.
+//! The document around a page: its head, its files and its script. Rendered by the server only.
 
 use leptos::hydration::AutoReload;
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 
-use super::Assets;
+/// The addresses of the site's files, with their hashes: `/pkg/tidings.<hash>.js`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assets {
+    /// The module that loads the WASM and hydrates.
+    pub script: String,
+    /// The WASM.
+    pub wasm: String,
+    /// The style sheet.
+    pub style: String,
+}
 
 /// Whether the page hydrates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
-    /// The WASM is loaded and brings the body to life.
-    Hydrate,
+    /// The WASM is loaded, and its entry point of this name hydrates the body.
+    Hydrate(&'static str),
     /// The page stays as it was rendered.
     None,
 }
@@ -20,7 +29,10 @@ pub enum Script {
 pub fn shell(assets: Option<Assets>, script: Script, title: String, body: impl IntoView) -> impl IntoView {
     let options = LeptosOptions::builder().output_name(env!("CARGO_PKG_NAME")).build();
     let style = assets.as_ref().map(|assets| assets.style.clone());
-    let hydration = assets.filter(|_| script == Script::Hydrate).map(hydration);
+    let hydration = match script {
+        Script::Hydrate(entry) => assets.map(|assets| hydration(assets, entry)),
+        Script::None => None,
+    };
     view! {
         <!DOCTYPE html>
         <html lang="en">
@@ -47,9 +59,9 @@ pub fn shell(assets: Option<Assets>, script: Script, title: String, body: impl I
 
 /// The preloads and the module that starts the WASM. `crossorigin` must be what the module's own
 /// requests use, or the browser fetches both files twice.
-fn hydration(assets: Assets) -> impl IntoView {
+fn hydration(assets: Assets, entry: &str) -> impl IntoView {
     let start = format!(
-        "import init,{{hydrate}} from {:?};init({{module_or_path:{:?}}}).then(()=>hydrate())",
+        "import init,{{{entry}}} from {:?};init({{module_or_path:{:?}}}).then(()=>{entry}())",
         assets.script, assets.wasm
     );
     view! {

@@ -47,9 +47,18 @@ impl Program {
         Self::start_at(&self.address.to_string(), data, flags)
     }
 
+    /// Starts it with its default settings, but for its port and its data.
+    pub(crate) fn start_with_defaults(data: &Path) -> Self {
+        Self::spawn("127.0.0.1:0", data, &[])
+    }
+
     fn start_at(listen: &str, data: &Path, flags: &[&str]) -> Self {
+        Self::spawn(listen, data, &[&["--rate-limit", "0"], flags].concat())
+    }
+
+    fn spawn(listen: &str, data: &Path, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
-            .args(["serve", "--listen", listen, "--rate-limit", "0", "--log-format", "json", "--data"])
+            .args(["serve", "--listen", listen, "--log-format", "json", "--data"])
             .arg(data)
             .args(flags)
             .stdout(Stdio::piped())
@@ -95,6 +104,15 @@ impl Program {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(sent.expect("kill is there").success(), "the signal {name} was not sent");
+    }
+
+    /// A token that it accepts, made by `tidings token` with these flags.
+    pub(crate) fn token(&self, data: &Path, flags: &[&str]) -> String {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
+        command.args(["token", "--listen", &self.address.to_string(), "--data"]).arg(data).args(flags);
+        let output = command.output().expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a token").trim().to_owned()
     }
 
     /// Its resident memory, in bytes.

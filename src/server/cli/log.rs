@@ -1,5 +1,5 @@
-//! `tidings log`: what an operator does with the log of a stopped server. It only parses and prints;
-//! the work is in the log's `maintenance`.
+//! `tidings log`: tools for the log of a stopped server. This file only parses arguments and prints; the work is in the
+//! log's `maintenance`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -12,11 +12,12 @@ use clap::{Args, Subcommand};
 use super::outcome::{CommandError, end, say};
 use crate::server::log::maintenance::{self, MaintenanceError, Place, Stat};
 use crate::server::settings::LOG_FOLDER;
+use crate::wire::paths;
 
-/// How often progress is told.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Time between two lines of progress.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Look into the log of a stopped server, write it out, read it in
+/// Inspect, export, import or compact the log of a stopped server
 #[derive(Args, Clone, Debug)]
 pub struct LogArgs {
     /// Folder of the server's data
@@ -28,9 +29,9 @@ pub struct LogArgs {
 
 #[derive(Clone, Debug, Subcommand)]
 enum LogCommand {
-    /// Count what the log holds: updates, bytes, oldest, newest, by topic
+    /// Show what the log holds: updates, bytes, oldest, newest, and each topic's share
     Stat {
-        /// Print it as one JSON document, with all topics
+        /// Print one JSON document, with all topics and presence
         #[arg(long)]
         json: bool,
         /// How many topics to list, the largest first
@@ -39,12 +40,12 @@ enum LogCommand {
     },
     /// Write every update to standard output, oldest first, as JSON lines
     Export,
-    /// Append exported updates; makes the log where there is none
+    /// Append exported updates. Creates the log if there is none
     Import {
-        /// The JSON lines; standard input if it is left out or -
+        /// The JSON lines [default: standard input, as for -]
         file: Option<PathBuf>,
     },
-    /// Make the file as small as its content allows
+    /// Shrink the file to what its content needs
     Compact,
 }
 
@@ -54,7 +55,7 @@ impl CommandError for MaintenanceError {
     }
 }
 
-/// Does what the arguments say.
+/// Runs the command.
 pub fn run(args: LogArgs) -> ExitCode {
     end(dispatch(args))
 }
@@ -62,7 +63,7 @@ pub fn run(args: LogArgs) -> ExitCode {
 fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
     let folder = args.data.join(LOG_FOLDER);
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut progress = Progress { told: Instant::now() };
+    let mut progress = Progress { reported: Instant::now() };
     match args.command {
         LogCommand::Stat { json, topics } => {
             let stat = maintenance::stat(&folder)?;
@@ -74,7 +75,7 @@ fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
             }
         }
         LogCommand::Export => {
-            let exported = maintenance::export(&folder, &mut out, |count| progress.tell("exported", count))?;
+            let exported = maintenance::export(&folder, &mut out, |count| progress.report("exported", count))?;
             say(format_args!("{} exported", updates(exported)));
         }
         LogCommand::Import { file } => {
@@ -82,7 +83,7 @@ fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
                 Some(file) => Box::new(BufReader::new(File::open(file)?)),
                 None => Box::new(io::stdin().lock()),
             };
-            let imported = maintenance::import(&folder, input, |count| progress.tell("imported", count))?;
+            let imported = maintenance::import(&folder, input, |count| progress.report("imported", count))?;
             say(format_args!("{} imported", updates(imported)));
         }
         LogCommand::Compact => {
@@ -95,13 +96,13 @@ fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
 }
 
 struct Progress {
-    told: Instant,
+    reported: Instant,
 }
 
 impl Progress {
-    fn tell(&mut self, what: &str, count: u64) {
-        if self.told.elapsed() >= PROGRESS_EVERY {
-            self.told = Instant::now();
+    fn report(&mut self, what: &str, count: u64) {
+        if self.reported.elapsed() >= PROGRESS_INTERVAL {
+            self.reported = Instant::now();
             say(format_args!("{} {what} so far", updates(count)));
         }
     }
@@ -111,7 +112,9 @@ fn updates(count: u64) -> String {
     format!("{count} {}", if count == 1 { "update" } else { "updates" })
 }
 
-fn print(out: &mut impl Write, stat: &Stat, topics: usize) -> io::Result<()> {
+fn print(out: &mut impl Write, stat: &Stat, listed: usize) -> io::Result<()> {
+    // Each subscription has a topic of its own, so they would fill the list.
+    let (presence, topics): (Vec<_>, Vec<_>) = stat.topics.iter().partition(|topic| is_presence(&topic.topic));
     writeln!(out, "updates  {}", stat.updates)?;
     writeln!(out, "bytes    {} stored, {} in files", stat.bytes, stat.file_bytes)?;
     for (name, place) in [("oldest ", &stat.oldest), ("newest ", &stat.newest)] {
@@ -120,15 +123,46 @@ fn print(out: &mut impl Write, stat: &Stat, topics: usize) -> io::Result<()> {
             None => writeln!(out, "{name}  none")?,
         }
     }
-    writeln!(out, "topics   {}", stat.topics.len())?;
-    if !stat.topics.is_empty() && topics > 0 {
+    writeln!(out, "topics   {}", topics.len())?;
+    if !presence.is_empty() {
+        let events: u64 = presence.iter().map(|topic| topic.updates).sum();
+        let bytes: u64 = presence.iter().map(|topic| topic.bytes).sum();
+        writeln!(out, "presence {} of {} subscriptions, {bytes} bytes", updates(events), presence.len())?;
+    }
+    if !topics.is_empty() && listed > 0 {
         writeln!(out, "\n{:>12} {:>14}  topic", "updates", "bytes")?;
     }
-    for topic in stat.topics.iter().take(topics) {
+    for topic in topics.iter().take(listed) {
         writeln!(out, "{:>12} {:>14}  {}", topic.updates, topic.bytes, topic.topic)?;
     }
-    if stat.topics.len() > topics {
-        writeln!(out, "  and {} more", stat.topics.len() - topics)?;
+    if topics.len() > listed {
+        writeln!(out, "  and {} more", topics.len() - listed)?;
     }
     Ok(())
+}
+
+/// Whether the hub publishes its subscriptions on this topic. Nobody else can.
+fn is_presence(topic: &str) -> bool {
+    topic.strip_prefix(paths::SUBSCRIPTIONS).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::server::log::maintenance::TopicStat;
+
+    use super::*;
+
+    #[test]
+    fn presence_is_one_line_and_no_part_of_the_list_of_topics() {
+        let topic = |topic: &str, updates| TopicStat { topic: topic.into(), updates, bytes: 10 * updates };
+        let presence = |n| topic(&format!("{}/exact/a/urn%3Auuid%3A{n}", paths::SUBSCRIPTIONS), 2);
+        let topics = (0..30).map(presence).chain([topic("news", 1), topic("jobs/7", 5)]).collect();
+        let stat = Stat { updates: 66, bytes: 660, file_bytes: 4096, oldest: None, newest: None, topics };
+        let mut out = Vec::new();
+        print(&mut out, &stat, 20).expect("memory");
+        let printed = String::from_utf8(out).expect("text");
+        assert!(printed.contains("topics   2\npresence 60 updates of 30 subscriptions, 600 bytes\n"), "{printed}");
+        assert!(printed.ends_with("news\n           5             50  jobs/7\n"), "{printed}");
+        assert!(!printed.contains("urn%3Auuid"), "{printed}");
+    }
 }

@@ -13,8 +13,8 @@ use crate::server::log::{Durability, LogOptions, Storage};
 use crate::server::settings::{MercureSettings, Options, Settings};
 use crate::server::{self, telemetry};
 
-/// How many connections may wait to be accepted; the system may allow fewer. After a restart all clients come back at
-/// once, and whoever finds no place is only heard again after a second, then after three, then after seven.
+/// Connections that may wait to be accepted; the system may allow fewer. After a restart all clients reconnect at once, and
+/// the kernel of one that finds no place tries again only after a second, then after three, then after seven.
 const BACKLOG: u32 = 16_384;
 
 /// The exit code after a second signal, as a shell has it after Ctrl-C.
@@ -51,7 +51,7 @@ fn fail(error: &str) -> ExitCode {
 
 async fn serve(settings: Settings) -> Result<(), String> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
-        warn!(%error, "the limit of open files could not be raised: it bounds the connections");
+        warn!(%error, "the limit of open files could not be raised: it also limits connections");
     }
     let listener = listen(&settings.listen).map_err(|error| explain(&settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
@@ -61,7 +61,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     Ok(())
 }
 
-/// Listens on the first of the addresses that can be had.
+/// Listens on the first address that is available. Fails with the error of the last one.
 fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     let on = |address: SocketAddr| {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -80,7 +80,7 @@ fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
     outcome
 }
 
-/// Says what a person who has just started the server wants to know.
+/// Prints the banner: where the server listens, where its data is, and how to stop it.
 fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "tidings {} is listening on http://{address}", env!("CARGO_PKG_VERSION"))?;
@@ -98,33 +98,33 @@ fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
 
 fn access(hub: &MercureSettings) -> &'static str {
     match (hub.anonymous, hub.publish_without_token) {
-        (true, false) => "anybody may subscribe; to publish on the hub needs a token: see `tidings token --help`",
-        (false, false) => "to subscribe and to publish on the hub need a token: see `tidings token --help`",
-        (true, true) => "anybody may subscribe and publish, without a token",
-        (false, true) => "anybody may publish, without a token; to subscribe needs one: see `tidings token --help`",
+        (true, false) => "anybody may subscribe; publishing on the hub needs a token: see `tidings token --help`",
+        (false, false) => "subscribing and publishing on the hub need a token: see `tidings token --help`",
+        (true, true) => "anybody may subscribe and publish without a token",
+        (false, true) => "anybody may publish without a token; subscribing needs one: see `tidings token --help`",
     }
 }
 
 fn describe(log: &LogOptions, data: &Path) -> String {
     match (&log.storage, log.durability) {
-        (Storage::Memory, _) => "in memory: gone when the server stops".into(),
+        (Storage::Memory, _) => "in memory, lost when the server stops".into(),
         (Storage::Disk { .. }, Durability::Fsync) => {
             format!("{}, flushed to disk before a publish is answered", data.display())
         }
         (Storage::Disk { .. }, Durability::Os) => {
-            format!("{}, safe from a crash of the server, not of the machine", data.display())
+            format!("{}, survives a crash of the server, but not of the machine", data.display())
         }
     }
 }
 
-/// Ready at the first SIGINT or SIGTERM; a second one ends the process at once.
+/// Returns at the first SIGINT or SIGTERM. A second one ends the process at once.
 async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };
-    // The same listeners for both: a second signal right behind the first must not fall between two.
+    // Both signals are read from the same listeners, so that a second one right behind the first is not lost.
     let mut next = async move || {
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -151,11 +151,11 @@ fn explain(addresses: &[SocketAddr], error: &io::Error) -> String {
             port.wrapping_add(1)
         ),
         io::ErrorKind::PermissionDenied => {
-            format!("{address} may not be listened on: {error}. Choose a port above 1023 with --listen.")
+            format!("no permission to listen on {address}: {error}. Choose a port above 1023 with --listen.")
         }
         io::ErrorKind::AddrNotAvailable => {
             format!("{address} is not an address of this machine. Choose one with --listen, or 0.0.0.0 for all.")
         }
-        _ => format!("{address} can't be listened on: {error}. Choose another address with --listen."),
+        _ => format!("can't listen on {address}: {error}. Choose another address with --listen."),
     }
 }

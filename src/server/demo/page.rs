@@ -8,8 +8,8 @@ use super::Demo;
 use super::producers::Before;
 use crate::server::http::error::ApiError;
 use crate::server::http::{host, pages};
+use crate::ui::demo::{App, ENTRY_POINT, PageData, Refused};
 use crate::ui::shell::{Script, shell};
-use crate::ui::{App, PageData, Refused};
 use crate::wire::message::Message;
 
 /// How many messages the page is rendered with.
@@ -18,13 +18,17 @@ const RECENT: usize = 50;
 /// The page with the newest messages. With `draft`, the page has the status of its problem.
 pub(super) async fn page(demo: &Demo, headers: &HeaderMap, draft: Option<Refused>) -> Response {
     let status = draft.as_ref().and_then(|draft| StatusCode::from_u16(draft.problem.status).ok());
-    let messages = match demo.messages.list(Before::Newest, RECENT).await {
+    // One more tells whether there are older ones.
+    let mut messages = match demo.messages.list(Before::Newest, RECENT + 1).await {
         Ok(messages) => messages.unwrap_or_default(),
         Err(error) => return ApiError::from(error).into_response(),
     };
+    let has_older = messages.len() > RECENT;
+    messages.truncate(RECENT);
     let link = link(demo, &messages);
     let data = PageData {
         messages,
+        has_older,
         draft,
         origin: host::origin(headers),
         max_bytes: demo.settings.max_message,
@@ -35,7 +39,7 @@ pub(super) async fn page(demo: &Demo, headers: &HeaderMap, draft: Option<Refused
     let context = move || provide_context(data.clone());
     let document = move || {
         let title = "tidings: live updates over Server-Sent Events".to_owned();
-        shell(assets.clone(), Script::Hydrate, title, view! { <App/> })
+        shell(assets.clone(), Script::Hydrate(ENTRY_POINT), title, view! { <App/> })
     };
     let mut response = pages::respond(status.unwrap_or(StatusCode::OK), context, document).await;
     response.headers_mut().extend(link.map(|link| (header::LINK, link)));

@@ -1,13 +1,15 @@
-//! The browser as the server has it: not at all. Nothing here is ever called.
+//! The stand-in for the browser on the server. Nothing here is ever called.
 
-use crate::ui::browser::{PageEvent, Unsent};
-use crate::ui::feed::{Answer, Heard, Moment};
-use crate::wire::message::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ui::browser::{PageEvent, RequestError};
+use crate::ui::stream::{Answer, ConnectionEvent, Moment};
 
 pub(in crate::ui) struct Stream;
 
 impl Stream {
-    pub(in crate::ui) fn open(_address: &str, _heard: Box<dyn Fn(Heard)>) -> Self {
+    pub(in crate::ui) fn open(_address: &str, _on_event: Box<dyn Fn(ConnectionEvent)>) -> Self {
         Self
     }
 }
@@ -23,22 +25,22 @@ impl Timer {
 pub(in crate::ui) struct Listeners;
 
 impl Listeners {
-    pub(in crate::ui) fn new(_happened: Box<dyn Fn(PageEvent)>) -> Self {
+    pub(in crate::ui) fn new(_on_event: Box<dyn Fn(PageEvent)>) -> Self {
         Self
     }
 }
 
 pub(in crate::ui) fn moment() -> Moment {
-    Moment { now: 0.0, roll: 0.0 }
+    Moment { now: 0.0, jitter: 0.0 }
 }
 
 pub(in crate::ui) fn local_time(_at: f64) -> String {
     String::new()
 }
 
-pub(in crate::ui) fn remember(_text: &str) {}
+pub(in crate::ui) fn save(_key: &str, _text: &str) {}
 
-pub(in crate::ui) fn recall() -> Option<String> {
+pub(in crate::ui) fn load(_key: &str) -> Option<String> {
     None
 }
 
@@ -50,6 +52,9 @@ pub(in crate::ui) async fn ask(_address: &str) -> Answer {
     Answer::Silent
 }
 
-pub(in crate::ui) async fn submit(_text: &str) -> Result<Message, Unsent> {
-    Err(Unsent::Unreachable)
+pub(in crate::ui) async fn post<T: DeserializeOwned>(
+    _address: &str,
+    _body: &impl Serialize,
+) -> Result<T, RequestError> {
+    Err(RequestError::Unreachable)
 }

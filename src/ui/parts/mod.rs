@@ -1,6 +1,5 @@
-//! The small pieces: each shows what it is given and owns nothing.
+//! The small views without state: each shows what it is given.
 
 pub mod mark;
 pub mod time;
-pub mod track;
 pub mod wire_log;

@@ -1,4 +1,4 @@
-//! A moment in time: in UTC as the server renders it, in the visitor's own time once the page is alive.
+//! A point in time: in UTC as the server renders it, in the visitor's time zone once the page is hydrated.
 
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use leptos::prelude::*;
@@ -14,9 +14,9 @@ const MILLISECONDS: usize = "21 Nov 10:30:00".len();
 /// The time of a message, to the second.
 #[component]
 pub fn Time(
-    /// The moment.
+    /// The time.
     at: DateTime<Utc>,
-    /// Whether the page has come to life.
+    /// Whether the page is hydrated.
     alive: RwSignal<bool>,
 ) -> impl IntoView {
     let milliseconds = at.timestamp_millis() as f64;
@@ -28,7 +28,7 @@ pub fn Time(
 }
 
 /// The time of day of something that happened on this page, with milliseconds, in local time.
-pub(super) fn time_of_day(at: f64) -> String {
+pub fn time_of_day(at: f64) -> String {
     browser::local_time(at).split_off(TIME_OF_DAY)
 }
 

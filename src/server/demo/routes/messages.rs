@@ -21,7 +21,7 @@ use crate::server::http::accept::{EVENT_STREAM, HTML, JSON, negotiate};
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::last_event_id;
 use crate::server::http::params::Params;
-use crate::ui::Refused;
+use crate::ui::demo::Refused;
 use crate::wire::message::{Message, MessageList};
 use crate::wire::paths;
 
