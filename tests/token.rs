@@ -305,7 +305,7 @@ fn every_reason_for_a_refusal_is_said_each_in_a_line() {
     assert!(text.contains("publish: exact=*"), "it says what it would grant: {text}");
     for wrong in ["", "nonsense", "a.b.c"] {
         let (accepted, text) = house.inspect(&["-"], wrong);
-        assert!(!accepted && text.contains("it is no JWT"), "{wrong}: {text}");
+        assert!(!accepted && text.contains("it is not a JWT"), "{wrong}: {text}");
     }
 }
 

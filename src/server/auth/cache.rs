@@ -1,4 +1,4 @@
-//! Tokens that have been verified, so that a publisher's next request need not have its signature checked again.
+//! A cache of verified tokens: the signature of a token that is used again isn't checked again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,32 +7,32 @@ use sha2::{Digest, Sha256};
 
 use super::{Role, Token};
 
-/// What stands for a token in memory.
+/// Identifies a token and the role it was verified for.
 pub(super) type Fingerprint = [u8; 32];
 
-/// A token and what it was verified with. It is as good as that: whoever takes it looks whether it still is.
+/// A token and the keys it was verified with. The caller checks that the issuer still has these keys.
 #[derive(Clone)]
 pub(super) struct Verified {
     pub(super) token: Arc<Token>,
-    /// The place of its issuer among the trusted ones.
+    /// The index of its issuer in the list of trusted issuers.
     pub(super) issuer: usize,
-    /// The number of the keys.
+    /// The number of the key set.
     pub(super) keys: u64,
 }
 
-/// Two generations: when the young one is full the old one goes, so what is used stays.
+/// Two generations: when the young one is full the old one is dropped. Tokens that are used move to the young one.
 pub(super) struct Cache {
     generations: Mutex<Generations>,
 }
 
 struct Generations {
-    /// Maximum number of tokens in each of the two.
+    /// Maximum number of tokens in each generation.
     size: usize,
     young: HashMap<Fingerprint, Verified>,
     old: HashMap<Fingerprint, Verified>,
 }
 
-/// The fingerprint of a token in its use: what one use's keys have verified is not good for the other.
+/// The fingerprint of a token in a role. The roles have keys of their own, so each has a fingerprint of its own.
 pub(super) fn fingerprint(token: &str, role: Role) -> Fingerprint {
     let role = match role {
         Role::Publisher => b'p',

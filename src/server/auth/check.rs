@@ -1,38 +1,37 @@
 //! The checks that a token must pass, in their order (Mercure, "Token Validation"; RFC 9068, section 4).
 //!
-//! What costs little comes first, and what a token grants is read last: patterns are compiled only for those who have
-//! a key.
+//! Cheap checks come first. What a token grants is read last: URL patterns are compiled only for those who have a key.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Algorithm;
 
-use super::compact::Compact;
+use super::compact_jws::CompactJws;
 use super::issuer::Issuer;
 use super::key;
 use super::key_set::Signed;
 use super::{Auth, Role, Token, TokenError, details, legacy};
 use crate::server::hub::Rights;
 
-/// How far an issuer's clock may be ahead of ours: for `nbf` alone, since who issues a token often means "from now
-/// on" with it. What has expired has expired.
+/// How far an issuer's clock may be ahead of ours. It applies to `nbf` alone, which issuers often set to the current time;
+/// `exp` has no leeway.
 const NOT_BEFORE_LEEWAY: TimeDelta = TimeDelta::seconds(5);
 
 /// Maximum number of issuers that an error names.
 const MAX_NAMED_ISSUERS: usize = 3;
 
-/// What the type of an access token is written like, in whatever case.
+/// The `typ` of an access token, compared without regard to case.
 const TYPES: [&str; 2] = ["at+jwt", "application/at+jwt"];
 
-/// What is wrong with a token: the first thing, where that is enough, or all of it.
+/// Collects the reasons why a token is refused: only the first one, or all of them.
 pub(super) enum Findings {
     First,
     All(Vec<TokenError>),
 }
 
 impl Findings {
-    /// Takes the outcome of a check: if it failed, that ends the checks, or is written down.
+    /// Records the outcome of a check. A failure is returned with `First`, and collected with `All`.
     fn take<T>(&mut self, outcome: Result<T, TokenError>) -> Result<Option<T>, TokenError> {
         match (outcome, self) {
             (Ok(value), _) => Ok(Some(value)),
@@ -47,16 +46,16 @@ impl Findings {
     }
 }
 
-/// A token that has passed, and what it was verified with.
+/// A token that passed all checks, and the keys it was verified with.
 pub(super) struct Checked {
     pub(super) token: Token,
-    /// The place of its issuer among the trusted ones.
+    /// The index of its issuer in the list of trusted issuers.
     pub(super) issuer: usize,
-    /// The number of the keys.
+    /// The number of the key set.
     pub(super) keys: u64,
 }
 
-/// Which rules apply.
+/// The protocol whose rules apply to a token.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Protocol {
     #[default]
@@ -65,10 +64,10 @@ pub(super) enum Protocol {
 }
 
 impl Auth {
-    /// Checks a token as of a time. With [`Findings::All`] it answers `None` instead of an error.
+    /// Checks a token at the time `now`. With [`Findings::All`] it returns `None` instead of an error.
     pub(super) async fn check(
         &self,
-        compact: &Compact<'_>,
+        compact: &CompactJws<'_>,
         role: Role,
         now: DateTime<Utc>,
         findings: &mut Findings,
@@ -108,8 +107,8 @@ impl Auth {
         Ok(Some(Checked { token, issuer: place, keys }))
     }
 
-    /// Which rules apply to a token; where that can't be told, it will not be accepted.
-    pub(super) fn protocol(&self, compact: &Compact<'_>) -> Result<Protocol, TokenError> {
+    /// The protocol that a token is for, by its header and claims.
+    pub(super) fn protocol(&self, compact: &CompactJws<'_>) -> Result<Protocol, TokenError> {
         if compact.header.contains_key("crit") {
             return Err(TokenError::Critical);
         }
@@ -125,8 +124,8 @@ impl Auth {
         }
     }
 
-    /// What a token grants by these rules.
-    pub(super) fn rights(&self, compact: &Compact<'_>, protocol: Protocol) -> Result<Rights, TokenError> {
+    /// What a token grants.
+    pub(super) fn rights(&self, compact: &CompactJws<'_>, protocol: Protocol) -> Result<Rights, TokenError> {
         let rights = match protocol {
             Protocol::Current => details::rights(&compact.claims, &self.patterns),
             Protocol::Legacy => legacy::rights(&compact.claims, &self.patterns),
@@ -134,8 +133,8 @@ impl Auth {
         rights.map_err(TokenError::from)
     }
 
-    /// Who issued it, and their place. In the older protocol there is only the first.
-    fn issuer(&self, compact: &Compact<'_>, protocol: Protocol) -> Result<(usize, &Issuer), TokenError> {
+    /// The trusted issuer of a token, and its index. Legacy tokens name none: theirs is the first.
+    fn issuer(&self, compact: &CompactJws<'_>, protocol: Protocol) -> Result<(usize, &Issuer), TokenError> {
         let mut trusted = self.issuers.iter().enumerate();
         if protocol == Protocol::Legacy {
             return trusted.next().ok_or_else(|| self.untrusted());
@@ -149,7 +148,7 @@ impl Auth {
         TokenError::Issuer { expected: names.join(" or ").into() }
     }
 
-    fn audience(&self, compact: &Compact<'_>, protocol: Protocol) -> Result<(), TokenError> {
+    fn audience(&self, compact: &CompactJws<'_>, protocol: Protocol) -> Result<(), TokenError> {
         if protocol == Protocol::Legacy {
             return Ok(());
         }
@@ -160,14 +159,14 @@ impl Auth {
         }
     }
 
-    /// That a token with this id has not been revoked.
+    /// Fails if a token with this id has been revoked.
     pub(super) fn not_revoked(&self, issuer: &str, id: &str, now: DateTime<Utc>) -> Result<(), TokenError> {
         if self.revoked.contains(issuer, id, now) { Err(TokenError::Revoked) } else { Ok(()) }
     }
 }
 
 impl Token {
-    /// That its time is not over.
+    /// Fails if the token has expired.
     pub(super) fn not_expired(&self, now: DateTime<Utc>) -> Result<(), TokenError> {
         match self.expires {
             Some(since) if since <= now => Err(TokenError::Expired { since }),
@@ -176,11 +175,15 @@ impl Token {
     }
 }
 
-fn algorithm(compact: &Compact<'_>) -> Result<Algorithm, TokenError> {
+fn algorithm(compact: &CompactJws<'_>) -> Result<Algorithm, TokenError> {
     compact.header("alg")?.and_then(key::algorithm).ok_or(TokenError::Algorithm)
 }
 
-fn expires(compact: &Compact<'_>, protocol: Protocol, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, TokenError> {
+fn expires(
+    compact: &CompactJws<'_>,
+    protocol: Protocol,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, TokenError> {
     match compact.date("exp")? {
         None if protocol == Protocol::Current => Err(TokenError::Missing("exp")),
         Some(since) if since <= now => Err(TokenError::Expired { since }),
@@ -188,7 +191,7 @@ fn expires(compact: &Compact<'_>, protocol: Protocol, now: DateTime<Utc>) -> Res
     }
 }
 
-fn not_before(compact: &Compact<'_>, now: DateTime<Utc>) -> Result<(), TokenError> {
+fn not_before(compact: &CompactJws<'_>, now: DateTime<Utc>) -> Result<(), TokenError> {
     match compact.date("nbf")? {
         Some(until) if until > now + NOT_BEFORE_LEEWAY => Err(TokenError::NotYet { until }),
         _ => Ok(()),

@@ -1,57 +1,57 @@
 //! What a token grants: the claim `authorization_details` (RFC 9396; Mercure, "Authorization Details").
 //!
-//! One detail of ours that can't be read makes the whole token invalid: what its issuer meant is not guessed.
+//! One invalid detail of our type makes the whole token invalid: what its issuer meant is not guessed.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::server::hub::{Grant, MatchType, Matcher, Patterns, Rights};
 
-/// The type of the details that are ours. Others are somebody else's.
+/// The type of Mercure's details. Details of other types are ignored.
 pub const DETAIL_TYPE: &str = "https://mercure.rocks/authorization-detail";
 
-/// The claim.
+/// The name of the claim.
 pub(super) const CLAIM: &str = "authorization_details";
 
-/// Details in one token, of whatever type.
+/// Maximum number of details in one token, of any type.
 const MAX_DETAILS: usize = 100;
-/// Topics in all details of ours.
+/// Maximum number of topics in all details of our type.
 const MAX_TOPICS: usize = 100;
-/// Bytes of one topic's text.
+/// Maximum length of one topic's text, in bytes.
 pub(super) const MAX_PATTERN: usize = 4096;
 
-/// Why what a token grants can't be read. Details and topics are counted from 1.
+/// Why a token's rights are invalid. Details and topics are counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DetailError {
-    /// The claim is no array of objects with a type.
+    /// The claim is not an array of objects with a type.
     #[error("its `authorization_details` must be an array of objects, each with a `type`")]
     Shape,
     /// There are too many details.
     #[error("it has more than {limit} authorization details")]
     TooMany {
-        /// How many there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// The details name too many topics, all together.
+    /// All details together name too many topics.
     #[error("its authorization details name more than {limit} topics")]
     TooManyTopics {
-        /// How many there may be.
+        /// The maximum.
         limit: usize,
     },
-    /// One detail is not what it must be.
+    /// One detail is invalid.
     #[error("its authorization detail {number}: {reason}")]
     Detail {
-        /// Which one.
+        /// Its place in the array, from 1.
         number: usize,
-        /// What is wrong.
+        /// Why it is invalid.
         reason: Box<str>,
     },
-    /// The older protocol's claim is not what it must be.
+    /// The claim of the legacy protocol is invalid.
     #[error("its claim `mercure`: {0}")]
     Legacy(Box<str>),
 }
 
-/// What the claim grants: nothing where there is none.
+/// The rights that the claim grants: none if there is no claim.
 pub(super) fn rights(claims: &Map<String, Value>, patterns: &Patterns) -> Result<Rights, DetailError> {
     match claims.get(CLAIM) {
         None => Ok(Rights::default()),
@@ -60,7 +60,7 @@ pub(super) fn rights(claims: &Map<String, Value>, patterns: &Patterns) -> Result
     }
 }
 
-/// What these details grant.
+/// The rights that these details grant.
 pub(super) fn read(details: &[Value], patterns: &Patterns) -> Result<Rights, DetailError> {
     if details.len() > MAX_DETAILS {
         return Err(DetailError::TooMany { limit: MAX_DETAILS });
@@ -118,7 +118,7 @@ fn topic_of(topic: &Value, patterns: &Patterns) -> Result<Matcher, String> {
     matcher(match_type, text, patterns)
 }
 
-/// One matcher of a token.
+/// Parses one matcher of a token.
 pub(super) fn matcher(match_type: MatchType, text: &str, patterns: &Patterns) -> Result<Matcher, String> {
     if text.len() > MAX_PATTERN {
         return Err(format!("it is longer than {MAX_PATTERN} bytes"));

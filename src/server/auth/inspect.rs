@@ -1,37 +1,38 @@
-//! What a token says and everything that is wrong with it, for whoever wonders why it is refused.
+//! Explains a token: its contents, and all reasons why it would be refused.
 
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::check::Findings;
-use super::compact::Compact;
+use super::compact_jws::CompactJws;
 use super::{Auth, AuthError, AuthOptions, Role, TokenError};
 use crate::server::hub::{Patterns, Rights};
 use crate::server::log::Clock;
 
-/// What a token says.
+/// What a token contains, and whether it would be accepted.
 #[derive(Debug)]
 pub struct Inspection {
     /// Its header.
     pub header: Map<String, Value>,
     /// Its claims.
     pub claims: Map<String, Value>,
-    /// What it would grant; `None` where that can't be read.
+    /// What it would grant; `None` if its rights are invalid.
     pub rights: Option<Rights>,
-    /// For each use that was asked for: all that is wrong, in the order of the checks. It is accepted if nothing is.
+    /// For each role that was asked for, all reasons to refuse it, in the order of the checks. Without any it is
+    /// accepted.
     pub refusals: Vec<(Role, Vec<TokenError>)>,
 }
 
 impl Auth {
-    /// Reads the keys without making or changing a file: beside a server that runs.
+    /// Reads the keys, and creates or changes no file: it can run beside a server.
     pub fn open_read_only(options: AuthOptions, patterns: Arc<Patterns>) -> Result<Self, AuthError> {
         Self::open_to(options, patterns, Clock::system(), false)
     }
 
-    /// Makes the checks of [`Auth::verify`], but all of them. An error says that it is no token at all.
+    /// Runs all checks of [`Auth::verify`], also after one has failed. An error means that it can't be parsed.
     pub async fn inspect(&self, token: &str, roles: &[Role]) -> Result<Inspection, TokenError> {
-        let compact = Compact::parse(token)?;
+        let compact = CompactJws::parse(token)?;
         let now = self.clock.now();
         let mut refusals = Vec::new();
         for &role in roles {
@@ -41,7 +42,7 @@ impl Auth {
             refusals.push((role, found));
         }
         let rights = self.rights(&compact, self.protocol(&compact).unwrap_or_default());
-        let Compact { header, claims, .. } = compact;
+        let CompactJws { header, claims, .. } = compact;
         Ok(Inspection { header, claims, rights: rights.ok(), refusals })
     }
 }

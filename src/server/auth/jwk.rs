@@ -11,16 +11,16 @@ use tracing::warn;
 use super::key::{Key, KeyKind, algorithm};
 use super::key_error::KeyError;
 
-/// Keys in one document. Each of them may be tried with a token that names none.
+/// Maximum number of keys in one document. All of them are tried for a token that names no key.
 const MAX_KEYS: usize = 64;
 
-/// Base64url, as some write it: with padding.
+/// Base64url, with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// One key as it is written. What else stands in it doesn't matter.
+/// One key, with the members that are used here. Others are ignored.
 #[derive(Deserialize)]
 pub(super) struct Jwk {
     pub(super) kty: String,
@@ -43,8 +43,8 @@ pub(super) struct Jwk {
     pub(super) qi: Option<String>,
 }
 
-/// Reads a document of one key or of a set. Keys that are for something else, or of a kind that is unknown here, are
-/// left out; a private key is refused.
+/// Reads a JWK or JWKS document. Keys for another purpose or of an unsupported kind are left out; a private key is
+/// refused.
 pub(super) fn read(document: Value) -> Result<Vec<Key>, KeyError> {
     let mut keys = Vec::new();
     for jwk in keys_of(document)? {
@@ -53,8 +53,8 @@ pub(super) fn read(document: Value) -> Result<Vec<Key>, KeyError> {
     if keys.is_empty() { Err(KeyError::Purpose) } else { Ok(keys) }
 }
 
-/// Reads a set that was fetched: a key in it that can't be used is left out too, and said. A secret never is a key,
-/// since everybody can read it.
+/// Reads a JWKS document that was fetched. Keys that can't be used are left out with a warning, shared secrets among
+/// them: everybody can read them.
 pub(super) fn read_published(document: Value) -> Result<Vec<Key>, KeyError> {
     let public = |key: Key| if key.is_secret() { Err(KeyError::PublicSecret) } else { Ok(key) };
     let read = |jwk| parse(jwk)?.verifying()?.map(public).transpose();
@@ -68,7 +68,7 @@ pub(super) fn read_published(document: Value) -> Result<Vec<Key>, KeyError> {
     if keys.is_empty() { Err(KeyError::Purpose) } else { Ok(keys) }
 }
 
-/// Reads a document of one key, whatever it is for.
+/// Reads a JWK, whatever its purpose.
 pub(super) fn parse(jwk: Value) -> Result<Jwk, KeyError> {
     Jwk::deserialize(jwk).map_err(|error| KeyError::Syntax { expected: "JWK", reason: error.to_string() })
 }
@@ -85,7 +85,7 @@ fn keys_of(document: Value) -> Result<Vec<Value>, KeyError> {
 }
 
 impl Jwk {
-    /// The key that verifies tokens; `None` if it is for something else.
+    /// The key that verifies tokens; `None` if it is for another purpose.
     fn verifying(self) -> Result<Option<Key>, KeyError> {
         if self.is_private() {
             return Err(KeyError::Private);
@@ -120,7 +120,7 @@ impl Jwk {
         [&self.d, &self.p, &self.q, &self.dp, &self.dq, &self.qi].into_iter().any(Option::is_some)
     }
 
-    /// The curve, if it is one that is supported.
+    /// The curve, if it is supported.
     pub(super) fn curve(&self) -> Option<KeyKind> {
         match (&*self.kty, self.crv.as_deref()) {
             ("EC", Some("P-256")) => Some(KeyKind::P256),
@@ -130,7 +130,7 @@ impl Jwk {
         }
     }
 
-    /// The public point, as [`Key::point`] wants it.
+    /// The public point in the form that [`Key::point`] takes.
     pub(super) fn point(&self, kind: KeyKind) -> Result<Vec<u8>, KeyError> {
         let x = decode(&self.x, "`x`")?;
         let length = match kind {
@@ -146,7 +146,7 @@ impl Jwk {
     }
 }
 
-/// A number or secret in base64url.
+/// Decodes a number or a secret from base64url.
 pub(super) fn decode(text: &Option<String>, name: &'static str) -> Result<Vec<u8>, KeyError> {
     let text = text.as_deref().ok_or(KeyError::Damaged(name))?;
     LENIENT.decode(text).map_err(|_| KeyError::Damaged(name))

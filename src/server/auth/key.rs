@@ -24,7 +24,7 @@ const ALGORITHMS: [(&str, Algorithm); 12] = [
     ("HS512", Algorithm::HS512),
 ];
 
-/// Bits that an RSA key may have.
+/// The sizes that an RSA key may have, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The algorithm of this name, if it is allowed.
@@ -37,7 +37,7 @@ pub(super) fn algorithm_names() -> String {
     ALGORITHMS.map(|(name, _)| name).join(", ")
 }
 
-/// What a key is, and so which algorithms it can verify.
+/// The type of a key, which decides the algorithms it can verify.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
     Secret,
@@ -60,11 +60,11 @@ impl KeyKind {
     }
 }
 
-/// A key that verifies tokens: a public one, or a shared secret. It is known to be whole.
+/// A key that verifies tokens: a public key or a shared secret. It has been checked to be valid.
 pub(super) struct Key {
     kind: KeyKind,
     id: Option<Box<str>>,
-    /// The one algorithm it is for, if that is said.
+    /// The only algorithm it is for, if it names one.
     only: Option<Algorithm>,
     material: DecodingKey,
 }
@@ -105,12 +105,12 @@ impl Key {
         Self { kind, id: None, only: None, material }
     }
 
-    /// The key, with an id that tokens may name it by.
+    /// The key with an id, by which a token may name it.
     pub(super) fn with_id(self, id: Option<Box<str>>) -> Self {
         Self { id, ..self }
     }
 
-    /// The key, for one algorithm alone.
+    /// The key, restricted to one algorithm.
     pub(super) fn only_for(self, algorithm: Algorithm) -> Result<Self, KeyError> {
         if !self.kind.verifies(algorithm) {
             return Err(KeyError::Mismatch);
@@ -123,7 +123,7 @@ impl Key {
         self.kind == KeyKind::Secret
     }
 
-    /// Whether tokens name it by this id.
+    /// Whether it has this id.
     pub(super) fn has_id(&self, id: &str) -> bool {
         self.id.as_deref() == Some(id)
     }
@@ -140,7 +140,7 @@ impl Key {
     }
 }
 
-/// A secret must have as many bits as its hash (RFC 7518, section 3.2).
+/// Fails if a secret has fewer bits than the algorithm's hash (RFC 7518, section 3.2).
 pub(super) fn check_secret(secret: &[u8], algorithm: Algorithm) -> Result<(), KeyError> {
     let needed = match algorithm {
         Algorithm::HS384 => 48,

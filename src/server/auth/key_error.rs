@@ -5,22 +5,22 @@ use std::fmt;
 use jsonwebtoken::Algorithm;
 use thiserror::Error;
 
-/// Why a text is no key for us.
+/// Why a key can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
-    /// It holds nothing.
+    /// It is empty.
     #[error("it is empty: expected a PEM, JWK or JWKS document, or a shared secret of 32 random bytes or more")]
     Empty,
-    /// It is longer than any key.
+    /// It is larger than any key.
     #[error("it is larger than {limit} bytes: expected a PEM, JWK or JWKS document, or a shared secret")]
     TooLarge {
-        /// Bytes it may have.
+        /// The maximum, in bytes.
         limit: usize,
     },
-    /// It holds too many keys.
-    #[error("it holds more than {limit} keys: remove those that aren't used any more")]
+    /// It contains too many keys.
+    #[error("it contains more than {limit} keys: remove the unused ones")]
     TooMany {
-        /// How many there may be.
+        /// The maximum.
         limit: usize,
     },
     /// It is in another form, or could be.
@@ -29,55 +29,55 @@ pub enum KeyError {
          shared secret, say so by writing it as a JWK: {{\"kty\":\"oct\",\"k\":\"<the secret in base64url>\"}}"
     )]
     Form(KeyForm),
-    /// It can't be read.
-    #[error("it is no {expected}: {reason}")]
+    /// It can't be parsed.
+    #[error("it is not a valid {expected}: {reason}")]
     Syntax {
-        /// What it looked like.
+        /// The format it seems to have.
         expected: &'static str,
-        /// What is wrong.
+        /// Why it is invalid.
         reason: String,
     },
-    /// A secret can be guessed.
+    /// A secret is too short.
     #[error(
         "a shared secret of {found} bytes is too short for {algorithm:?}, which needs {needed}: make one with \
          `openssl rand -base64 {needed}`"
     )]
     ShortSecret {
-        /// Bytes it has.
+        /// Its length in bytes.
         found: usize,
-        /// Bytes it must have.
+        /// The minimum, in bytes.
         needed: usize,
-        /// What it is for.
+        /// The algorithm it is used with.
         algorithm: Algorithm,
     },
-    /// A secret stands where everybody can read it.
+    /// A secret is published.
     #[error("it publishes a shared secret, with which everybody can make tokens")]
     PublicSecret,
-    /// A private key where a public one is enough.
+    /// It is a private key where a public one is enough.
     #[error(
-        "it holds a private key, which a hub must not have: it needs only the public one, which \
+        "it contains a private key, which a hub must not have: it needs only the public one, which \
          `openssl pkey -in FILE -pubout` writes (of a JWK, leave out `d`)"
     )]
     Private,
-    /// A certificate.
+    /// It is a certificate.
     #[error("it is a certificate: write its public key to a file with `openssl x509 -in FILE -noout -pubkey`")]
     Certificate,
-    /// A kind of key that no allowed algorithm uses.
-    #[error("it is of a kind that isn't supported: use Ed25519, P-256, P-384, RSA of 2048 to 8192 bits or a secret")]
+    /// It is a key that no supported algorithm uses.
+    #[error("its type isn't supported: use Ed25519, P-256, P-384, RSA of 2048 to 8192 bits or a secret")]
     Unsupported,
-    /// It is not for this.
+    /// It is for another purpose.
     #[error("none of its keys is for verifying signatures (`use`, `key_ops`, `alg`)")]
     Purpose,
     /// Its `alg` is for another type of key.
     #[error("its `alg` is for another type of key")]
     Mismatch,
-    /// The parts of the key don't make one.
+    /// A part of it is missing or invalid.
     #[error("its {0} is missing or damaged")]
     Damaged(&'static str),
-    /// A key that can't sign, where a token is to be signed.
-    #[error("it holds no private key to sign with: name a file that does with --key")]
+    /// It can't sign.
+    #[error("it contains no private key to sign with: name a file that does with --key")]
     Public,
-    /// A private key that is encrypted.
+    /// It is encrypted.
     #[error("it is encrypted: decrypt it with `openssl pkey -in FILE`")]
     Encrypted,
 }

@@ -1,22 +1,22 @@
-//! What a token of the older protocol grants: the claim `mercure` (draft-dunglas-mercure-07, section 6).
+//! What a token of the legacy protocol grants: the claim `mercure` (draft-dunglas-mercure-07, section 6).
 
 use serde_json::{Map, Value};
 
 use super::details::{self, DetailError};
 use crate::server::hub::{Grant, MatchType, Matcher, Patterns, Rights};
 
-/// The claim.
+/// The name of the claim.
 pub(super) const CLAIM: &str = "mercure";
 
-/// Topics that may be published, and as many that may be read.
+/// Maximum number of topics to publish, and to subscribe to.
 const MAX_TOPICS: usize = 1000;
 
-/// Whether a token speaks the older protocol.
+/// Whether these are the claims of a legacy token.
 pub(super) fn is_legacy(claims: &Map<String, Value>) -> bool {
     claims.get(CLAIM).is_some_and(Value::is_object)
 }
 
-/// What the claim grants. A payload that is no object becomes the `value` of one.
+/// The rights that the claim grants. A payload that isn't an object becomes the `value` of one.
 pub(super) fn rights(claims: &Map<String, Value>, patterns: &Patterns) -> Result<Rights, DetailError> {
     let Some(Value::Object(claim)) = claims.get(CLAIM) else { return Ok(Rights::default()) };
     let read = |name| matchers(claim, name, patterns).map_err(|reason| DetailError::Legacy(reason.into()));
@@ -25,14 +25,14 @@ pub(super) fn rights(claims: &Map<String, Value>, patterns: &Patterns) -> Result
     let payload = match claim.get("payload") {
         None | Some(Value::Null) => None,
         Some(Value::Object(payload)) => Some(payload.clone()),
-        // The newer protocol knows only objects.
+        // Payloads of the current protocol are objects.
         Some(other) => Some(Map::from_iter([("value".to_owned(), other.clone())])),
     };
     let subscribe = Grant { subscribe: true, topics: read("subscribe")?, payload, ..nothing };
     Ok(Rights::new([publish, subscribe].into_iter().filter(|grant| !grant.topics.is_empty()).collect()))
 }
 
-/// Topics as they are, URI templates, and `*` for all.
+/// The matchers of one list: topics, URI templates, and `*` for all topics.
 fn matchers(claim: &Map<String, Value>, name: &str, patterns: &Patterns) -> Result<Vec<Matcher>, String> {
     let texts = match claim.get(name) {
         None | Some(Value::Null) => return Ok(Vec::new()),

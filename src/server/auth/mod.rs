@@ -1,15 +1,15 @@
 //! Who may do what: tokens, the keys that verify them, and what they grant.
 //!
-//! [`Auth`] is the door. It holds the keys of every trusted issuer, verifies tokens with them, and remembers which
-//! tokens have been revoked. It knows no HTTP: where a token stands in a request is not its business.
+//! [`Auth`] is the entry point. It holds the keys of every trusted issuer, verifies tokens with them, and remembers the
+//! revoked ones. It knows no HTTP: credentials are found in requests elsewhere.
 //!
-//! A token is read (`compact`), checked (`check`) with its issuer's keys (`issuer`), and what it grants is read from
-//! its `details`. Keys come from a file (`key_file`: `pem`, `jwk`, a secret) or are fetched (`remote`).
+//! A token is parsed (`compact_jws`) and checked (`check`) with its issuer's keys (`issuer`). Its rights are parsed from its
+//! `details`. Keys come from a file (`key_file`: `pem`, `jwk`, a secret) or are fetched (`remote`).
 
 mod address;
 mod cache;
 mod check;
-mod compact;
+mod compact_jws;
 mod details;
 mod fetch;
 mod inspect;
@@ -53,7 +53,7 @@ use super::hub::Patterns;
 use super::log::Clock;
 use cache::{Cache, Fingerprint, Verified};
 use check::{Checked, Findings};
-use compact::Compact;
+use compact_jws::CompactJws;
 use issuer::{Issuer, Opener};
 use revoked::Revoked;
 use tickets::Tickets;
@@ -76,55 +76,55 @@ pub struct Auth {
     tickets: Tickets,
 }
 
-/// Why the keys can't be used: each says which, and what to do.
+/// Why the keys or the list of revoked tokens can't be used. Each names the file or address and says what to do.
 #[derive(Debug, Error)]
 pub enum AuthError {
     /// A file can't be read.
     #[error("{} can't be read: {source}. Give this user the right to read it, or name another file", path.display())]
     Unreadable {
-        /// Which one.
+        /// Its path, address or name.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// A file can't be written.
     #[error("{} can't be written: {source}. Give this user the right to write to its folder", path.display())]
     Unwritable {
-        /// Which one.
+        /// Its path, address or name.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A file holds no key that can be used.
+    /// A file contains no key that can be used.
     #[error("the key file {}: {source}", path.display())]
     Key {
-        /// Which one.
+        /// Its path, address or name.
         path: PathBuf,
-        /// What is wrong.
+        /// The reason.
         source: KeyError,
     },
-    /// There is no generated key, and none may be made.
+    /// There is no generated key yet.
     #[error(
         "there is no {} yet. The server makes it when it first starts: run this where the server runs, name its data \
          folder with --data, or make the key with `tidings token --make-key`",
         path.display()
     )]
     NoKey {
-        /// Where it will be.
+        /// The file that it will be in.
         path: PathBuf,
     },
-    /// An address may not be fetched from.
+    /// A `jwks-url` is not allowed.
     #[error("jwks-url {url}: {reason}")]
     Url {
-        /// Which one.
+        /// Its path, address or name.
         url: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// Two tables are of the same issuer.
+    /// An issuer is set twice.
     #[error("the issuer {issuer} is set twice: write its keys to one file, or publish them at one jwks-url")]
     Twice {
-        /// Which one.
+        /// Its path, address or name.
         issuer: String,
     },
     /// The list of revoked tokens is damaged.
@@ -138,7 +138,7 @@ pub enum AuthError {
         path: PathBuf,
         /// Which line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         reason: String,
     },
 }
@@ -146,36 +146,36 @@ pub enum AuthError {
 /// Why a token could not be revoked.
 #[derive(Debug, Error)]
 pub enum RevokeError {
-    /// Nobody trusts this issuer's tokens anyway.
-    #[error("the issuer is none of the trusted ones")]
+    /// The issuer isn't trusted.
+    #[error("the issuer is not trusted")]
     Issuer,
-    /// There is no id.
+    /// The id is empty.
     #[error("the token's id (its `jti`) is missing")]
     Id,
     /// It has expired already.
-    #[error("the token has expired already")]
+    #[error("the token has already expired")]
     Expired,
     /// The list is full.
-    #[error("{limit} revoked tokens have not expired yet, and more can't be held: replace the issuer's key instead")]
+    #[error("{limit} revoked tokens are remembered, which is the limit: replace the issuer's key instead")]
     TooMany {
-        /// How many can be held.
+        /// The maximum.
         limit: usize,
     },
-    /// The list can't be written: the token is refused until the server stops, and perhaps not after it.
+    /// The list can't be written. The token is refused, but perhaps not after a restart.
     #[error("{} can't be written: {source}. The token is refused until the server stops", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl Auth {
-    /// Reads every key. Where a source is [`KeySource::Generated`] and there is none yet, it is made. `clock` is the
-    /// wall clock: what expires does so by it.
+    /// Reads all keys, and generates the key of [`KeySource::Generated`] if there is none. Tokens and tickets expire by
+    /// `clock`, the wall clock.
     ///
-    /// It reads and writes files: call it before anybody is served.
+    /// It blocks on files: call it before the server accepts connections.
     pub fn open(options: AuthOptions, patterns: Arc<Patterns>, clock: Clock) -> Result<Arc<Self>, AuthError> {
         Self::open_to(options, patterns, clock, true).map(Arc::new)
     }
@@ -198,7 +198,7 @@ impl Auth {
         Ok(Self { options, patterns, clock, issuers, cache, revoked, tickets })
     }
 
-    /// Checks a token for a use. It waits only where keys must be fetched, and for some seconds at most.
+    /// Verifies a token for a role. It waits only for keys that must be fetched, a few seconds at most.
     pub async fn verify(&self, token: &str, role: Role) -> Result<Arc<Token>, TokenError> {
         let now = self.clock.now();
         let fingerprint = cache::fingerprint(token, role);
@@ -206,7 +206,7 @@ impl Auth {
             self.still_valid(&known)?;
             return Ok(known);
         }
-        let compact = Compact::parse(token)?;
+        let compact = CompactJws::parse(token)?;
         let checked = self.check(&compact, role, now, &mut Findings::First).await?;
         let Checked { token, issuer, keys } = checked.ok_or(TokenError::Signature)?;
         let token = Arc::new(token);
@@ -214,17 +214,17 @@ impl Auth {
         Ok(token)
     }
 
-    /// Whether a token that was verified has neither expired nor been revoked since. It never waits.
+    /// Fails if a token that was verified has expired or been revoked since. It never blocks.
     ///
-    /// Who opens a stream for a token asks once more when the stream can be found by a revocation. The wall clock
-    /// decides, which jumps when the machine wakes or the clock is set: who holds a stream open asks every few seconds.
+    /// Call it again when a stream has been registered: the token may have been revoked just before. While a stream is
+    /// open, call it every few seconds: the wall clock jumps when the machine wakes or its clock is set.
     pub fn still_valid(&self, token: &Token) -> Result<(), TokenError> {
         let now = self.clock.now();
         token.not_expired(now)?;
         self.not_revoked(&token.issuer, &token.id, now)
     }
 
-    /// A token that has been verified with the keys that its issuer still has.
+    /// The cached token, if its issuer still has the keys that verified it.
     async fn known(&self, fingerprint: &Fingerprint, role: Role) -> Result<Option<Arc<Token>>, TokenError> {
         let Some(Verified { token, issuer, keys }) = self.cache.get(fingerprint) else { return Ok(None) };
         let Some(issuer) = self.issuers.get(issuer) else { return Ok(None) };
@@ -235,8 +235,8 @@ impl Auth {
         Ok(None)
     }
 
-    /// Refuses the tokens of this issuer with this id from now on, until they have expired: for ever, if it isn't
-    /// known when. Answers when that is on disk.
+    /// Revokes the token of this issuer with this id until it expires, or for ever if `until` is `None`. Returns when
+    /// that is on disk.
     pub async fn revoke(&self, issuer: &str, id: &str, until: Option<DateTime<Utc>>) -> Result<(), RevokeError> {
         if !self.issuers().any(|trusted| trusted == issuer) {
             return Err(RevokeError::Issuer);
@@ -247,26 +247,26 @@ impl Auth {
         self.revoked.insert(issuer, id, until, self.clock.now()).await
     }
 
-    /// The trusted issuers; the first one is the hub's own.
+    /// The names of the trusted issuers. The first is the hub's own.
     pub fn issuers(&self) -> impl Iterator<Item = &str> {
         self.issuers.iter().map(|issuer| &*issuer.name)
     }
 
-    /// A ticket that stands for this token, which has been verified, for [`TICKET_LIFETIME`].
+    /// Issues a ticket for a token, which the caller has verified. It is good for [`TICKET_LIFETIME`].
     pub async fn issue_ticket(&self, token: &str) -> Result<String, TicketError> {
         self.tickets.issue(token, self.clock.now()).await
     }
 
-    /// What a ticket stands for. The ticket is not used up: [`Auth::redeem`] does that when its stream is open.
-    /// `proofs` is the cookie that the client has, if any: see [`Ticket::proofs`].
+    /// Verifies a ticket and its token, and leaves the ticket unused: call [`Auth::redeem`] when its stream is open.
+    /// `proofs` is the client's cookie, if it has one: see [`Ticket::proofs`].
     pub async fn ticket(&self, ticket: &str, proofs: Option<&str>) -> Result<Ticket, TicketError> {
         let (token, seal) = self.tickets.read(ticket, proofs, self.clock.now())?;
         let token = self.verify(&token, Role::Subscriber).await?;
         Ok(Ticket { token, seal })
     }
 
-    /// Uses a ticket up: it opens no second stream without a proof. Of several clients that present it at once, one is
-    /// accepted. It never waits.
+    /// Marks a ticket as used: without a proof it opens no second stream. If several clients present it at once, one
+    /// succeeds. It never blocks.
     pub fn redeem(&self, ticket: &Ticket) -> Result<(), TicketError> {
         self.tickets.redeem(&ticket.seal)
     }

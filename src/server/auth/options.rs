@@ -1,47 +1,47 @@
-//! What the operator says about tokens.
+//! The operator's options for tokens.
 
 use std::path::PathBuf;
 
 use url::Url;
 
-/// Whose tokens are trusted, and for what.
+/// Which tokens are accepted.
 #[derive(Clone, Debug)]
 pub struct AuthOptions {
-    /// The hub's identifier, which must be among a token's `aud`.
+    /// The hub's identifier, which a token's `aud` must contain.
     pub resource: String,
-    /// The trusted issuers, each with its own keys. The first one's are also what `tidings token` signs with.
+    /// The trusted issuers, each with its own keys. `tidings token` signs with the first one's.
     pub issuers: Vec<IssuerOptions>,
-    /// The folder for the generated key and the list of revoked tokens.
+    /// The data folder, for the generated keys and the list of revoked tokens.
     pub data: PathBuf,
-    /// Whether tokens of the older protocol are taken too: their rights stand in the claim `mercure`.
+    /// Whether legacy tokens are accepted too, whose rights are in the claim `mercure`.
     pub legacy: bool,
 }
 
 /// One trusted issuer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerOptions {
-    /// What stands in its tokens' `iss`.
+    /// The `iss` of its tokens.
     pub issuer: String,
-    /// Where the keys are that verify publishers' tokens.
+    /// The keys that verify publishers' tokens.
     pub publisher: KeySource,
-    /// Where the keys are that verify subscribers' tokens.
+    /// The keys that verify subscribers' tokens.
     pub subscriber: KeySource,
 }
 
 /// Where keys come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum KeySource {
-    /// The random secret in the data folder, made where there is none.
+    /// The random secret in the data folder, generated if there is none.
     Generated,
     /// A file: PEM, JWK, JWKS, or a shared secret in one line of text, which means HS256.
     File(PathBuf),
-    /// A JWKS document that is fetched and refreshed.
+    /// A JWKS document that is fetched, and refreshed before it is stale.
     Url {
         /// Its address.
         url: Url,
         /// Whether it may be at an internal address.
         internal: bool,
     },
-    /// There is none: no token of this issuer has this use.
+    /// No keys: this issuer's tokens are not accepted in this role.
     Nowhere,
 }

@@ -1,4 +1,4 @@
-//! The tokens that were revoked before their time, until it is over. The list survives: each is a line of a file.
+//! The revoked tokens that have not expired yet. Each is a line of a file, so the list survives a restart.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,65 +15,68 @@ use tracing::warn;
 
 use super::{AuthError, RevokeError};
 
-/// The file in the folder of the server's data.
+/// The file in the data folder.
 const FILE: &str = "revoked.jsonl";
 
-/// The tokens that are refused.
+/// The list of revoked tokens.
 pub(super) struct Revoked {
-    shared: Arc<Shared>,
+    shared: Arc<RevokedState>,
 }
 
-struct Shared {
+struct RevokedState {
     path: PathBuf,
-    /// Maximum number of tokens.
+    /// Maximum number of tokens that are remembered.
     limit: usize,
-    /// Until when; `None` for ever.
-    refused: RwLock<HashMap<Hash, Option<DateTime<Utc>>>>,
+    /// When each expires; `None` if that isn't known, and it is refused for ever.
+    revoked: RwLock<HashMap<Hash, Option<DateTime<Utc>>>>,
     file: Mutex<Option<Appender>>,
 }
 
-/// Stands for an issuer and an id, however long they are.
+/// The hash of an issuer and a token id.
 type Hash = [u8; 32];
 
 /// One line of the file.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct RevokedToken {
     #[serde(rename = "iss")]
     issuer: String,
     #[serde(rename = "jti")]
     id: String,
-    /// Left out where it is for ever.
+    /// When the token expires; left out if that isn't known.
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<DateTime<Utc>>,
 }
 
-/// The file's end. What could not be written whole is cut off before the next line.
+/// Appends lines to the file. A line that was written in part is cut off before the next one.
 struct Appender {
     file: File,
     whole: u64,
 }
 
 impl Revoked {
-    /// Reads the list, and leaves out of the file who has expired, if it may be written.
+    /// Reads the list. With `may_write` the expired tokens are removed from the file.
     pub(super) fn open(data: &Path, limit: usize, may_write: bool, now: DateTime<Utc>) -> Result<Self, AuthError> {
         let path = data.join(FILE);
         let (lines, left_out) = read(&path, now)?;
         if left_out && may_write {
             rewrite(&path, &lines).map_err(|source| AuthError::Unwritable { path: path.clone(), source })?;
         }
-        let refused = lines.iter().map(|line| (hash(&line.issuer, &line.id), line.until)).collect();
-        let (refused, file) = (RwLock::new(refused), Mutex::new(None));
-        Ok(Self { shared: Arc::new(Shared { path, limit, refused, file }) })
+        let revoked = lines.iter().map(|line| (hash(&line.issuer, &line.id), line.until)).collect();
+        let revoked = RwLock::new(revoked);
+        Ok(Self { shared: Arc::new(RevokedState { path, limit, revoked, file: Mutex::new(None) }) })
     }
 
-    /// Whether this issuer's tokens with this id are refused.
+    /// Whether this issuer's token with this id is revoked.
     pub(super) fn contains(&self, issuer: &str, id: &str, now: DateTime<Utc>) -> bool {
-        let refused = self.shared.refused.read().unwrap_or_else(PoisonError::into_inner);
-        let refused = if refused.is_empty() { None } else { refused.get(&hash(issuer, id)) };
-        refused.is_some_and(|until| until.is_none_or(|until| now < until))
+        let revoked = self.shared.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        if revoked.is_empty() {
+            return false;
+        }
+        let until = revoked.get(&hash(issuer, id));
+        until.is_some_and(|until| until.is_none_or(|until| now < until))
     }
 
-    /// Refuses them from now on, and answers when that is on disk.
+    /// Revokes a token, and returns when that is on disk.
     pub(super) async fn insert(
         &self,
         issuer: &str,
@@ -86,17 +89,17 @@ impl Revoked {
             return Err(RevokeError::Expired);
         }
         {
-            let mut refused = self.shared.refused.write().unwrap_or_else(PoisonError::into_inner);
-            if refused.len() >= limit {
-                refused.retain(|_, until| until.is_none_or(|until| now < until));
+            let mut revoked = self.shared.revoked.write().unwrap_or_else(PoisonError::into_inner);
+            if revoked.len() >= limit {
+                revoked.retain(|_, until| until.is_none_or(|until| now < until));
             }
-            if refused.len() >= limit && !refused.contains_key(&hash(issuer, id)) {
+            if revoked.len() >= limit && !revoked.contains_key(&hash(issuer, id)) {
                 return Err(RevokeError::TooMany { limit });
             }
-            let refuse = refused.entry(hash(issuer, id)).or_insert(until);
-            *refuse = later(*refuse, until);
+            let known = revoked.entry(hash(issuer, id)).or_insert(until);
+            *known = later(*known, until);
         }
-        let line = Line { issuer: issuer.into(), id: id.into(), until };
+        let line = RevokedToken { issuer: issuer.into(), id: id.into(), until };
         let shared = self.shared.clone();
         let written = tokio::task::spawn_blocking(move || shared.append(&line))
             .await
@@ -105,8 +108,8 @@ impl Revoked {
     }
 }
 
-impl Shared {
-    fn append(&self, line: &Line) -> io::Result<()> {
+impl RevokedState {
+    fn append(&self, line: &RevokedToken) -> io::Result<()> {
         let mut line = serde_json::to_vec(line)?;
         line.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +126,7 @@ impl Appender {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder)?;
         let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
-        // Its name must be on disk too.
+        // The file's name must be on disk too.
         File::open(folder)?.sync_all()?;
         let whole = file.metadata()?.len();
         Ok(Self { file, whole })
@@ -138,8 +141,8 @@ impl Appender {
     }
 }
 
-/// The lines of those who have not expired, one of each, and whether any were left out.
-fn read(path: &Path, now: DateTime<Utc>) -> Result<(Vec<Line>, bool), AuthError> {
+/// The lines of tokens that have not expired, one for each token, and whether any line was left out.
+fn read(path: &Path, now: DateTime<Utc>) -> Result<(Vec<RevokedToken>, bool), AuthError> {
     let unreadable = |source| AuthError::Unreadable { path: path.into(), source };
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), false)),
@@ -150,7 +153,7 @@ fn read(path: &Path, now: DateTime<Utc>) -> Result<(Vec<Line>, bool), AuthError>
     while file.read_until(b'\n', &mut text).map_err(unreadable)? > 0 {
         number += 1;
         if text.pop() != Some(b'\n') {
-            // Nobody was told that this one is revoked: the write was interrupted.
+            // The write was interrupted, so nobody was told that this token is revoked.
             warn!(file = %path.display(), line = number, "the last line is torn and left out");
             left_out = true;
             break;
@@ -160,7 +163,7 @@ fn read(path: &Path, now: DateTime<Utc>) -> Result<(Vec<Line>, bool), AuthError>
             text.clear();
             continue;
         }
-        let line: Line = serde_json::from_slice(&text).map_err(|error| AuthError::Revoked {
+        let line: RevokedToken = serde_json::from_slice(&text).map_err(|error| AuthError::Revoked {
             path: path.into(),
             line: number,
             reason: error.to_string(),
@@ -183,12 +186,12 @@ fn read(path: &Path, now: DateTime<Utc>) -> Result<(Vec<Line>, bool), AuthError>
     Ok((lines.into_values().collect(), left_out))
 }
 
-/// For ever is later than any time.
+/// The later of two times; `None`, for ever, is later than any.
 fn later(one: Option<DateTime<Utc>>, other: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
     one.zip(other).map(|(one, other)| one.max(other))
 }
 
-fn rewrite(path: &Path, lines: &[Line]) -> io::Result<()> {
+fn rewrite(path: &Path, lines: &[RevokedToken]) -> io::Result<()> {
     let draft = path.with_extension("new");
     let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
     let mut out = io::BufWriter::new(file);
@@ -201,7 +204,7 @@ fn rewrite(path: &Path, lines: &[Line]) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
-/// The length keeps an issuer and an id apart.
+/// The length of the issuer is hashed too, so that no other issuer and id have the same hash.
 fn hash(issuer: &str, id: &str) -> Hash {
     Sha256::new()
         .chain_update((issuer.len() as u64).to_le_bytes())
@@ -303,7 +306,7 @@ mod tests {
         let until = Utc::now() + TimeDelta::milliseconds(500);
         for id in 0..LIMIT {
             let until = Some(until).filter(|_| id < 3);
-            revoked.shared.refused.write().expect("a lock").insert(hash("i", &id.to_string()), until);
+            revoked.shared.revoked.write().expect("a lock").insert(hash("i", &id.to_string()), until);
         }
         if Utc::now() < until {
             let error = revoked.insert("i", "more", None, Utc::now()).await.expect_err("a refusal");

@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::compact::Compact;
+use super::compact_jws::CompactJws;
 use super::ticket_key::{TicketId, TicketKey};
 use super::{AuthError, Token, TokenError, key_file};
 
@@ -248,7 +248,7 @@ impl Content {
         let mut bytes = self.process.to_vec();
         bytes.extend(u64::try_from(self.uptime.as_millis()).ok()?.to_be_bytes());
         bytes.extend(self.issued.timestamp_millis().to_be_bytes());
-        bytes.extend(Compact::pack(&self.token)?);
+        bytes.extend(CompactJws::pack(&self.token)?);
         Some(bytes)
     }
 
@@ -260,7 +260,7 @@ impl Content {
             process: *process,
             uptime: Duration::from_millis(u64::from_be_bytes(*uptime)),
             issued: DateTime::from_timestamp_millis(i64::from_be_bytes(*issued))?,
-            token: Compact::unpack(rest)?,
+            token: CompactJws::unpack(rest)?,
         })
     }
 }

@@ -9,12 +9,12 @@ use thiserror::Error;
 use super::details::DetailError;
 use crate::server::hub::{Holder, Rights};
 
-/// What a token is to be used for. The keys of the two are kept apart.
+/// What a token is used for. Each role has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// To publish.
     Publisher,
-    /// To subscribe, and for all that is not publishing.
+    /// To subscribe, and for everything else that isn't publishing.
     Subscriber,
 }
 
@@ -32,11 +32,11 @@ impl fmt::Display for Role {
 pub struct Token {
     /// Who issued it: one of the trusted issuers.
     pub issuer: Box<str>,
-    /// Whom it was issued to, as its issuer names them; empty where it doesn't say.
+    /// The subject (`sub`); empty if it names none.
     pub subject: Box<str>,
-    /// What it is revoked by; empty where it has none, which can't be revoked.
+    /// The id (`jti`) by which it is revoked; empty if it has none, and then it can't be revoked.
     pub id: Box<str>,
-    /// When its rights end; `None`, for ever, only in the older protocol.
+    /// When it expires, by the wall clock; `None`, never, only in the legacy protocol.
     pub expires: Option<DateTime<Utc>>,
     /// What it grants.
     pub rights: Arc<Rights>,
@@ -56,40 +56,40 @@ impl Holder for Token {
     }
 }
 
-/// Why a token is refused, in words for whoever holds it. It tells nothing of the token's text and of keys.
+/// Why a token is refused. The text is for its holder: it repeats nothing of the token, and tells nothing of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TokenError {
     /// It is longer than any token may be.
     #[error("it is longer than {limit} bytes")]
     TooLong {
-        /// Bytes it may have.
+        /// The maximum, in bytes.
         limit: usize,
     },
-    /// It is no JWT in compact form (RFC 7515, section 7.1).
-    #[error("it is no JWT: {0}")]
+    /// It is not a JWT in compact serialization (RFC 7515, section 7.1).
+    #[error("it is not a JWT: {0}")]
     Malformed(&'static str),
     /// Its type is not that of an access token (RFC 9068, section 2.1).
-    #[error("it is no access token: the `typ` of its header must be at+jwt")]
+    #[error("it is not an access token: the `typ` of its header must be at+jwt")]
     Type,
-    /// It is a token of Mercure 0.x, which is not spoken here.
-    #[error("it is a token of Mercure 0.x (its claim `mercure`), which the operator turns on with --legacy")]
+    /// It is a legacy token, which this hub doesn't accept.
+    #[error("it is a token of Mercure 0.x (it has the claim `mercure`), which the operator can allow with --legacy")]
     Legacy,
     /// Its header names an extension that must be understood (RFC 7515, section 4.1.11).
-    #[error("its header demands an extension (`crit`) that is unknown here")]
+    #[error("its header requires an extension (`crit`) that isn't supported")]
     Critical,
-    /// Its algorithm is none of those that are allowed.
+    /// Its algorithm is not allowed.
     #[error("its algorithm (`alg`) must be one of {}", super::key::algorithm_names())]
     Algorithm,
     /// No key of its issuer is of the type that its algorithm needs.
     #[error("its issuer has no key that fits its algorithm (`alg`)")]
     NoKey,
-    /// Its issuer has no keys for this use.
+    /// Its issuer has no keys for this role.
     #[error("its issuer's tokens are not accepted from a {0}")]
     Use(Role),
     /// Its issuer is not trusted.
     #[error("its issuer (`iss`) is not trusted: expected {expected}")]
     Issuer {
-        /// The trusted issuers, some of them at least.
+        /// Some of the trusted issuers.
         expected: Box<str>,
     },
     /// No key of its issuer made its signature.
@@ -98,27 +98,27 @@ pub enum TokenError {
     /// A claim that every token must have is missing.
     #[error("it has no `{0}`")]
     Missing(&'static str),
-    /// A claim is not what it must be.
+    /// A claim has the wrong type.
     #[error("its `{claim}` must be {expected}")]
     Claim {
-        /// Which claim.
+        /// The claim's name.
         claim: &'static str,
-        /// What it must be.
+        /// What it must be instead.
         expected: &'static str,
     },
-    /// Its time is over.
-    #[error("it has expired at {}", date(.since))]
+    /// It has expired.
+    #[error("it expired at {}", date(.since))]
     Expired {
-        /// Since when.
+        /// When it expired.
         since: DateTime<Utc>,
     },
-    /// Its time has not come.
+    /// It isn't valid yet.
     #[error("it is not valid before {}", date(.until))]
     NotYet {
-        /// Until when.
+        /// When it becomes valid.
         until: DateTime<Utc>,
     },
-    /// It is for somebody else.
+    /// It is for another audience.
     #[error("it is not for this hub: its `aud` must contain {expected}")]
     Audience {
         /// The hub's resource identifier.
@@ -127,10 +127,10 @@ pub enum TokenError {
     /// It has been revoked.
     #[error("it has been revoked")]
     Revoked,
-    /// What it grants can't be read.
+    /// Its rights are invalid.
     #[error(transparent)]
     Details(#[from] DetailError),
-    /// Its issuer's keys can't be fetched just now: it may be right.
+    /// Its issuer's keys can't be fetched at the moment. The token may be valid.
     #[error("the keys of its issuer can't be fetched at the moment: try again later")]
     KeysUnavailable,
 }

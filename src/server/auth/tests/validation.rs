@@ -166,7 +166,7 @@ async fn it_must_say_when_it_expires_and_is_refused_from_then_on() {
     auth.verify(&token, Role::Subscriber).await.expect("a token");
     house.clock.set(at(2_000_000_000));
     let end = auth.verify(&token, Role::Subscriber).await;
-    assert_eq!(refused(end).to_string(), "it has expired at 2033-05-18T03:33:20Z");
+    assert_eq!(refused(end).to_string(), "it expired at 2033-05-18T03:33:20Z");
 }
 
 #[tokio::test]
