@@ -90,7 +90,7 @@ fn open(url: &str, internal: bool) -> Result<(Arc<Auth>, TempDir), AuthError> {
         legacy: false,
     };
     let patterns = Patterns::new(Url::parse(RESOURCE).expect("a URL"));
-    Ok((Auth::open(options, Arc::new(patterns))?, folder))
+    Ok((Auth::open(options, Arc::new(patterns), Arc::new(Utc::now))?, folder))
 }
 
 /// A key of the issuer, with its id.
@@ -174,9 +174,26 @@ async fn while_keys_cant_be_fetched_a_token_may_be_right() {
         published.answers(answer.clone());
         let (auth, _folder) = open(&format!("http://{address}/jwks"), true).expect("keys");
         let error = auth.verify(&key.token(), Role::Subscriber).await.expect_err("a refusal");
-        assert!(error == TokenError::KeysUnavailable && error.is_temporary(), "{answer:?}: {error}");
+        assert_eq!(error, TokenError::KeysUnavailable, "{answer:?}");
     }
     assert_eq!(published.elsewhere.load(Ordering::Relaxed), 0, "it goes no detours");
+}
+
+#[tokio::test]
+async fn while_keys_cant_be_fetched_a_token_that_names_a_new_one_may_be_right_and_one_of_a_known_key_may_not() {
+    let (published, address) = Published::serve().await;
+    let (old, new) = (Key::new("old"), Key::new("new"));
+    published.answers(Answer::Keys(vec![old.published()]));
+    let (auth, _folder) = open(&format!("http://{address}/jwks"), true).expect("keys");
+    auth.verify(&old.token(), Role::Subscriber).await.expect("a token");
+    published.answers(Answer::Nothing);
+    for _ in 0..2 {
+        let error = auth.verify(&new.token(), Role::Subscriber).await.expect_err("a refusal");
+        assert_eq!(error, TokenError::KeysUnavailable);
+    }
+    let forged = Key::new("old").token();
+    assert_eq!(auth.verify(&forged, Role::Subscriber).await.err(), Some(TokenError::Signature));
+    auth.verify(&old.token(), Role::Subscriber).await.expect("the old keys serve on");
 }
 
 #[tokio::test]

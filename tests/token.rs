@@ -44,13 +44,21 @@ impl House {
         child.wait_with_output().expect("an end")
     }
 
-    /// A token, which stands alone on standard output.
+    /// A folder with the key that the server would make when it first starts.
+    fn with_key() -> Self {
+        let house = Self::new();
+        house.make(&["--publish", "*", "--make-key"]);
+        house
+    }
+
+    /// A token, which stands alone on standard output. Standard error names the key.
     #[track_caller]
     fn make(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments, "");
         let text = String::from_utf8(output.stdout).expect("a text");
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && errors.is_empty(), "{arguments:?}: {errors}");
+        assert!(output.status.success(), "{arguments:?}: {errors}");
+        assert!(errors.lines().count() == 1 && errors.starts_with("key      /"), "{arguments:?}: {errors}");
         let token = text.strip_suffix('\n').expect("a line");
         assert!(token.split('.').count() == 3 && !token.contains(char::is_whitespace), "{text}");
         token.to_owned()
@@ -105,7 +113,7 @@ fn start(data: &Path, flags: &[&str]) -> Program {
 #[tokio::test]
 async fn a_token_that_was_made_before_the_first_start_is_accepted_after_it() {
     let house = House::new();
-    let token = house.make(&["--publish", "a", "--publish-pattern", "/b/:x"]);
+    let token = house.make(&["--publish", "a", "--publish-pattern", "/b/:x", "--make-key"]);
     let program = start(house.data.path(), &[]);
     for (topic, status) in [("a", 200), ("/b/1", 200), ("/b/1/2", 403), ("c", 403)] {
         assert_eq!(publish(&program, &token, topic).await, status, "{topic}");
@@ -113,7 +121,7 @@ async fn a_token_that_was_made_before_the_first_start_is_accepted_after_it() {
     // And one that is made beside the server that runs.
     let token = house.make(&["--publish", "*"]);
     assert_eq!(publish(&program, &token, "c").await, 200);
-    assert_eq!(publish(&program, &House::new().make(&["--publish", "*"]), "c").await, 401);
+    assert_eq!(publish(&program, &House::with_key().make(&["--publish", "*"]), "c").await, 401);
 }
 
 #[tokio::test]
@@ -140,16 +148,34 @@ fn the_first_start_says_where_the_key_is_and_what_it_is_for() {
 #[test]
 fn the_key_is_made_once_and_for_its_owner_alone() {
     let house = House::new();
-    house.make(&["--publish", "*"]);
+    house.make(&["--publish", "*", "--make-key"]);
     let key = fs::read(house.key()).expect("a key");
     assert_eq!(fs::metadata(house.key()).expect("a file").permissions().mode() & 0o777, 0o600);
-    house.make(&["--publish", "*"]);
+    house.make(&["--publish", "*", "--make-key"]);
     assert_eq!(fs::read(house.key()).expect("a key"), key);
 }
 
 #[test]
-fn a_token_says_what_it_was_told_to_say() {
+fn no_key_is_made_unless_that_is_asked_for() {
     let house = House::new();
+    let error = house.refuses(&["--publish", "*"]);
+    for part in ["token.key", "--data", "--make-key"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert_eq!(fs::read_dir(house.data.path()).expect("a folder").count(), 0);
+}
+
+#[test]
+fn the_key_that_a_token_is_signed_with_is_named_beside_it() {
+    let house = House::with_key();
+    let named = |arguments: &[&str]| String::from_utf8(house.run(arguments, "").stderr).expect("a text");
+    assert_eq!(named(&["--publish", "*"]), format!("key      {}\n", house.key().display()));
+    assert_eq!(named(&["--publish", "*", "--key", PRIVATE]), format!("key      {PRIVATE}\n"));
+}
+
+#[test]
+fn a_token_says_what_it_was_told_to_say() {
+    let house = House::with_key();
     let token = house.make(&[
         "--subscribe",
         "a",
@@ -243,7 +269,7 @@ fn where_the_two_uses_have_keys_of_their_own_a_token_is_for_one_of_them() {
 
 #[test]
 fn a_token_is_explained() {
-    let house = House::new();
+    let house = House::with_key();
     let token = house.make(&["--publish", "a", "--subscribe-pattern", "/:b", "--payload", r#"{"name":"Ada"}"#]);
     for (arguments, input) in [(&[&*token][..], ""), (&["-"], &*token), (&[], &format!("{token}\n"))] {
         let (accepted, text) = house.inspect(arguments, input);
@@ -266,10 +292,9 @@ fn a_token_is_explained() {
 
 #[test]
 fn every_reason_for_a_refusal_is_said_each_in_a_line() {
-    let house = House::new();
-    house.make(&["--publish", "*"]);
+    let house = House::with_key();
     let elsewhere =
-        House::new().make(&["--publish", "*", "--resource", "https://other.example/", "--issuer", RESOURCE]);
+        House::with_key().make(&["--publish", "*", "--resource", "https://other.example/", "--issuer", RESOURCE]);
     let (accepted, text) = house.inspect(&[&elsewhere], "");
     assert!(!accepted, "{text}");
     let refusal = format!(
@@ -287,7 +312,7 @@ fn every_reason_for_a_refusal_is_said_each_in_a_line() {
 #[test]
 fn to_explain_a_token_changes_nothing_in_the_folder() {
     let house = House::new();
-    let token = House::new().make(&["--publish", "*"]);
+    let token = House::with_key().make(&["--publish", "*"]);
     let output = house.run(&["inspect", &token], "");
     let error = String::from_utf8(output.stderr).expect("a text");
     assert!(!output.status.success() && error.contains("there is no"), "{error}");
@@ -295,8 +320,17 @@ fn to_explain_a_token_changes_nothing_in_the_folder() {
 }
 
 #[test]
+fn a_token_for_a_server_at_another_port_is_refused_with_the_issuer_that_was_expected() {
+    let house = House::with_key();
+    let other = "http://127.0.0.1:4000/.well-known/mercure";
+    let token = house.make(&["--publish", "*", "--resource", other]);
+    let (accepted, text) = house.inspect(&[&token], "");
+    assert!(!accepted && text.contains(&format!("is not trusted: expected {RESOURCE}\n")), "{text}");
+}
+
+#[test]
 fn a_revoked_token_is_explained_as_that() {
-    let house = House::new();
+    let house = House::with_key();
     let token = house.make(&["--publish", "*", "--id", "7"]);
     house.file("revoked.jsonl", &format!("{{\"iss\":\"{RESOURCE}\",\"jti\":\"7\"}}\n"));
     let (accepted, text) = house.inspect(&[&token], "");

@@ -58,6 +58,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, StartError> {
     let address = listener.local_addr()?;
+    let clock = settings.log.clock.clone();
     let (log, tail) = log::open(settings.log.clone())?;
     let options = HubOptions {
         url: settings.mercure.url(address),
@@ -68,7 +69,7 @@ pub async fn run(
         ..HubOptions::default()
     };
     let hub = Hub::open(log, tail, options);
-    let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone())?;
+    let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone(), clock)?;
     let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
     let app = http::App::new(&settings, hub.clone(), auth, description);
     let routes = match settings.demo {

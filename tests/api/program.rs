@@ -172,7 +172,7 @@ fn a_command_whose_output_nobody_reads_ends_quietly_and_well() {
     std::fs::write(data.path().join("updates"), (0..5000).map(update).collect::<String>()).expect("updates");
     let imported = command(&data, &["log", "import", "updates"]).output().expect("it runs");
     assert!(imported.status.success(), "{imported:?}");
-    let token = command(&data, &["token", "--publish", "*"]).output().expect("it runs").stdout;
+    let token = command(&data, &["token", "--publish", "*", "--make-key"]).output().expect("it runs").stdout;
     let token = String::from_utf8(token).expect("a token");
     for arguments in [
         &["--help"][..],

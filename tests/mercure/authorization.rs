@@ -112,6 +112,21 @@ async fn the_cookie_is_used_where_there_is_no_header_and_otherwise_ignored() {
 }
 
 #[tokio::test]
+async fn the_cookie_is_found_beside_others_whatever_bytes_they_hold() {
+    let hub = closed().await;
+    let token = Claims::new().subscriber();
+    for cookie in [
+        format!("theme=größe; {COOKIE}={token}").into_bytes(),
+        [format!("{COOKIE}={token}; theme=").as_bytes(), b"gr\xf6\xdfe"].concat(),
+        [&b"\xff=\xfe; nothing; ="[..], format!(";;{COOKIE}=\"{token}\"").as_bytes()].concat(),
+        [format!("{COOKIE}=").as_bytes(), b"\xff; ", format!("{COOKIE}={token}").as_bytes()].concat(),
+    ] {
+        let cookie = reqwest::header::HeaderValue::from_bytes(&cookie).expect("a header");
+        hub.stream(&[("match", "a")]).header("cookie", cookie).open().await;
+    }
+}
+
+#[tokio::test]
 async fn a_cookie_publishes_only_from_pages_that_may() {
     let origins = Some("https://app.example".parse().expect("origins"));
     let hub = Hub::start_with(Options { publish_origins: origins, ..Options::default() }).await;
@@ -120,6 +135,7 @@ async fn a_cookie_publishes_only_from_pages_that_may() {
         post().header("origin", origin).answer().await.assert_status(200);
     }
     post().header("referer", "https://app.example/page?x").answer().await.assert_status(200);
+    post().header("referer", "https://app.example/größe").answer().await.assert_status(200);
     for origin in ["https://evil.example", "null", "https://app.example.evil.example"] {
         post().header("origin", origin).answer().await.problem(403);
     }

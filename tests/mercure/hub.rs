@@ -24,6 +24,7 @@ impl Hub {
         let options = Options {
             issuer: options.issuer.or(Some(ISSUER.into())),
             resource: options.resource.or(Some(RESOURCE.into())),
+            anonymous: options.anonymous.or(Some(true)),
             publisher_key_file: options.publisher_key_file.or_else(|| Some(key_file("publisher", PUBLISHER_SECRET))),
             subscriber_key_file: options
                 .subscriber_key_file

@@ -2,7 +2,8 @@
 
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
-use tidings::server::settings::Options;
+use tidings::server::settings::{Issuer, Issuers, Options};
+use tidings::wire::paths;
 
 use crate::answer::Answer;
 use crate::app::Ask;
@@ -145,6 +146,8 @@ async fn a_refused_token_is_told_why() {
         (Claims::new().with("exp", now(-60)), "expired"),
         (Claims::new().with("aud", "https://other.example"), RESOURCE),
         (Claims::new().header("typ", "JWT"), "at+jwt"),
+        (Claims::new().header("typ", "JWT").with("mercure", json!({ "publish": ["*"] })), "--legacy"),
+        (Claims::new().with("iss", "https://other.example"), ISSUER),
     ] {
         let answer = hub.stream(&[("match", "a")]).bearer_auth(claims.subscriber()).answer().await;
         let detail = answer.problem(401);
@@ -154,6 +157,32 @@ async fn a_refused_token_is_told_why() {
             challenge.contains("error=\"invalid_token\"") && challenge.contains("resource_metadata"),
             "{challenge}"
         );
+    }
+}
+
+#[tokio::test]
+async fn while_an_issuers_keys_cant_be_fetched_one_is_told_to_come_back() {
+    // Nobody listens there any more.
+    let address =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let issuer = Issuer {
+        issuer: "https://remote.example".into(),
+        publisher_key_file: None,
+        subscriber_key_file: None,
+        jwks_url: Some(format!("http://{address}/jwks").parse().expect("a URL")),
+        jwks_internal: true,
+    };
+    let hub = Hub::start_with(Options { issuers: Issuers::Tables(vec![issuer]), ..Options::default() }).await;
+    let claims = Claims::new().with("iss", "https://remote.example");
+    for request in [
+        hub.stream(&[("match", "a")]).bearer_auth(claims.subscriber()),
+        hub.post(&[("topic", "a")]).bearer_auth(claims.publisher()),
+        hub.request(reqwest::Method::POST, paths::TICKETS).bearer_auth(claims.subscriber()),
+    ] {
+        let answer = request.answer().await;
+        let detail = answer.problem(503);
+        assert!(detail.contains("keys") && answer.header("retry-after") == "10", "{answer:?}");
+        assert_eq!(answer.header("www-authenticate"), "");
     }
 }
 

@@ -7,9 +7,6 @@ use sha2::{Digest, Sha256};
 
 use super::{Role, Token};
 
-/// Tokens in one of the two generations.
-const GENERATION: usize = if cfg!(test) { 8 } else { 5000 };
-
 /// What stands for a token in memory.
 pub(super) type Fingerprint = [u8; 32];
 
@@ -24,13 +21,13 @@ pub(super) struct Verified {
 }
 
 /// Two generations: when the young one is full the old one goes, so what is used stays.
-#[derive(Default)]
 pub(super) struct Cache {
     generations: Mutex<Generations>,
 }
 
-#[derive(Default)]
 struct Generations {
+    /// Maximum number of tokens in each of the two.
+    size: usize,
     young: HashMap<Fingerprint, Verified>,
     old: HashMap<Fingerprint, Verified>,
 }
@@ -45,6 +42,11 @@ pub(super) fn fingerprint(token: &str, role: Role) -> Fingerprint {
 }
 
 impl Cache {
+    /// Holds up to twice `size` tokens.
+    pub(super) fn new(size: usize) -> Self {
+        Self { generations: Mutex::new(Generations { size, young: HashMap::new(), old: HashMap::new() }) }
+    }
+
     pub(super) fn get(&self, fingerprint: &Fingerprint) -> Option<Verified> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(verified) = generations.young.get(fingerprint) {
@@ -68,7 +70,7 @@ impl Cache {
 
 impl Generations {
     fn insert(&mut self, fingerprint: Fingerprint, verified: Verified) {
-        if self.young.len() >= GENERATION {
+        if self.young.len() >= self.size {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(fingerprint, verified);
@@ -87,14 +89,14 @@ mod tests {
 
     #[test]
     fn a_token_that_is_used_stays_and_the_others_go() {
-        let cache = Cache::default();
+        let cache = Cache::new(8);
         let print = |n: u64| fingerprint(&n.to_string(), Role::Publisher);
         for n in 0..100 {
             cache.insert(print(n), verified(n));
             assert_eq!(cache.get(&print(0)).map(|verified| verified.keys), Some(0));
         }
         let left = (0..100).filter(|&n| cache.get(&print(n)).is_some()).count();
-        assert!((2..=2 * GENERATION).contains(&left), "{left}");
+        assert!((2..=16).contains(&left), "{left}");
         cache.forget(&print(99));
         assert!(cache.get(&print(99)).is_none());
     }

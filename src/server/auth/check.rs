@@ -9,14 +9,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use jsonwebtoken::Algorithm;
 
 use super::compact::Compact;
-use super::issuer::{Issuer, Signed};
+use super::issuer::Issuer;
 use super::key;
+use super::key_set::Signed;
 use super::{Auth, Role, Token, TokenError, details, legacy};
 use crate::server::hub::Rights;
 
 /// How far an issuer's clock may be ahead of ours: for `nbf` alone, since who issues a token often means "from now
 /// on" with it. What has expired has expired.
 const NOT_BEFORE_LEEWAY: TimeDelta = TimeDelta::seconds(5);
+
+/// Maximum number of issuers that an error names.
+const MAX_NAMED_ISSUERS: usize = 3;
 
 /// What the type of an access token is written like, in whatever case.
 const TYPES: [&str; 2] = ["at+jwt", "application/at+jwt"];
@@ -112,10 +116,12 @@ impl Auth {
         let named = compact.header("typ")?.unwrap_or_default();
         if TYPES.iter().any(|known| named.eq_ignore_ascii_case(known)) {
             Ok(Protocol::Current)
-        } else if self.options.legacy && legacy::is_legacy(&compact.claims) {
+        } else if !legacy::is_legacy(&compact.claims) {
+            Err(TokenError::Type)
+        } else if self.options.legacy {
             Ok(Protocol::Legacy)
         } else {
-            Err(TokenError::Type)
+            Err(TokenError::Legacy)
         }
     }
 
@@ -132,10 +138,15 @@ impl Auth {
     fn issuer(&self, compact: &Compact<'_>, protocol: Protocol) -> Result<(usize, &Issuer), TokenError> {
         let mut trusted = self.issuers.iter().enumerate();
         if protocol == Protocol::Legacy {
-            return trusted.next().ok_or(TokenError::Issuer);
+            return trusted.next().ok_or_else(|| self.untrusted());
         }
         let named = compact.text("iss")?.ok_or(TokenError::Missing("iss"))?;
-        trusted.find(|(_, issuer)| *issuer.name == *named).ok_or(TokenError::Issuer)
+        trusted.find(|(_, issuer)| *issuer.name == *named).ok_or_else(|| self.untrusted())
+    }
+
+    fn untrusted(&self) -> TokenError {
+        let names: Vec<_> = self.issuers().take(MAX_NAMED_ISSUERS).collect();
+        TokenError::Issuer { expected: names.join(" or ").into() }
     }
 
     fn audience(&self, compact: &Compact<'_>, protocol: Protocol) -> Result<(), TokenError> {

@@ -13,7 +13,8 @@ use url::{Host, Url};
 
 use super::address::{PublicAddresses, is_global};
 use super::jwk;
-use super::key::{Key, KeyError};
+use super::key::Key;
+use super::key_error::KeyError;
 
 /// For all of it: the name, the connection, the document.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -106,7 +107,7 @@ impl Fetch for Document {
             return Err(FetchError::Status(response.status()));
         }
         let headers = response.headers().get_all(CACHE_CONTROL).iter();
-        let directives: Vec<_> = headers.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+        let directives: Vec<_> = headers.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
         let mut document = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(explain)? {
             if document.len() + chunk.len() > MAX_DOCUMENT {

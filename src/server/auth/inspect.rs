@@ -26,13 +26,13 @@ pub struct Inspection {
 impl Auth {
     /// Reads the keys without making or changing a file: beside a server that runs.
     pub fn open_read_only(options: AuthOptions, patterns: Arc<Patterns>) -> Result<Self, AuthError> {
-        Self::open_to(options, patterns, false)
+        Self::open_to(options, patterns, Arc::new(Utc::now), false)
     }
 
     /// Makes the checks of [`Auth::verify`], but all of them. An error says that it is no token at all.
     pub async fn inspect(&self, token: &str, roles: &[Role]) -> Result<Inspection, TokenError> {
         let compact = Compact::parse(token)?;
-        let now = Utc::now();
+        let now = (self.clock)();
         let mut refusals = Vec::new();
         for &role in roles {
             let mut findings = Findings::All(Vec::new());

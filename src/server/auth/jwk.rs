@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tracing::warn;
 
-use super::key::{Key, KeyError, KeyKind, algorithm};
+use super::key::{Key, KeyKind, algorithm};
+use super::key_error::KeyError;
 
 /// Keys in one document. Each of them may be tried with a token that names none.
 const MAX_KEYS: usize = 64;

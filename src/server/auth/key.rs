@@ -1,14 +1,12 @@
 //! A key that verifies tokens, and the algorithms it may be used with.
 
-use aws_lc_rs::rsa::PublicKey;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RsaPublicKeyComponents,
 };
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-use thiserror::Error;
 
-use super::key_file;
+use super::key_error::KeyError;
 
 /// The algorithms that a token may name, and their names.
 const ALGORITHMS: [(&str, Algorithm); 12] = [
@@ -37,77 +35,6 @@ pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
 /// The names of the algorithms that are allowed.
 pub(super) fn algorithm_names() -> String {
     ALGORITHMS.map(|(name, _)| name).join(", ")
-}
-
-/// Why a text is no key for us.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum KeyError {
-    /// It holds nothing.
-    #[error("it is empty: expected a PEM, JWK or JWKS document, or a shared secret of 32 random bytes or more")]
-    Empty,
-    /// It is longer than any key.
-    #[error("it is larger than {limit} bytes: expected a PEM, JWK or JWKS document, or a shared secret")]
-    TooLarge {
-        /// Bytes it may have.
-        limit: usize,
-    },
-    /// It holds too many keys.
-    #[error("it holds more than {limit} keys: remove those that aren't used any more")]
-    TooMany {
-        /// How many there may be.
-        limit: usize,
-    },
-    /// It can't be read.
-    #[error("it is no {expected}: {reason}")]
-    Syntax {
-        /// What it looked like.
-        expected: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A secret can be guessed.
-    #[error(
-        "a shared secret of {found} bytes is too short for {algorithm:?}, which needs {needed}: make one with \
-         `openssl rand -base64 {needed}`"
-    )]
-    ShortSecret {
-        /// Bytes it has.
-        found: usize,
-        /// Bytes it must have.
-        needed: usize,
-        /// What it is for.
-        algorithm: Algorithm,
-    },
-    /// A secret stands where everybody can read it.
-    #[error("it publishes a shared secret, with which everybody can make tokens")]
-    PublicSecret,
-    /// A private key where a public one is enough.
-    #[error(
-        "it holds a private key, which a hub must not have: it needs only the public one, which \
-         `openssl pkey -in FILE -pubout` writes (of a JWK, leave out `d`)"
-    )]
-    Private,
-    /// A certificate.
-    #[error("it is a certificate: write its public key to a file with `openssl x509 -in FILE -noout -pubkey`")]
-    Certificate,
-    /// A kind of key that no allowed algorithm uses.
-    #[error("it is of a kind that isn't supported: use Ed25519, P-256, P-384, RSA of 2048 to 8192 bits or a secret")]
-    Unsupported,
-    /// It is not for this.
-    #[error("none of its keys is for verifying signatures (`use`, `key_ops`, `alg`)")]
-    Purpose,
-    /// Its `alg` is for another type of key.
-    #[error("its `alg` is for another type of key")]
-    Mismatch,
-    /// The parts of the key don't make one.
-    #[error("its {0} is missing or damaged")]
-    Damaged(&'static str),
-    /// A key that can't sign, where a token is to be signed.
-    #[error("it holds no private key to sign with: name a file that does with --key")]
-    Public,
-    /// A private key that is encrypted.
-    #[error("it is encrypted: decrypt it with `openssl pkey -in FILE`")]
-    Encrypted,
 }
 
 /// What a key is, and so which algorithms it can verify.
@@ -172,29 +99,6 @@ impl Key {
         };
         parsed.map_err(|_| KeyError::Damaged("point on the curve"))?;
         Ok(Self::new(kind, material))
-    }
-
-    /// One block of PEM.
-    pub(super) fn pem(block: &str) -> Result<Self, KeyError> {
-        match key_file::label(block) {
-            Some("PUBLIC KEY" | "RSA PUBLIC KEY") => {}
-            Some(label) if label.ends_with("PRIVATE KEY") => return Err(KeyError::Private),
-            Some("CERTIFICATE") => return Err(KeyError::Certificate),
-            _ => return Err(KeyError::Unsupported),
-        }
-        let pem = block.as_bytes();
-        if let Ok(key) = DecodingKey::from_ed_pem(pem) {
-            return Self::point(KeyKind::Ed25519, key.try_get_as_bytes().unwrap_or_default());
-        }
-        if let Ok(key) = DecodingKey::from_ec_pem(pem) {
-            let point = key.try_get_as_bytes().unwrap_or_default();
-            let kind = if point.len() == 97 { KeyKind::P384 } else { KeyKind::P256 };
-            return Self::point(kind, point);
-        }
-        let damaged = KeyError::Damaged("PEM");
-        let key = DecodingKey::from_rsa_pem(pem).map_err(|_| damaged.clone())?;
-        let key = PublicKey::from_der(key.try_get_as_bytes().unwrap_or_default()).map_err(|_| damaged)?;
-        Self::rsa(key.modulus().big_endian_without_leading_zero(), key.exponent().big_endian_without_leading_zero())
     }
 
     fn new(kind: KeyKind, material: DecodingKey) -> Self {

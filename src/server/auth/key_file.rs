@@ -1,4 +1,4 @@
-//! Keys in files: PEM, JWK, JWKS, or the raw bytes of a shared secret; and the secret that is made where there is none.
+//! Keys in files: PEM, JWK, JWKS or a shared secret in one line of text; and the secrets that this program makes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,9 +10,9 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use super::AuthError;
-use super::jwk;
-use super::key::{Key, KeyError};
+use super::key::{Key, check_secret};
+use super::key_error::KeyError;
+use super::{AuthError, jwk, key_form, pem};
 
 /// The made secret's file in the folder of the server's data.
 pub(super) const GENERATED: &str = "token.key";
@@ -21,8 +21,6 @@ pub(super) const GENERATED: &str = "token.key";
 const MAX_FILE: usize = 256 * 1024;
 /// Random bytes of the secret that is made.
 const SECRET: usize = 32;
-
-const PEM: &str = "-----BEGIN ";
 
 /// What a file of keys holds.
 pub(super) enum Content<'a> {
@@ -51,36 +49,44 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, AuthError> {
 
 fn parse(file: &[u8]) -> Result<Vec<Key>, KeyError> {
     match content(file)? {
-        Content::Pem(text) => blocks(text).map(Key::pem).collect(),
+        Content::Pem(text) => pem::blocks(text).map(pem::public_key).collect(),
         Content::Json(document) => jwk::read(document),
         Content::Secret(secret) => Ok(vec![Key::secret(secret, Algorithm::HS256)?]),
     }
 }
 
-/// What the bytes of a file are, judged by how they begin.
+/// What the bytes of a file are. They are a shared secret only if they can be nothing else.
 pub(super) fn content(file: &[u8]) -> Result<Content<'_>, KeyError> {
     let text = std::str::from_utf8(file).ok();
-    if let Some(text) = text.filter(|text| text.contains(PEM)) {
+    if let Some(text) = text.filter(|text| pem::is_pem(text)) {
         return Ok(Content::Pem(text));
     }
     if let Some(text) = text.filter(|text| text.trim_start().starts_with('{')) {
         let syntax = |error: serde_json::Error| KeyError::Syntax { expected: "JWK", reason: error.to_string() };
         return serde_json::from_str(text).map(Content::Json).map_err(syntax);
     }
-    let secret = file.strip_suffix(b"\n").map_or(file, |rest| rest.strip_suffix(b"\r").unwrap_or(rest));
-    if secret.is_empty() { Err(KeyError::Empty) } else { Ok(Content::Secret(secret)) }
+    let secret = without_line_end(file);
+    if secret.is_empty() {
+        return Err(KeyError::Empty);
+    }
+    match key_form::recognize(file) {
+        Some(form) => Err(KeyError::Form(form)),
+        None => Ok(Content::Secret(secret)),
+    }
 }
 
-/// The blocks of a PEM file: each is a key.
-pub(super) fn blocks(text: &str) -> impl Iterator<Item = &str> {
-    let starts: Vec<_> = text.match_indices(PEM).map(|(at, _)| at).collect();
-    let ends: Vec<_> = starts.iter().copied().skip(1).chain([text.len()]).collect();
-    starts.into_iter().zip(ends).map(|(start, end)| &text[start..end])
+/// The file without the one line end that editors and `echo` leave behind.
+fn without_line_end(file: &[u8]) -> &[u8] {
+    let Some(line) = file.strip_suffix(b"\n") else { return file };
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// What a block says it is.
-pub(super) fn label(block: &str) -> Option<&str> {
-    block.strip_prefix(PEM)?.split_once("-----").map(|(label, _)| label)
+/// The secret in a file that this program has made.
+pub(super) fn read_secret(path: &Path) -> Result<Vec<u8>, AuthError> {
+    let file = bytes(path)?;
+    let secret = without_line_end(&file);
+    check_secret(secret, Algorithm::HS256).map_err(|source| AuthError::Key { path: path.into(), source })?;
+    Ok(secret.to_vec())
 }
 
 /// Where the made secret is.
@@ -88,28 +94,37 @@ pub(super) fn generated(data: &Path) -> PathBuf {
     data.join(GENERATED)
 }
 
-/// Makes the secret if there is none. Answers whether it has: of several that try at once, one does.
-pub(super) fn generate(data: &Path) -> Result<bool, AuthError> {
-    let path = generated(data);
-    let explain = |source| AuthError::Unwritable { path: path.clone(), source };
+/// Makes a secret in a file if there is none. Answers whether it has: of several that try at once, one does.
+pub(super) fn make_secret(path: &Path) -> Result<bool, AuthError> {
+    let explain = |source| AuthError::Unwritable { path: path.into(), source };
     if path.try_exists().map_err(explain)? {
         return Ok(false);
     }
-    fs::create_dir_all(data).map_err(explain)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(explain)?;
     let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET]>());
     // Whoever sees the file sees the whole of it, so it gets its name when it is written.
-    let draft = data.join(format!("{GENERATED}.{:016x}", rand::random::<u64>()));
-    let written = write_draft(&draft, &secret).and_then(|()| match fs::hard_link(&draft, &path) {
-        Ok(()) => File::open(data)?.sync_all().map(|()| true),
+    let draft = path.with_extension(format!("{:016x}", rand::random::<u64>()));
+    let written = write_new(&draft, &secret).and_then(|()| match fs::hard_link(&draft, path) {
+        Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
+        // This file system has no hard links.
+        Err(_) => match write_new(path, &secret) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        },
     });
     let _ = fs::remove_file(&draft);
-    written.map_err(explain)
+    let made = written.map_err(explain)?;
+    if made {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(explain)?;
+    }
+    Ok(made)
 }
 
-fn write_draft(draft: &Path, secret: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+fn write_new(path: &Path, secret: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     writeln!(file, "{secret}")?;
     file.sync_all()
 }

@@ -3,8 +3,8 @@
 //! [`Auth`] is the door. It holds the keys of every trusted issuer, verifies tokens with them, and remembers which
 //! tokens have been revoked. It knows no HTTP: where a token stands in a request is not its business.
 //!
-//! A token is read (`compact`), checked (`check`) with its issuer's keys (`issuer`, which come from `key_file` or
-//! `remote`), and what it grants is read from its `details`.
+//! A token is read (`compact`), checked (`check`) with its issuer's keys (`issuer`), and what it grants is read from
+//! its `details`. Keys come from a file (`key_file`: `pem`, `jwk`, a secret) or are fetched (`remote`).
 
 mod address;
 mod cache;
@@ -16,14 +16,19 @@ mod inspect;
 mod issuer;
 mod jwk;
 mod key;
+mod key_error;
 mod key_file;
+mod key_form;
+mod key_set;
 mod legacy;
 mod options;
+mod pem;
 mod remote;
 mod revoked;
 mod sign;
 #[cfg(test)]
 mod tests;
+mod ticket_key;
 mod tickets;
 mod token;
 
@@ -37,13 +42,15 @@ use thiserror::Error;
 
 pub use details::{DETAIL_TYPE, DetailError};
 pub use inspect::Inspection;
-pub use key::KeyError;
+pub use key_error::{KeyError, KeyForm};
 pub use options::{AuthOptions, IssuerOptions, KeySource};
+pub use remote::KEYS_RETRY_AFTER;
 pub use sign::{Claims, SigningKey};
-pub use tickets::TICKET_LIFETIME;
+pub use tickets::{TICKET_LIFETIME, Ticket, TicketError};
 pub use token::{Role, Token, TokenError};
 
 use super::hub::Patterns;
+use super::log::Clock;
 use cache::{Cache, Fingerprint, Verified};
 use check::{Checked, Findings};
 use compact::Compact;
@@ -51,10 +58,18 @@ use issuer::{Issuer, Opener};
 use revoked::Revoked;
 use tickets::Tickets;
 
+/// Maximum number of verified tokens in each of the cache's two generations.
+const CACHE_GENERATION: usize = 5000;
+/// Maximum number of revoked tokens that are remembered.
+const MAX_REVOKED: usize = 100_000;
+/// Maximum number of used tickets that are remembered.
+const MAX_USED_TICKETS: usize = 100_000;
+
 /// Verifies tokens. Shared by all requests.
 pub struct Auth {
     options: AuthOptions,
     patterns: Arc<Patterns>,
+    clock: Clock,
     issuers: Vec<Issuer>,
     cache: Cache,
     revoked: Revoked,
@@ -89,7 +104,11 @@ pub enum AuthError {
         source: KeyError,
     },
     /// There is no generated key, and none may be made.
-    #[error("there is no {} yet: `tidings token`, or the server when it first starts, makes it", path.display())]
+    #[error(
+        "there is no {} yet. The server makes it when it first starts: run this where the server runs, name its data \
+         folder with --data, or make the key with `tidings token --make-key`",
+        path.display()
+    )]
     NoKey {
         /// Where it will be.
         path: PathBuf,
@@ -153,34 +172,38 @@ pub enum RevokeError {
 }
 
 impl Auth {
-    /// Reads every key. Where a source is [`KeySource::Generated`] and there is none yet, it is made.
+    /// Reads every key. Where a source is [`KeySource::Generated`] and there is none yet, it is made. `clock` is the
+    /// wall clock: what expires does so by it.
     ///
     /// It reads and writes files: call it before anybody is served.
-    pub fn open(options: AuthOptions, patterns: Arc<Patterns>) -> Result<Arc<Self>, AuthError> {
-        Self::open_to(options, patterns, true).map(Arc::new)
+    pub fn open(options: AuthOptions, patterns: Arc<Patterns>, clock: Clock) -> Result<Arc<Self>, AuthError> {
+        Self::open_to(options, patterns, clock, true).map(Arc::new)
     }
 
-    fn open_to(options: AuthOptions, patterns: Arc<Patterns>, may_write: bool) -> Result<Self, AuthError> {
+    fn open_to(
+        options: AuthOptions,
+        patterns: Arc<Patterns>,
+        clock: Clock,
+        may_write: bool,
+    ) -> Result<Self, AuthError> {
         let mut names = HashSet::new();
         if let Some(twice) = options.issuers.iter().find(|issuer| !names.insert(&issuer.issuer)) {
             return Err(AuthError::Twice { issuer: twice.issuer.clone() });
         }
-        let mut opener = Opener::new(&options.data, may_write);
+        let mut opener = Opener::new(&options.data, may_write, clock.clone());
         let issuers = options.issuers.iter().map(|issuer| opener.open(issuer)).collect::<Result<_, _>>()?;
-        let revoked = Revoked::open(&options.data, may_write)?;
-        Ok(Self { options, patterns, issuers, cache: Cache::default(), revoked, tickets: Tickets::default() })
+        let revoked = Revoked::open(&options.data, MAX_REVOKED, may_write, clock())?;
+        let tickets = Tickets::open(&options.data, MAX_USED_TICKETS)?;
+        let cache = Cache::new(CACHE_GENERATION);
+        Ok(Self { options, patterns, clock, issuers, cache, revoked, tickets })
     }
 
     /// Checks a token for a use. It waits only where keys must be fetched, and for some seconds at most.
     pub async fn verify(&self, token: &str, role: Role) -> Result<Arc<Token>, TokenError> {
-        self.verify_at(token, role, Utc::now()).await
-    }
-
-    async fn verify_at(&self, token: &str, role: Role, now: DateTime<Utc>) -> Result<Arc<Token>, TokenError> {
+        let now = (self.clock)();
         let fingerprint = cache::fingerprint(token, role);
         if let Some(known) = self.known(&fingerprint, role).await? {
-            known.not_expired(now)?;
-            self.not_revoked(&known.issuer, &known.id, now)?;
+            self.still_valid(&known)?;
             return Ok(known);
         }
         let compact = Compact::parse(token)?;
@@ -189,6 +212,16 @@ impl Auth {
         let token = Arc::new(token);
         self.cache.insert(fingerprint, Verified { token: token.clone(), issuer, keys });
         Ok(token)
+    }
+
+    /// Whether a token that was verified has neither expired nor been revoked since. It never waits.
+    ///
+    /// Who opens a stream for a token asks once more when the stream can be found by a revocation. The wall clock
+    /// decides, which jumps when the machine wakes or the clock is set: who holds a stream open asks every few seconds.
+    pub fn still_valid(&self, token: &Token) -> Result<(), TokenError> {
+        let now = (self.clock)();
+        token.not_expired(now)?;
+        self.not_revoked(&token.issuer, &token.id, now)
     }
 
     /// A token that has been verified with the keys that its issuer still has.
@@ -202,12 +235,6 @@ impl Auth {
         Ok(None)
     }
 
-    /// Whether a token that was verified is still neither expired nor revoked.
-    pub fn still_valid(&self, token: &Token) -> Result<(), TokenError> {
-        let now = Utc::now();
-        token.not_expired(now).and_then(|()| self.not_revoked(&token.issuer, &token.id, now))
-    }
-
     /// Refuses the tokens of this issuer with this id from now on, until they have expired: for ever, if it isn't
     /// known when. Answers when that is on disk.
     pub async fn revoke(&self, issuer: &str, id: &str, until: Option<DateTime<Utc>>) -> Result<(), RevokeError> {
@@ -217,7 +244,7 @@ impl Auth {
         if id.is_empty() {
             return Err(RevokeError::Id);
         }
-        self.revoked.insert(issuer, id, until).await
+        self.revoked.insert(issuer, id, until, (self.clock)()).await
     }
 
     /// The trusted issuers; the first one is the hub's own.
@@ -225,15 +252,22 @@ impl Auth {
         self.issuers.iter().map(|issuer| &*issuer.name)
     }
 
-    /// A ticket that stands for a token, once and for 30 s; `None` if too many are open.
-    pub fn issue_ticket(&self, token: Arc<Token>) -> Option<String> {
-        self.tickets.issue(token)
+    /// A ticket that stands for this token, which has been verified, for [`TICKET_LIFETIME`].
+    pub async fn issue_ticket(&self, token: &str) -> Result<String, TicketError> {
+        self.tickets.issue(token, (self.clock)()).await
     }
 
-    /// The token a ticket stands for, if it is still good; the ticket is used up.
-    pub fn redeem_ticket(&self, ticket: &str) -> Option<Arc<Token>> {
-        let token = self.tickets.redeem(ticket)?;
-        self.still_valid(&token).ok()?;
-        Some(token)
+    /// What a ticket stands for. The ticket is not used up: [`Auth::redeem`] does that when its stream is open.
+    /// `proofs` is the cookie that the client has, if any: see [`Ticket::proofs`].
+    pub async fn ticket(&self, ticket: &str, proofs: Option<&str>) -> Result<Ticket, TicketError> {
+        let (token, seal) = self.tickets.read(ticket, proofs, (self.clock)())?;
+        let token = self.verify(&token, Role::Subscriber).await?;
+        Ok(Ticket { token, seal })
+    }
+
+    /// Uses a ticket up: it opens no second stream without a proof. Of several clients that present it at once, one is
+    /// accepted. It never waits.
+    pub fn redeem(&self, ticket: &Ticket) -> Result<(), TicketError> {
+        self.tickets.redeem(&ticket.seal)
     }
 }

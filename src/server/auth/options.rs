@@ -33,7 +33,7 @@ pub struct IssuerOptions {
 pub enum KeySource {
     /// The random secret in the data folder, made where there is none.
     Generated,
-    /// A file: PEM, JWK, JWKS or the raw bytes of a shared secret, which means HS256.
+    /// A file: PEM, JWK, JWKS, or a shared secret in one line of text, which means HS256.
     File(PathBuf),
     /// A JWKS document that is fetched and refreshed.
     Url {

@@ -7,17 +7,19 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::fetch::{Fetch, Fetched};
-use super::issuer::KeySet;
+use super::key_set::KeySet;
+use crate::server::log::Clock;
 
 /// How long keys serve after they were fetched, if no newer ones can be.
 const MOST_STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long after a failure nothing is tried.
-const RETRY_AFTER: Duration = Duration::from_secs(10);
+pub const KEYS_RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How often a token that names an unknown key may cause a fetch.
 const UNKNOWN_KEY_EVERY: Duration = Duration::from_secs(60);
 
@@ -26,6 +28,7 @@ pub(super) struct Remote {
     /// How the log names it.
     name: String,
     source: Box<dyn Fetch>,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -41,29 +44,34 @@ struct State {
 struct Held {
     keys: Arc<KeySet>,
     fetched: Instant,
+    fetched_at: DateTime<Utc>,
     fresh: Duration,
 }
 
 impl Held {
-    fn age(&self) -> Duration {
-        self.fetched.elapsed()
+    /// The age of the keys. While the machine sleeps only the wall clock goes on; when the wall clock is set back only
+    /// the other does.
+    fn age(&self, now: DateTime<Utc>) -> Duration {
+        let by_wall_clock = (now - self.fetched_at).to_std().unwrap_or_default();
+        self.fetched.elapsed().max(by_wall_clock)
     }
 }
 
 impl Remote {
-    pub(super) fn new(name: String, source: Box<dyn Fetch>) -> Arc<Self> {
-        Arc::new(Self { name, source, state: Mutex::default() })
+    pub(super) fn new(name: String, source: Box<dyn Fetch>, clock: Clock) -> Arc<Self> {
+        Arc::new(Self { name, source, clock, state: Mutex::default() })
     }
 
     /// The keys; `None` if there are none and none can be fetched.
     pub(super) async fn keys(self: &Arc<Self>) -> Option<Arc<KeySet>> {
+        let now = (self.clock)();
         let fetch = {
             let mut state = self.state();
-            let may_try = state.failed.is_none_or(|failed| failed.elapsed() >= RETRY_AFTER);
+            let may_try = state.failed.is_none_or(|failed| failed.elapsed() >= KEYS_RETRY_AFTER);
             match &state.held {
-                Some(held) if held.age() < held.fresh => {
+                Some(held) if held.age(now) < held.fresh => {
                     let keys = held.keys.clone();
-                    if may_try && held.age() >= held.fresh * 4 / 5 {
+                    if may_try && held.age(now) >= held.fresh * 4 / 5 {
                         self.fetch(&mut state);
                     }
                     return Some(keys);
@@ -75,7 +83,8 @@ impl Remote {
         if let Some(fetch) = fetch {
             ended(fetch).await;
         }
-        self.state().held.as_ref().filter(|held| held.age() < MOST_STALE).map(|held| held.keys.clone())
+        let now = (self.clock)();
+        self.state().held.as_ref().filter(|held| held.age(now) < MOST_STALE).map(|held| held.keys.clone())
     }
 
     /// The keys after another fetch, for a token that names one which is unknown; `None` if it is too soon for that,
@@ -94,6 +103,11 @@ impl Remote {
         state.held.as_ref().filter(|_| state.failed.is_none()).map(|held| held.keys.clone())
     }
 
+    /// Whether the last fetch failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.state().failed.is_some()
+    }
+
     /// Fetches in a task of its own, which goes on if nobody waits any more; or joins the one that is under way.
     fn fetch(self: &Arc<Self>, state: &mut State) -> watch::Receiver<()> {
         if let Some(under_way) = state.under_way.as_ref().filter(|fetch| fetch.has_changed().is_ok()) {
@@ -104,15 +118,17 @@ impl Remote {
         let this = self.clone();
         tokio::spawn(async move {
             let fetched = this.source.fetch().await;
+            let now = (this.clock)();
             let mut state = this.state();
             match fetched {
                 Ok(Fetched { keys, fresh }) => {
                     debug!(url = this.name, keys = keys.len(), "fetched keys");
-                    state.held = Some(Held { keys: KeySet::new(keys), fetched: Instant::now(), fresh });
+                    let keys = KeySet::new(keys);
+                    state.held = Some(Held { keys, fetched: Instant::now(), fetched_at: now, fresh });
                     state.failed = None;
                 }
                 Err(error) => {
-                    let has_keys = state.held.as_ref().is_some_and(|held| held.age() < MOST_STALE);
+                    let has_keys = state.held.as_ref().is_some_and(|held| held.age(now) < MOST_STALE);
                     let consequence = if has_keys { "the old ones serve on" } else { "its tokens are refused" };
                     warn!(url = this.name, %error, "an issuer's keys could not be fetched: {consequence}");
                     state.failed = Some(Instant::now());
@@ -137,9 +153,10 @@ async fn ended(mut fetch: watch::Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
     use async_trait::async_trait;
+    use chrono::TimeDelta;
     use tokio::sync::Semaphore;
     use tokio::task::yield_now;
     use tokio::time::advance;
@@ -151,6 +168,7 @@ mod tests {
 
     /// Answers when it is let, with keys that are fresh for an hour, or fails.
     struct Source {
+        clock_ahead: AtomicI64,
         fetches: AtomicUsize,
         fails: std::sync::atomic::AtomicBool,
         gate: Semaphore,
@@ -173,8 +191,19 @@ mod tests {
     impl Source {
         fn new() -> (Arc<Self>, Arc<Remote>) {
             let gate = Semaphore::new(1);
-            let source = Arc::new(Self { fetches: AtomicUsize::new(0), fails: false.into(), gate });
-            (source.clone(), Remote::new("https://keys.example/jwks".into(), Box::new(Door(source))))
+            let source = Arc::new(Self {
+                clock_ahead: AtomicI64::new(0),
+                fetches: AtomicUsize::new(0),
+                fails: false.into(),
+                gate,
+            });
+            let clock = {
+                let source = source.clone();
+                move || Utc::now() + TimeDelta::hours(source.clock_ahead.load(Ordering::Relaxed))
+            };
+            let remote =
+                Remote::new("https://keys.example/jwks".into(), Box::new(Door(source.clone())), Arc::new(clock));
+            (source, remote)
         }
 
         fn fails(&self, fails: bool) {
@@ -256,8 +285,21 @@ mod tests {
         advance(HOUR).await;
         assert_eq!(number(&remote).await, None);
         source.fails(false);
-        advance(RETRY_AFTER).await;
+        advance(KEYS_RETRY_AFTER).await;
         assert!(number(&remote).await.is_some_and(|second| second != first));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_grow_old_while_the_machine_sleeps_and_no_younger_when_its_clock_is_set_back() {
+        let (source, remote) = Source::new();
+        let first = number(&remote).await.expect("keys");
+        source.clock_ahead.store(2, Ordering::Relaxed);
+        let second = number(&remote).await.expect("keys");
+        assert_ne!(second, first);
+        source.clock_ahead.store(-48, Ordering::Relaxed);
+        assert_eq!(number(&remote).await, Some(second));
+        advance(HOUR).await;
+        assert_ne!(number(&remote).await, Some(second));
     }
 
     #[tokio::test(start_paused = true)]
@@ -268,7 +310,7 @@ mod tests {
             assert_eq!(number(&remote).await, None);
         }
         assert_eq!(source.fetches().await, 1);
-        advance(RETRY_AFTER).await;
+        advance(KEYS_RETRY_AFTER).await;
         source.fails(false);
         assert!(number(&remote).await.is_some());
         assert_eq!(source.fetches().await, 2);

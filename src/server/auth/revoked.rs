@@ -18,9 +18,6 @@ use super::{AuthError, RevokeError};
 /// The file in the folder of the server's data.
 const FILE: &str = "revoked.jsonl";
 
-/// Tokens that can be held.
-const MAX_REVOKED: usize = if cfg!(test) { 100 } else { 100_000 };
-
 /// The tokens that are refused.
 pub(super) struct Revoked {
     shared: Arc<Shared>,
@@ -28,6 +25,8 @@ pub(super) struct Revoked {
 
 struct Shared {
     path: PathBuf,
+    /// Maximum number of tokens.
+    limit: usize,
     /// Until when; `None` for ever.
     refused: RwLock<HashMap<Hash, Option<DateTime<Utc>>>>,
     file: Mutex<Option<Appender>>,
@@ -56,14 +55,15 @@ struct Appender {
 
 impl Revoked {
     /// Reads the list, and leaves out of the file who has expired, if it may be written.
-    pub(super) fn open(data: &Path, may_write: bool) -> Result<Self, AuthError> {
+    pub(super) fn open(data: &Path, limit: usize, may_write: bool, now: DateTime<Utc>) -> Result<Self, AuthError> {
         let path = data.join(FILE);
-        let (lines, left_out) = read(&path, Utc::now())?;
+        let (lines, left_out) = read(&path, now)?;
         if left_out && may_write {
             rewrite(&path, &lines).map_err(|source| AuthError::Unwritable { path: path.clone(), source })?;
         }
         let refused = lines.iter().map(|line| (hash(&line.issuer, &line.id), line.until)).collect();
-        Ok(Self { shared: Arc::new(Shared { path, refused: RwLock::new(refused), file: Mutex::new(None) }) })
+        let (refused, file) = (RwLock::new(refused), Mutex::new(None));
+        Ok(Self { shared: Arc::new(Shared { path, limit, refused, file }) })
     }
 
     /// Whether this issuer's tokens with this id are refused.
@@ -74,18 +74,24 @@ impl Revoked {
     }
 
     /// Refuses them from now on, and answers when that is on disk.
-    pub(super) async fn insert(&self, issuer: &str, id: &str, until: Option<DateTime<Utc>>) -> Result<(), RevokeError> {
-        let now = Utc::now();
+    pub(super) async fn insert(
+        &self,
+        issuer: &str,
+        id: &str,
+        until: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<(), RevokeError> {
+        let limit = self.shared.limit;
         if until.is_some_and(|until| until <= now) {
             return Err(RevokeError::Expired);
         }
         {
             let mut refused = self.shared.refused.write().unwrap_or_else(PoisonError::into_inner);
-            if refused.len() >= MAX_REVOKED {
+            if refused.len() >= limit {
                 refused.retain(|_, until| until.is_none_or(|until| now < until));
             }
-            if refused.len() >= MAX_REVOKED && !refused.contains_key(&hash(issuer, id)) {
-                return Err(RevokeError::TooMany { limit: MAX_REVOKED });
+            if refused.len() >= limit && !refused.contains_key(&hash(issuer, id)) {
+                return Err(RevokeError::TooMany { limit });
             }
             let refuse = refused.entry(hash(issuer, id)).or_insert(until);
             *refuse = later(*refuse, until);
@@ -211,12 +217,14 @@ mod tests {
 
     use super::*;
 
+    const LIMIT: usize = 100;
+
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().expect("a folder")
     }
 
     fn open(folder: &tempfile::TempDir) -> Revoked {
-        Revoked::open(folder.path(), true).expect("a list")
+        Revoked::open(folder.path(), LIMIT, true, Utc::now()).expect("a list")
     }
 
     fn lines(folder: &tempfile::TempDir) -> usize {
@@ -229,7 +237,7 @@ mod tests {
         let revoked = open(&folder);
         let (soon, later) = (now + TimeDelta::minutes(1), now + TimeDelta::hours(1));
         for (issuer, id, until) in [("i", "1", Some(soon)), ("i", "2", Some(later)), ("other", "3", None)] {
-            revoked.insert(issuer, id, until).await.expect("an entry");
+            revoked.insert(issuer, id, until, Utc::now()).await.expect("an entry");
         }
         for revoked in [&revoked, &open(&folder)] {
             let is = |issuer, id, at| revoked.contains(issuer, id, at);
@@ -244,16 +252,16 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = folder();
         let revoked = open(&folder);
-        revoked.insert("i", "1", Some(Utc::now() + TimeDelta::milliseconds(20))).await.expect("an entry");
+        revoked.insert("i", "1", Some(Utc::now() + TimeDelta::milliseconds(20)), Utc::now()).await.expect("an entry");
         for _ in 0..3 {
-            revoked.insert("i", "2", None).await.expect("an entry");
+            revoked.insert("i", "2", None, Utc::now()).await.expect("an entry");
         }
         let mode = fs::metadata(folder.path().join(FILE)).expect("a file").permissions().mode();
         assert_eq!((mode & 0o777, lines(&folder)), (0o600, 4));
         while revoked.contains("i", "1", Utc::now()) {
             tokio::task::yield_now().await;
         }
-        Revoked::open(folder.path(), false).expect("a list");
+        Revoked::open(folder.path(), LIMIT, false, Utc::now()).expect("a list");
         assert_eq!(lines(&folder), 4, "who only looks changes nothing");
         assert!(open(&folder).contains("i", "2", Utc::now()));
         assert_eq!(lines(&folder), 1);
@@ -265,7 +273,7 @@ mod tests {
         let (soon, late) = (now + TimeDelta::minutes(1), now + TimeDelta::hours(1));
         let revoked = open(&folder);
         for (id, until) in [("1", Some(late)), ("1", Some(soon)), ("2", None), ("2", Some(soon))] {
-            revoked.insert("i", id, until).await.expect("an entry");
+            revoked.insert("i", id, until, Utc::now()).await.expect("an entry");
         }
         for revoked in [&revoked, &open(&folder)] {
             assert!(revoked.contains("i", "1", soon) && revoked.contains("i", "2", late));
@@ -276,15 +284,15 @@ mod tests {
     #[tokio::test]
     async fn a_torn_last_line_is_left_out_and_any_other_damage_is_told() {
         let folder = folder();
-        open(&folder).insert("i", "1", None).await.expect("an entry");
+        open(&folder).insert("i", "1", None, Utc::now()).await.expect("an entry");
         let path = folder.path().join(FILE);
         let whole = fs::read_to_string(&path).expect("a file");
         fs::write(&path, format!("{whole}{}", &whole[..20])).expect("a file");
         let revoked = open(&folder);
-        revoked.insert("i", "2", None).await.expect("an entry");
+        revoked.insert("i", "2", None, Utc::now()).await.expect("an entry");
         assert!(open(&folder).contains("i", "1", Utc::now()) && open(&folder).contains("i", "2", Utc::now()));
         fs::write(&path, format!("{}\n{whole}", &whole[..20])).expect("a file");
-        let error = Revoked::open(folder.path(), true).err().expect("an error").to_string();
+        let error = Revoked::open(folder.path(), LIMIT, true, Utc::now()).err().expect("an error").to_string();
         assert!(error.contains("revoked.jsonl, line 1"), "{error}");
     }
 
@@ -293,25 +301,25 @@ mod tests {
         let folder = folder();
         let revoked = open(&folder);
         let until = Utc::now() + TimeDelta::milliseconds(500);
-        for id in 0..MAX_REVOKED {
+        for id in 0..LIMIT {
             let until = Some(until).filter(|_| id < 3);
             revoked.shared.refused.write().expect("a lock").insert(hash("i", &id.to_string()), until);
         }
         if Utc::now() < until {
-            let error = revoked.insert("i", "more", None).await.expect_err("a refusal");
+            let error = revoked.insert("i", "more", None, Utc::now()).await.expect_err("a refusal");
             assert!(matches!(error, RevokeError::TooMany { .. }) || Utc::now() >= until, "{error}");
         }
-        revoked.insert("i", "7", None).await.expect("one that is held already");
+        revoked.insert("i", "7", None, Utc::now()).await.expect("one that is held already");
         while Utc::now() < until {
             tokio::task::yield_now().await;
         }
-        revoked.insert("i", "more", None).await.expect("an entry");
+        revoked.insert("i", "more", None, Utc::now()).await.expect("an entry");
         assert!(revoked.contains("i", "more", Utc::now()));
     }
 
     #[tokio::test]
     async fn a_time_that_is_over_is_refused() {
-        let error = open(&folder()).insert("i", "1", Some(Utc::now())).await.expect_err("a refusal");
+        let error = open(&folder()).insert("i", "1", Some(Utc::now()), Utc::now()).await.expect_err("a refusal");
         assert!(matches!(error, RevokeError::Expired), "{error}");
     }
 
@@ -320,7 +328,7 @@ mod tests {
         let folder = folder();
         let revoked = open(&folder);
         fs::create_dir(folder.path().join(FILE)).expect("a folder in its place");
-        let error = revoked.insert("i", "1", None).await.expect_err("an error");
+        let error = revoked.insert("i", "1", None, Utc::now()).await.expect_err("an error");
         assert!(error.to_string().contains(FILE), "{error}");
         assert!(revoked.contains("i", "1", Utc::now()));
     }

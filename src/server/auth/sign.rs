@@ -1,6 +1,6 @@
 //! Keys that sign tokens, and the tokens they make (RFC 9068).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::{
@@ -14,9 +14,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::jwk::{self, Jwk};
-use super::key::{KeyError, KeyKind, algorithm, check_secret};
+use super::key::{KeyKind, algorithm, check_secret};
+use super::key_error::KeyError;
 use super::key_file::{self, Content};
-use super::{AuthError, DetailError, IssuerOptions, KeySource, Role, details};
+use super::{AuthError, DetailError, IssuerOptions, KeySource, Role, details, pem};
 use crate::server::hub::{Patterns, Rights};
 
 /// What makes tokens: a private key or a shared secret.
@@ -68,21 +69,27 @@ impl SigningKey {
         Self::parse(&file).map_err(|source| AuthError::Key { path: path.into(), source })
     }
 
-    /// The key that an issuer's tokens for this use are verified with, if it is one that signs too. The generated one
-    /// is made, if it isn't there; `true` says so.
-    pub fn of(issuer: &IssuerOptions, role: Role, data: &Path) -> Result<Option<(Self, bool)>, AuthError> {
+    /// The key that an issuer's tokens for this use are verified with, and its file; `None` if they aren't verified with
+    /// a key in a file. It makes no key: see [`SigningKey::make`].
+    pub fn of(issuer: &IssuerOptions, role: Role, data: &Path) -> Result<Option<(Self, PathBuf)>, AuthError> {
         let source = match role {
             Role::Publisher => &issuer.publisher,
             Role::Subscriber => &issuer.subscriber,
         };
-        match source {
-            KeySource::Generated => {
-                let made = key_file::generate(data)?;
-                Ok(Some((Self::read(&key_file::generated(data))?, made)))
-            }
-            KeySource::File(path) => Ok(Some((Self::read(path)?, false))),
-            KeySource::Url { .. } | KeySource::Nowhere => Ok(None),
+        let path = match source {
+            KeySource::Generated => key_file::generated(data),
+            KeySource::File(path) => path.clone(),
+            KeySource::Url { .. } | KeySource::Nowhere => return Ok(None),
+        };
+        if *source == KeySource::Generated && !path.exists() {
+            return Err(AuthError::NoKey { path });
         }
+        Ok(Some((Self::read(&path)?, path)))
+    }
+
+    /// Makes the generated key if there is none. Answers whether it has: of several that try at once, one does.
+    pub fn make(data: &Path) -> Result<bool, AuthError> {
+        key_file::make_secret(&key_file::generated(data))
     }
 
     fn parse(file: &[u8]) -> Result<Self, KeyError> {
@@ -100,9 +107,8 @@ impl SigningKey {
 
     /// The first private key of a PEM file: PKCS #8, or what older tools write, PKCS #1 and SEC 1.
     fn pem(text: &str) -> Result<Self, KeyError> {
-        let labelled =
-            |block| key_file::label(block).filter(|label| label.ends_with("PRIVATE KEY")).map(|l| (l, block));
-        let (label, block) = key_file::blocks(text).find_map(labelled).ok_or(KeyError::Public)?;
+        let labelled = |block| pem::label(block).filter(|label| label.ends_with("PRIVATE KEY")).map(|l| (l, block));
+        let (label, block) = pem::blocks(text).find_map(labelled).ok_or(KeyError::Public)?;
         if label.starts_with("ENCRYPTED") || block.contains("ENCRYPTED") {
             return Err(KeyError::Encrypted);
         }

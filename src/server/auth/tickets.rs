@@ -1,123 +1,266 @@
-//! Tickets: each stands for a verified token, once and for a moment. Who can't send a header, as a browser's
-//! `EventSource`, sends one in the address: it is worth nothing when it turns up in a log.
+//! Tickets: each stands for a token in a URL, for a client that can't send a header, as a browser's `EventSource`.
+//!
+//! A ticket is the token itself, sealed with a key of the data folder, so that open ones cost no memory and a restart
+//! loses none. It opens one stream within half a minute: whoever finds it in a log comes too late. An `EventSource`
+//! that reconnects has nothing else to send, so the browser that opened the stream gets a proof to keep in a cookie,
+//! and with it the ticket is good again for as long as the token is.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use sha2::{Digest, Sha256};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use chrono::{DateTime, TimeDelta, Utc};
+use thiserror::Error;
 use tokio::time::Instant;
+use tracing::warn;
 
-use super::Token;
+use super::compact::Compact;
+use super::ticket_key::{TicketId, TicketKey};
+use super::{AuthError, Token, TokenError, key_file};
 
-/// How long a ticket is good.
+/// How long a ticket that wasn't used is good for.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 
-/// Tickets that may be open at once.
-const MAX_OPEN: usize = if cfg!(test) { 100 } else { 100_000 };
+/// The file of the key in the data folder.
+const FILE: &str = "ticket.key";
 
-/// The tickets that are open. They are found by their hashes, so that how long the search takes tells nothing of one.
-#[derive(Default)]
-pub(super) struct Tickets {
-    open: Mutex<Open>,
+/// Maximum number of proofs that one browser keeps: of the tokens that it used last.
+const MAX_PROOFS: usize = 8;
+
+/// Separates the proofs in a cookie.
+const SEPARATOR: &str = ".";
+
+/// What a ticket stands for. The caller opens a stream for it, and then redeems it.
+#[derive(Debug)]
+pub struct Ticket {
+    /// The token, verified.
+    pub token: Arc<Token>,
+    pub(super) seal: Seal,
 }
 
-type Hash = [u8; 32];
+/// What is known of a ticket beside its token.
+#[derive(Debug)]
+pub(super) struct Seal {
+    id: TicketId,
+    proof: String,
+    /// Whether it may be used without a proof.
+    is_young: bool,
+    /// Whether the client has proved that it has opened a stream with this token before.
+    is_reconnect: bool,
+}
 
+/// Why a ticket is refused.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum TicketError {
+    /// It was not issued here, or with a key that is gone.
+    #[error("it is not a ticket of this server")]
+    Unknown,
+    /// It was used, or is too old to be used for the first time.
+    #[error(
+        "it was used before, or is older than {} s. A browser that keeps the cookie it was given reconnects with it for \
+         as long as the token is valid; otherwise ask for a new ticket",
+        TICKET_LIFETIME.as_secs()
+    )]
+    Spent,
+    /// The used ones of the last half minute are all that can be remembered.
+    #[error("{limit} tickets were used in the last {} s, and no more can be remembered: try again then", TICKET_LIFETIME.as_secs())]
+    TooMany {
+        /// How many can be remembered.
+        limit: usize,
+    },
+    /// The token has no canonical form, or the cryptographic library fails.
+    #[error("its token can't be sealed")]
+    Unsealed,
+    /// The token that it stands for is refused.
+    #[error("its token is refused: {0}")]
+    Token(#[from] TokenError),
+}
+
+/// Issues tickets and tells whether they are good.
+pub(super) struct Tickets {
+    path: PathBuf,
+    /// Read when the server starts, or made for the first ticket.
+    key: OnceLock<TicketKey>,
+    /// Names this process: what an earlier one saw used nobody knows.
+    process: [u8; 8],
+    started: Instant,
+    /// Maximum number of used tickets that are remembered.
+    limit: usize,
+    used: Mutex<UsedTickets>,
+}
+
+/// The tickets that were used lately: the older ones need a proof in any case.
 #[derive(Default)]
-struct Open {
-    tokens: HashMap<Hash, (Arc<Token>, Instant)>,
-    /// In the order of their ends; some are redeemed already.
-    ends: VecDeque<(Instant, Hash)>,
+struct UsedTickets {
+    ids: HashSet<TicketId>,
+    /// In the order of their use.
+    order: VecDeque<(Instant, TicketId)>,
+}
+
+/// What is sealed.
+struct Content {
+    process: [u8; 8],
+    /// When it was issued, since the process started.
+    uptime: Duration,
+    /// When it was issued, by the wall clock.
+    issued: DateTime<Utc>,
+    token: String,
 }
 
 impl Tickets {
-    /// A new ticket; `None` if too many are open.
-    pub(super) fn issue(&self, token: Arc<Token>) -> Option<String> {
-        let ticket = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    /// Reads the key, if there is one.
+    pub(super) fn open(data: &Path, limit: usize) -> Result<Self, AuthError> {
+        let path = data.join(FILE);
+        let key = OnceLock::new();
+        if path.exists()
+            && let Some(read) = TicketKey::new(&key_file::read_secret(&path)?)
+        {
+            _ = key.set(read);
+        }
+        let process = rand::random();
+        Ok(Self { path, key, process, started: Instant::now(), limit, used: Mutex::default() })
+    }
+
+    /// A ticket for a token, which was verified.
+    pub(super) async fn issue(&self, token: &str, now: DateTime<Utc>) -> Result<String, TicketError> {
+        if self.used().count(Instant::now()) >= self.limit {
+            return Err(TicketError::TooMany { limit: self.limit });
+        }
+        let (process, uptime) = (self.process, self.started.elapsed());
+        let content = Content { process, uptime, issued: now, token: token.into() };
+        let content = content.to_bytes().ok_or(TicketError::Unsealed)?;
+        let key = self.key().await.ok_or(TicketError::Unsealed)?;
+        key.seal(content).ok_or(TicketError::Unsealed)
+    }
+
+    /// The token that a ticket stands for, which the caller has to verify, and what else is known of the ticket.
+    /// `proofs` is the value of the client's cookie.
+    pub(super) fn read(
+        &self,
+        ticket: &str,
+        proofs: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(String, Seal), TicketError> {
+        let key = self.key.get().ok_or(TicketError::Unknown)?;
+        let (id, content) = key.unseal(ticket).ok_or(TicketError::Unknown)?;
+        let content = Content::from_bytes(&content).ok_or(TicketError::Unknown)?;
+        let proof = key.proof(&content.token);
+        let is_young = self.is_young(&content, now);
+        let is_reconnect = proofs.is_some_and(|proofs| contains(proofs, &proof));
+        if !is_reconnect && (!is_young || self.used().ids.contains(&id)) {
+            return Err(TicketError::Spent);
+        }
+        Ok((content.token, Seal { id, proof, is_young, is_reconnect }))
+    }
+
+    /// Uses a ticket up. Of several clients that redeem it at once, one does.
+    pub(super) fn redeem(&self, seal: &Seal) -> Result<(), TicketError> {
+        if !seal.is_young {
+            return Ok(());
+        }
         let now = Instant::now();
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.forget_ended(now);
-        if open.tokens.len() >= MAX_OPEN {
-            return None;
+        let mut used = self.used();
+        if used.ids.contains(&seal.id) {
+            return if seal.is_reconnect { Ok(()) } else { Err(TicketError::Spent) };
         }
-        let end = now + TICKET_LIFETIME;
-        open.tokens.insert(hash(&ticket), (token, end));
-        open.ends.push_back((end, hash(&ticket)));
-        Some(ticket)
+        if used.count(now) >= self.limit {
+            return Err(TicketError::TooMany { limit: self.limit });
+        }
+        used.ids.insert(seal.id);
+        used.order.push_back((now, seal.id));
+        Ok(())
     }
 
-    /// What a ticket stands for, if it is open; it is so no more.
-    pub(super) fn redeem(&self, ticket: &str) -> Option<Arc<Token>> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let (token, end) = open.tokens.remove(&hash(ticket))?;
-        (Instant::now() < end).then_some(token)
+    /// Whether a ticket may be used without a proof, if it was not used yet. Both clocks count: one stands still while the
+    /// machine sleeps, and the other can be set back.
+    fn is_young(&self, content: &Content, now: DateTime<Utc>) -> bool {
+        let age = self.started.elapsed().saturating_sub(content.uptime);
+        let age_by_wall_clock = now - content.issued;
+        content.process == self.process
+            && age < TICKET_LIFETIME
+            && age_by_wall_clock < TimeDelta::from_std(TICKET_LIFETIME).unwrap_or_default()
+    }
+
+    async fn key(&self) -> Option<&TicketKey> {
+        if let Some(key) = self.key.get() {
+            return Some(key);
+        }
+        let path = self.path.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            key_file::make_secret(&path)?;
+            key_file::read_secret(&path)
+        });
+        let secret = match made.await.ok()? {
+            Ok(secret) => secret,
+            Err(error) => {
+                warn!(%error, "the tickets' key can't be kept: tickets are refused after a restart");
+                rand::random::<[u8; 32]>().to_vec()
+            }
+        };
+        let key = TicketKey::new(&secret)?;
+        Some(self.key.get_or_init(|| key))
+    }
+
+    fn used(&self) -> MutexGuard<'_, UsedTickets> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
-    fn forget_ended(&mut self, now: Instant) {
-        while let Some((_, hash)) = self.ends.front().filter(|(end, _)| *end <= now) {
-            self.tokens.remove(hash);
-            self.ends.pop_front();
+impl Ticket {
+    /// The new value of the cookie with which this client can reconnect, from the value that it has now.
+    pub fn proofs(&self, known: Option<&str>) -> String {
+        let mut proofs = vec![&*self.seal.proof];
+        for proof in known.unwrap_or_default().split(SEPARATOR) {
+            let is_proof = proof.len() == self.seal.proof.len() && proof.bytes().all(is_base64url);
+            if is_proof && proof != self.seal.proof && proofs.len() < MAX_PROOFS {
+                proofs.push(proof);
+            }
         }
-        if self.ends.len() >= 2 * MAX_OPEN {
-            self.ends.retain(|(_, hash)| self.tokens.contains_key(hash));
-        }
+        proofs.join(SEPARATOR)
     }
 }
 
-fn hash(ticket: &str) -> Hash {
-    Sha256::digest(ticket).into()
+fn contains(proofs: &str, proof: &str) -> bool {
+    let is_same = |known: &str| verify_slices_are_equal(known.as_bytes(), proof.as_bytes()).is_ok();
+    proofs.split(SEPARATOR).any(is_same)
 }
 
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
 
-    use super::*;
-
-    fn token() -> Arc<Token> {
-        let rights = Arc::default();
-        Arc::new(Token { issuer: "i".into(), subject: "s".into(), id: "1".into(), expires: None, rights })
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_ticket_is_good_once_and_for_half_a_minute() {
-        let tickets = Tickets::default();
-        let [once, late, never] = [(); 3].map(|()| tickets.issue(token()).expect("a ticket"));
-        advance(TICKET_LIFETIME - Duration::from_millis(1)).await;
-        assert!(tickets.redeem(&once).is_some_and(|token| &*token.subject == "s"));
-        assert!(tickets.redeem(&once).is_none());
-        advance(Duration::from_millis(1)).await;
-        assert!(tickets.redeem(&late).is_none());
-        tickets.issue(token()).expect("a ticket");
-        assert_eq!(tickets.open.lock().expect("a lock").tokens.len(), 1, "{never} is forgotten by itself");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_more_tickets_are_open_than_may_be_and_redeemed_ones_leave_nothing() {
-        let tickets = Tickets::default();
-        for _ in 0..10 * MAX_OPEN {
-            let ticket = tickets.issue(token()).expect("a ticket");
-            tickets.redeem(&ticket).expect("a token");
+impl UsedTickets {
+    /// How many are remembered, without those that are too old to be used without a proof.
+    fn count(&mut self, now: Instant) -> usize {
+        while let Some((_, id)) = self.order.front().filter(|(used, _)| now - *used >= TICKET_LIFETIME) {
+            self.ids.remove(id);
+            self.order.pop_front();
         }
-        assert!(tickets.open.lock().expect("a lock").ends.len() <= 2 * MAX_OPEN);
-        for _ in 0..MAX_OPEN {
-            tickets.issue(token()).expect("a ticket");
-        }
-        assert!(tickets.issue(token()).is_none());
-        advance(TICKET_LIFETIME).await;
-        assert!(tickets.issue(token()).is_some());
+        self.ids.len()
+    }
+}
+
+impl Content {
+    /// `None` if the token is not one.
+    fn to_bytes(&self) -> Option<Vec<u8>> {
+        let mut bytes = self.process.to_vec();
+        bytes.extend(u64::try_from(self.uptime.as_millis()).ok()?.to_be_bytes());
+        bytes.extend(self.issued.timestamp_millis().to_be_bytes());
+        bytes.extend(Compact::pack(&self.token)?);
+        Some(bytes)
     }
 
-    #[tokio::test]
-    async fn a_ticket_has_256_random_bits_and_nothing_else_is_one() {
-        let tickets = Tickets::default();
-        let [one, other] = [(); 2].map(|()| tickets.issue(token()).expect("a ticket"));
-        assert_eq!((one.len(), one == other), (43, false));
-        assert!(tickets.redeem("").is_none() && tickets.redeem(&one[1..]).is_none());
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (process, rest) = bytes.split_first_chunk()?;
+        let (uptime, rest) = rest.split_first_chunk()?;
+        let (issued, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            process: *process,
+            uptime: Duration::from_millis(u64::from_be_bytes(*uptime)),
+            issued: DateTime::from_timestamp_millis(i64::from_be_bytes(*issued))?,
+            token: Compact::unpack(rest)?,
+        })
     }
 }

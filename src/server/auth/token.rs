@@ -71,6 +71,9 @@ pub enum TokenError {
     /// Its type is not that of an access token (RFC 9068, section 2.1).
     #[error("it is no access token: the `typ` of its header must be at+jwt")]
     Type,
+    /// It is a token of Mercure 0.x, which is not spoken here.
+    #[error("it is a token of Mercure 0.x (its claim `mercure`), which the operator turns on with --legacy")]
+    Legacy,
     /// Its header names an extension that must be understood (RFC 7515, section 4.1.11).
     #[error("its header demands an extension (`crit`) that is unknown here")]
     Critical,
@@ -83,9 +86,12 @@ pub enum TokenError {
     /// Its issuer has no keys for this use.
     #[error("its issuer's tokens are not accepted from a {0}")]
     Use(Role),
-    /// Nobody trusts its issuer.
-    #[error("its issuer (`iss`) is not trusted")]
-    Issuer,
+    /// Its issuer is not trusted.
+    #[error("its issuer (`iss`) is not trusted: expected {expected}")]
+    Issuer {
+        /// The trusted issuers, some of them at least.
+        expected: Box<str>,
+    },
     /// No key of its issuer made its signature.
     #[error("its signature was not made with a key of its issuer")]
     Signature,
@@ -127,13 +133,6 @@ pub enum TokenError {
     /// Its issuer's keys can't be fetched just now: it may be right.
     #[error("the keys of its issuer can't be fetched at the moment: try again later")]
     KeysUnavailable,
-}
-
-impl TokenError {
-    /// Whether the token may be right: it could not be verified just now.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::KeysUnavailable)
-    }
 }
 
 fn date(at: &DateTime<Utc>) -> String {

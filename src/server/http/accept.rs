@@ -9,8 +9,11 @@ pub(in crate::server) const EVENT_STREAM: &str = "text/event-stream";
 /// The offer the client wants most. Of equal weight, the one it names more exactly, then the earlier.
 /// Where it wants none of them, or says nothing, the first: an answer is of more use than a 406.
 pub(in crate::server) fn negotiate<'a>(headers: &HeaderMap, offers: &[&'a str]) -> &'a str {
-    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let ranges: Vec<Range<'_>> = values.flat_map(|value| value.split(',')).filter_map(Range::parse).collect();
+    let values = headers.get_all(header::ACCEPT).iter().map(|value| value.as_bytes());
+    // A range may have a parameter in any bytes: the others count all the same.
+    let ranges =
+        values.flat_map(|value| value.split(|&byte| byte == b',')).filter_map(|range| str::from_utf8(range).ok());
+    let ranges: Vec<Range<'_>> = ranges.filter_map(Range::parse).collect();
     let mut best = (offers[0], (0, 0));
     for &offer in offers {
         let range = ranges.iter().filter(|range| range.covers(offer)).max_by_key(|range| range.precision());
@@ -57,6 +60,8 @@ fn thousandths(q: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
 
     #[track_caller]
@@ -64,6 +69,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().expect("a header"));
         assert_eq!(negotiate(&headers, &[HTML, EVENT_STREAM, JSON]), wanted, "{accept}");
+    }
+
+    #[test]
+    fn a_range_counts_beside_others_whatever_bytes_they_hold() {
+        let mut headers = HeaderMap::new();
+        let value = HeaderValue::from_bytes(b"text/x;name=gr\xf6\xdfe, application/json;name=\xc3\xa9, */*;q=0.1");
+        headers.insert(header::ACCEPT, value.expect("a header"));
+        assert_eq!(negotiate(&headers, &[HTML, JSON]), JSON);
     }
 
     #[test]

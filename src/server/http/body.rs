@@ -19,8 +19,10 @@ pub(in crate::server) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The media type that a body is declared to have, without its parameters, in lower case.
 pub(in crate::server) fn media_type(headers: &HeaderMap) -> Option<String> {
-    let declared = headers.get(header::CONTENT_TYPE)?.to_str().unwrap_or_default();
-    Some(declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+    let declared = headers.get(header::CONTENT_TYPE)?.as_bytes();
+    // Parameters may hold any bytes.
+    let media_type = declared.split(|&byte| byte == b';').next().unwrap_or_default();
+    Some(String::from_utf8_lossy(media_type.trim_ascii()).to_ascii_lowercase())
 }
 
 /// The whole body, of at most `max_body` bytes.

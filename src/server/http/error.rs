@@ -71,6 +71,8 @@ pub(in crate::server) enum ApiError {
     HeadTooLarge,
     /// 500: the cause is in the log.
     Internal,
+    /// 503: the keys of a token's issuer can't be fetched; one may try again after this time.
+    KeysUnavailable(Duration),
     /// 507: the disk is full.
     Full,
 }
@@ -152,6 +154,15 @@ impl ApiError {
                 "The server failed to answer. Nothing was published; try again. The cause is in the server's log."
                     .into(),
             ),
+            Self::KeysUnavailable(after) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Keys unavailable",
+                format!(
+                    "The keys of the token's issuer can't be fetched at the moment, so the token can't be verified. Try \
+                     again in {} s.",
+                    seconds(*after)
+                ),
+            ),
             Self::Full => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "Storage full",
@@ -204,7 +215,10 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         match self {
-            Self::RateLimited(after) | Self::TooManySubscriptions(after) | Self::TooManyPatterns(after) => {
+            Self::RateLimited(after)
+            | Self::TooManySubscriptions(after)
+            | Self::TooManyPatterns(after)
+            | Self::KeysUnavailable(after) => {
                 headers.insert(header::RETRY_AFTER, seconds(after).into());
             }
             Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),

@@ -76,9 +76,13 @@ impl PublishOrigins {
 
 /// The origin of the page that sent the request, as far as the browser says.
 fn origin_of(headers: &HeaderMap) -> Option<String> {
-    let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or("null"));
-    let referer = || Some(Url::parse(text(header::REFERER)?).ok()?.origin().ascii_serialization());
-    text(header::ORIGIN).map(str::to_owned).or_else(referer)
+    // Bytes that aren't UTF-8 make an origin that nobody allows.
+    let text = |name| headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()));
+    if let Some(origin) = text(header::ORIGIN) {
+        return Some(origin.into_owned());
+    }
+    let referer = Url::parse(&text(header::REFERER)?).ok()?;
+    Some(referer.origin().ascii_serialization())
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ fn hashed(path: &str) -> Option<EmbeddedFile> {
 }
 
 fn precompressed(path: &str, headers: &HeaderMap) -> Option<(&'static str, EmbeddedFile)> {
-    let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
+    let accepted = String::from_utf8_lossy(headers.get(header::ACCEPT_ENCODING)?.as_bytes());
     let takes = |encoding: &str| {
         accepted.split(',').any(|value| {
             let (name, weight) = value.split_once(';').unwrap_or((value, ""));

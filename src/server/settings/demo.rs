@@ -45,7 +45,6 @@ impl DemoSettings {
             burst_interval: options.burst_interval.map_or(DEFAULT_BURST_INTERVAL, |span| span.0),
             max_message: within("max-message", options.max_message, DEFAULT_MAX_BYTES, 1, max_body)?,
         };
-        let is_for_this_machine = listen.iter().all(|address| address.ip().is_loopback()) && options.resource.is_none();
-        Ok(options.demo.unwrap_or(is_for_this_machine).then_some(settings))
+        Ok(options.demo.unwrap_or_else(|| options.is_for_this_machine(listen)).then_some(settings))
     }
 }

@@ -57,7 +57,7 @@ impl MercureSettings {
         };
         Ok(Self {
             resource: options.resource.clone(),
-            anonymous: options.anonymous.unwrap_or_else(|| listen.iter().all(|address| address.ip().is_loopback())),
+            anonymous: options.anonymous.unwrap_or_else(|| options.is_for_this_machine(listen)),
             publish_without_token: options.publish_without_token.unwrap_or(false),
             publish_origins: options.publish_origins.clone().unwrap_or(CorsOrigins::List(Vec::new())),
             legacy: options.legacy.unwrap_or(false),

@@ -256,6 +256,22 @@ mod tests {
     }
 
     #[test]
+    fn anybody_may_subscribe_only_where_nobody_else_can_come() {
+        for (toml, anonymous) in [
+            ("", true),
+            ("listen = '[::1]:3000'", true),
+            ("listen = '0.0.0.0:3000'", false),
+            // A proxy on the same machine comes from a loopback address with what the internet sends.
+            ("resource = 'https://hub.example/.well-known/mercure'", false),
+            ("resource = 'https://hub.example/.well-known/mercure'\nanonymous = true", true),
+            ("anonymous = false", false),
+        ] {
+            let settings = options(toml).expect("options").resolve().expect("settings");
+            assert_eq!(settings.mercure.anonymous, anonymous, "{toml}");
+        }
+    }
+
+    #[test]
     fn the_demo_is_on_while_the_server_is_for_this_machine_unless_it_is_set() {
         for (toml, on) in [
             ("", true),

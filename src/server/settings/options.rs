@@ -1,6 +1,7 @@
 //! All options: as a flag, in the environment or in the file, and which takes precedence.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -61,12 +62,12 @@ pub struct Options {
     #[serde(skip)]
     pub issuer: Option<String>,
 
-    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a raw secret [default: a key generated in the data
+    /// File with the key of publishers' tokens: PEM, JWK, JWKS or a secret in one line [default: a key generated in the data
     /// folder]
     #[arg(long, env = "TIDINGS_PUBLISHER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
     pub publisher_key_file: Option<PathBuf>,
 
-    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a raw secret [default: a key generated in the data
+    /// File with the key of subscribers' tokens: PEM, JWK, JWKS or a secret in one line [default: a key generated in the data
     /// folder]
     #[arg(long, env = "TIDINGS_SUBSCRIBER_KEY_FILE", value_name = "FILE", help_heading = "Tokens")]
     pub subscriber_key_file: Option<PathBuf>,
@@ -208,6 +209,12 @@ pub struct Issuer {
 }
 
 impl Options {
+    /// Whether only this machine can reach a server that listens on these addresses. With a public URL it may stand
+    /// behind a proxy on the same machine, through which the whole internet comes from a loopback address.
+    pub(super) fn is_for_this_machine(&self, listen: &[SocketAddr]) -> bool {
+        self.resource.is_none() && listen.iter().all(|address| address.ip().is_loopback())
+    }
+
     /// These options, filled in from the file that they name.
     pub(super) fn with_file(self) -> Result<Self, SettingsError> {
         Ok(match &self.config {

@@ -3,12 +3,14 @@
 
 mod details;
 mod hostile;
+mod key_files;
 mod keys;
 mod legacy;
+mod tickets;
 mod validation;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::encoding::{AsBigEndian, AsDer, Curve25519SeedBin, EcPrivateKeyBin};
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};
@@ -17,7 +19,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,10 +35,34 @@ fn patterns() -> Arc<Patterns> {
     Arc::new(Patterns::new(Url::parse(RESOURCE).expect("a URL")))
 }
 
+/// A wall clock that a test sets; until then it tells the time.
+#[derive(Clone, Default)]
+struct WallClock(Arc<Mutex<Option<DateTime<Utc>>>>);
+
+impl WallClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.0.lock().expect("a lock").unwrap_or_else(Utc::now)
+    }
+
+    fn set(&self, now: DateTime<Utc>) {
+        *self.0.lock().expect("a lock") = Some(now);
+    }
+
+    fn step(&self, by: TimeDelta) {
+        self.set(self.now() + by);
+    }
+}
+
+/// A time in seconds since 1970.
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).expect("a time")
+}
+
 /// A folder with key files, and the options that name them.
 struct House {
     folder: TempDir,
     options: AuthOptions,
+    clock: WallClock,
 }
 
 impl House {
@@ -49,7 +75,7 @@ impl House {
             data: folder.path().join("data"),
             legacy: false,
         };
-        let mut house = Self { folder, options };
+        let mut house = Self { folder, options, clock: WallClock::default() };
         let key = house.file("secret", SECRET);
         house.options.issuers = vec![issuer(ISSUER, KeySource::File(key))];
         house
@@ -74,7 +100,8 @@ impl House {
     }
 
     fn try_open(&self) -> Result<Arc<Auth>, AuthError> {
-        Auth::open(self.options.clone(), patterns())
+        let clock = self.clock.clone();
+        Auth::open(self.options.clone(), patterns(), Arc::new(move || clock.now()))
     }
 
     #[track_caller]
@@ -252,6 +279,12 @@ impl Pair {
 
     fn all() -> [Self; 4] {
         [Self::ed25519(), Self::p256(), Self::p384(), Self::rsa()]
+    }
+
+    /// The public key as SubjectPublicKeyInfo.
+    fn public_der(&self) -> Vec<u8> {
+        let body: String = self.public_pem.lines().filter(|line| !line.starts_with("-----")).collect();
+        BASE64_STANDARD.decode(body).expect("base64")
     }
 
     /// A token that this pair has signed.

@@ -52,6 +52,9 @@ pub(super) struct MakeArgs {
     /// Sign with the key in this file, a secret or a private key as PEM or JWK [default: the server's own]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
+    /// Make the server's key if there is none, as the server does when it first starts
+    #[arg(long, conflicts_with = "key")]
+    make_key: bool,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -75,14 +78,14 @@ pub(super) fn run(args: &MakeArgs) -> Result<(), TokenCommandError> {
         authorization_details: details,
     };
     let rights = claims.rights(&server.patterns())?;
-    let (key, made) = args.signing_key(&server)?;
+    let (key, file) = args.signing_key(&server)?;
     let token = key.sign(&claims)?;
     writeln!(io::stdout(), "{token}")?;
+    // A pipe too: whoever signs with another server's key finds out here, not from a refusal.
+    let mut out = io::stderr().lock();
+    writeln!(out, "key      {}", std::path::absolute(&file).unwrap_or(file).display())?;
     if io::stderr().is_terminal() {
-        let mut out = io::stderr().lock();
-        if made {
-            writeln!(out, "made a key for tokens in {}", server.auth.data.display())?;
-        }
+        writeln!(out, "issuer   {}", claims.issuer)?;
         writeln!(out, "for      {}", claims.audience)?;
         writeln!(out, "until    {}", moment(claims.expires, now))?;
         for grant in grants(&rights) {
@@ -126,28 +129,38 @@ impl MakeArgs {
         Ok(details)
     }
 
-    /// The key that the server verifies such a token with, and whether it was made just now.
-    fn signing_key(&self, server: &Server) -> Result<(SigningKey, bool), TokenCommandError> {
+    /// The key that the server verifies such a token with, and its file.
+    fn signing_key(&self, server: &Server) -> Result<(SigningKey, PathBuf), TokenCommandError> {
         if let Some(path) = &self.key {
-            return Ok((SigningKey::read(path)?, false));
+            return Ok((SigningKey::read(path)?, path.clone()));
+        }
+        if self.make_key {
+            SigningKey::make(&server.auth.data)?;
         }
         // Who revokes sends a request as publishers do.
         let publishes = self.revoke || !self.publish.is_empty() || !self.publish_pattern.is_empty();
         let subscribes = !self.subscribe.is_empty() || !self.subscribe_pattern.is_empty();
-        let key = |role| {
-            let issuer = server.auth.issuers.first();
-            let key = issuer.map(|issuer| SigningKey::of(issuer, role, &server.auth.data)).transpose()?.flatten();
-            key.ok_or_else(|| refuse("the server has no key of its own for that: name one with --key"))
-        };
         if !subscribes {
-            return key(Role::Publisher);
+            return server.key(Role::Publisher);
         }
-        let subscriber = key(Role::Subscriber)?;
-        if publishes && !key(Role::Publisher)?.0.is_same(&subscriber.0) {
+        let (subscriber, file) = server.key(Role::Subscriber)?;
+        if publishes && !server.key(Role::Publisher)?.0.is_same(&subscriber) {
             return Err(refuse("publishers' tokens are signed with another key than subscribers': make two tokens"));
         }
-        Ok(subscriber)
+        Ok((subscriber, file))
     }
+}
+
+impl Server {
+    /// The key that tokens of the server's own issuer are verified with, and its file.
+    fn key(&self, role: Role) -> Result<(SigningKey, PathBuf), TokenCommandError> {
+        let Some(issuer) = self.auth.issuers.first() else { return Err(no_key()) };
+        SigningKey::of(issuer, role, &self.auth.data)?.ok_or_else(no_key)
+    }
+}
+
+fn no_key() -> TokenCommandError {
+    refuse("the server has no key of its own for that: name one with --key")
 }
 
 fn refuse(why: &str) -> TokenCommandError {

@@ -23,7 +23,7 @@ use url::Url;
 use super::App;
 use super::error::ApiError;
 use super::origin::PublishOrigins;
-use crate::server::auth::{Auth, TokenError};
+use crate::server::auth::{Auth, KEYS_RETRY_AFTER, TICKET_LIFETIME, TicketError, TokenError};
 use crate::server::hub::{AtLimit, Hub};
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
@@ -75,9 +75,28 @@ impl Mercure {
         ApiError::Token { status: StatusCode::UNAUTHORIZED, detail: detail.into(), challenge }
     }
 
-    /// 401: the token is not accepted.
+    /// 401: the token is not accepted. 503: it can't be verified at the moment, and may be valid.
     fn token_refused(&self, reason: &TokenError) -> ApiError {
+        if *reason == TokenError::KeysUnavailable {
+            return ApiError::KeysUnavailable(KEYS_RETRY_AFTER);
+        }
         self.refused(StatusCode::UNAUTHORIZED, "invalid_token", format!("The token is not accepted: {reason}."))
+    }
+
+    /// 401: the ticket or its token is not accepted. 429 or 503: it may be later.
+    fn ticket_refused(&self, reason: &TicketError) -> ApiError {
+        match reason {
+            TicketError::Token(reason) => self.token_refused(reason),
+            TicketError::TooMany { .. } => ApiError::RateLimited(TICKET_LIFETIME),
+            TicketError::Unsealed => {
+                tracing::error!(error = %reason, "a ticket was not issued");
+                ApiError::Internal
+            }
+            TicketError::Unknown | TicketError::Spent => {
+                let detail = format!("The ticket is not accepted: {reason}.");
+                self.refused(StatusCode::UNAUTHORIZED, "invalid_token", detail)
+            }
+        }
     }
 
     /// 403: the token is accepted, and does not grant this.

@@ -83,7 +83,8 @@ impl App {
     ) -> Result<Response, ApiError> {
         let hub = &self.mercure;
         // Before anything that costs: patterns are compiled and the log is read only for those who may subscribe.
-        let token = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
+        let subscriber = hub.subscriber(headers, params.get("ticket"), hub.token_in_query(params)).await?;
+        let token = subscriber.token.clone();
         if token.is_none() && !hub.settings.anonymous {
             let hint = match params.get("access_token") {
                 Some(_) => " One in the query is not accepted: it would end up in logs. Ask for a ticket instead.",
@@ -98,6 +99,7 @@ impl App {
         let asked = last_event_id(headers, params).or_else(|| hub.older_last_event_id(params));
         let resume = hub.resume_point(asked.as_deref(), &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
 
+        let mut reconnect_cookie = None;
         let mut response = if method == Method::HEAD {
             sse_body::respond_to_head()
         } else {
@@ -110,14 +112,14 @@ impl App {
                 lifetime: hub.settings.stream_lifetime,
             };
             let (session, subscription) = hub.hub.open_session(options, &matchers, rights, resume.start)?;
-            if let Some(token) = &token {
-                // It may have been revoked before its session was in the table, where its end would have been found.
-                hub.auth.still_valid(token).map_err(|reason| hub.token_refused(&reason))?;
-            }
+            reconnect_cookie = hub.admit(&subscriber, headers)?;
             let gaps = params.get("gap") == Some("1");
             let frames = Frames { subscription, gaps, asked: asked.map(String::into_boxed_str) };
             sse_body::respond(paths::HUB, frames, session)
         };
+        if let Some(cookie) = reconnect_cookie {
+            response.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
         if let Some(preceding) = resume.preceding {
             hub.tell_preceding(&preceding, response.headers_mut());
             response.headers_mut().insert(PRECEDING, preceding);

@@ -120,7 +120,7 @@ impl Mercure {
                 "This hub doesn't tell presence. The operator turns it on with --presence.".into(),
             ));
         }
-        let token = self.subscriber(headers, None, self.token_in_query(params)).await?;
+        let token = self.reader_token(headers, self.token_in_query(params)).await?;
         let token = token.ok_or_else(|| self.token_needed("Reading who subscribes needs a token."))?;
         match token.rights.may_subscribe(uri.path()) {
             true => Ok(token),

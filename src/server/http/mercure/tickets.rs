@@ -23,12 +23,9 @@ pub(super) fn router() -> Router<Arc<App>> {
 async fn issue(State(app): AppState, headers: HeaderMap) -> Result<Response, ApiError> {
     let hub = &app.mercure;
     // By the header alone: a cookie's browser needs no ticket, and another site could have it ask for one.
-    if !headers.contains_key(header::AUTHORIZATION) {
-        return Err(hub.token_needed("A ticket is given for a token in the Authorization header."));
-    }
-    let token = hub.subscriber(&headers, None, None).await?;
-    let token = token.ok_or_else(|| hub.token_needed("A ticket is given for a token."))?;
-    let ticket = hub.auth.issue_ticket(token).ok_or(ApiError::RateLimited(TICKET_LIFETIME))?;
+    let token = hub.bearer_token(&headers).await?;
+    let token = token.ok_or_else(|| hub.token_needed("A ticket is given for a token in the Authorization header."))?;
+    let ticket = hub.auth.issue_ticket(token).await.map_err(|error| hub.ticket_refused(&error))?;
     let body = json!({ "ticket": ticket, "expires_in": TICKET_LIFETIME.as_secs() });
     let mut response = (StatusCode::CREATED, Json(body)).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
