@@ -57,6 +57,11 @@ impl TimeSource {
         Self { wall: Arc::new(wall), uptime: Arc::new(uptime) }
     }
 
+    /// The clock alone.
+    pub fn wall(&self) -> Clock {
+        self.wall.clone()
+    }
+
     /// What time it is.
     pub fn now(&self) -> DateTime<Utc> {
         (self.wall)()
