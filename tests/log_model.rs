@@ -10,7 +10,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option::weighted as option;
 use proptest::prelude::*;
 use tidings::server::log::{
-    self, Clock, Cursor, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Storage, Topic,
+    self, Cursor, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Storage, TimeSource, Topic,
     TopicFilter, TopicLimits, TopicPattern, Update,
 };
 
@@ -143,7 +143,7 @@ impl Rig {
         let begin = DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time");
         let time = Arc::new(Mutex::new((begin, Duration::ZERO)));
         let (wall, uptime) = (time.clone(), time.clone());
-        let clock = Clock::new(
+        let clock = TimeSource::new(
             move || wall.lock().unwrap_or_else(PoisonError::into_inner).0,
             move || uptime.lock().unwrap_or_else(PoisonError::into_inner).1,
         );

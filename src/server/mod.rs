@@ -58,7 +58,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, StartError> {
     let address = listener.local_addr()?;
-    let clock = settings.log.clock.clone();
+    let clock = settings.log.clock.wall();
     let (log, tail) = log::open(settings.log.clone())?;
     let options = HubOptions {
         url: settings.mercure.url(address),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, Clock, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Quota, Reader, Retention, Size,
-    Storage, Topic, TopicFilter, TopicLimits, TopicPattern, Update,
+    self, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Quota, Reader, Retention, Size, Storage,
+    TimeSource, Topic, TopicFilter, TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
 
@@ -37,7 +37,7 @@ impl Rig {
             Backend::Memory => Storage::Memory,
             Backend::Disk => Storage::Disk { folder: folder.path().join("log") },
         };
-        let clock = Clock::new(
+        let clock = TimeSource::new(
             move || wall.lock().unwrap_or_else(PoisonError::into_inner).0,
             move || uptime.lock().unwrap_or_else(PoisonError::into_inner).1,
         );

@@ -90,7 +90,7 @@ impl Default for HubOptions {
             heartbeat: DEFAULT_HEARTBEAT,
             sessions_per_client: None,
             presence: true,
-            clock: Clock::system(),
+            clock: Arc::new(chrono::Utc::now),
         }
     }
 }

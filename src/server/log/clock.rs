@@ -9,16 +9,19 @@ use tracing::warn;
 /// A clock that has moved by more than this against the machine's own timer has been set.
 const JUMP: TimeDelta = TimeDelta::minutes(1);
 
-/// Tells the time, and how much of it has passed whatever the clock is set to.
+/// Tells the time, to the millisecond or better.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// A clock, and how much time has passed whatever the clock is set to.
 #[derive(Clone)]
-pub struct Clock {
-    wall: Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>,
+pub struct TimeSource {
+    wall: Clock,
     uptime: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
 /// Watches a clock for being set, so that retention by age doesn't take what is seconds old for years old.
 pub(super) struct ClockWatch {
-    clock: Clock,
+    clock: TimeSource,
     last: Reading,
     jump: Option<Jump>,
 }
@@ -39,7 +42,7 @@ struct Jump {
     uptime: Duration,
 }
 
-impl Clock {
+impl TimeSource {
     /// The machine's clock.
     pub fn system() -> Self {
         let begin = Instant::now();
@@ -54,6 +57,11 @@ impl Clock {
         Self { wall: Arc::new(wall), uptime: Arc::new(uptime) }
     }
 
+    /// The clock alone.
+    pub fn wall(&self) -> Clock {
+        self.wall.clone()
+    }
+
     /// What time it is.
     pub fn now(&self) -> DateTime<Utc> {
         (self.wall)()
@@ -61,7 +69,7 @@ impl Clock {
 }
 
 impl ClockWatch {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: TimeSource) -> Self {
         let last = Reading { now: clock.now(), uptime: (clock.uptime)(), jump: None };
         Self { clock, last, jump: None }
     }
@@ -111,7 +119,7 @@ mod tests {
             move || get(*time.lock().expect("the time"))
         };
         let wall = time.clone();
-        let clock = Clock::new(move || wall.lock().expect("the time").0, read(|(_, uptime)| uptime));
+        let clock = TimeSource::new(move || wall.lock().expect("the time").0, read(|(_, uptime)| uptime));
         let mut watch = ClockWatch::new(clock);
         let mut pass = |uptime: u64, set: i64| {
             let mut time = time.lock().expect("the time");

@@ -19,7 +19,7 @@ mod verdicts;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-pub use clock::Clock;
+pub use clock::{Clock, TimeSource};
 pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry, Lane};
 pub use error::{AppendError, OpenError, ReadError};

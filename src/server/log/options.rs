@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Clock, Lane, Topic};
+use super::{Lane, TimeSource, Topic};
 
 /// How to open a log.
 #[derive(Clone)]
@@ -18,7 +18,7 @@ pub struct LogOptions {
     /// What it keeps.
     pub retention: Retention,
     /// What time it is.
-    pub clock: Clock,
+    pub clock: TimeSource,
 }
 
 /// Where a log is kept.
@@ -112,7 +112,12 @@ impl LogOptions {
     }
 
     fn new(storage: Storage) -> Self {
-        Self { storage, durability: Durability::default(), retention: Retention::default(), clock: Clock::system() }
+        Self {
+            storage,
+            durability: Durability::default(),
+            retention: Retention::default(),
+            clock: TimeSource::system(),
+        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Sessions {
     /// Ends expired sessions until the next one expires, at most for `time`. The clock is looked at once more each
     /// `time`, since it may be set, or the machine may sleep.
     pub(in crate::server::hub) async fn expire_for(&self, time: Duration, clock: &Clock) {
-        let now = clock.now();
+        let now = clock();
         let next = self.expire(now).and_then(|next| (next - now).to_std().ok());
         match next.filter(|next| *next < time) {
             Some(next) => sleep(next).await,

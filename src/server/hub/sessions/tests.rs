@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::*;
 use super::*;
-use crate::server::log::{Clock, Field, MemoryLog};
+use crate::server::log::{Field, MemoryLog};
 
 fn hub_with(options: HubOptions) -> Hub {
     let (log, tail) = MemoryLog::open(1000);
@@ -193,7 +193,7 @@ async fn a_session_ends_when_its_token_expires_even_if_the_wall_clock_steps_ahea
     let now = Arc::new(Mutex::new(Utc::now()));
     let clock = {
         let now = now.clone();
-        Clock::new(move || *now.lock().expect("no panic"), || Duration::ZERO)
+        Arc::new(move || *now.lock().expect("no panic"))
     };
     let hub = hub_with(HubOptions { clock, ..HubOptions::default() });
     let expires: DateTime<Utc> = *now.lock().expect("no panic") + TimeDelta::hours(1);

@@ -18,7 +18,7 @@ use super::topic_directory::TopicDirectory;
 use super::{DiskLog, Durability};
 use crate::server::log::page::PageBudget;
 use crate::server::log::{
-    AppendError, Clock, Cursor, Entry, Field, Log, OpenError, Page, PageSize, Retention, Size, Topic, Update,
+    AppendError, Cursor, Entry, Field, Log, OpenError, Page, PageSize, Retention, Size, TimeSource, Topic, Update,
 };
 
 /// How many updates are written out, or read in, in one go.
@@ -178,7 +178,7 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
 /// server starts.
 pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     // Each batch is in the journal when it is answered; an import that a power cut ends is begun anew.
-    let (log, tail) = DiskLog::open(folder, Durability::Os, Retention::unlimited(), Clock::system())?;
+    let (log, tail) = DiskLog::open(folder, Durability::Os, Retention::unlimited(), TimeSource::system())?;
     drop(tail);
     let runtime = runtime()?;
     let now = Utc::now();
@@ -221,7 +221,7 @@ fn settled(folder: &Path) -> Result<(Opened, Arc<FolderLock>), MaintenanceError>
     if !file.exists() {
         return Err(MaintenanceError::Missing(folder.display().to_string()));
     }
-    let (log, tail) = DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), Clock::system())?;
+    let (log, tail) = DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), TimeSource::system())?;
     drop(tail);
     let lock = log.lock.clone();
     drop(log);

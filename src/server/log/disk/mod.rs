@@ -52,8 +52,8 @@ use super::id_cipher::IdCipher;
 use super::idempotency::Verdict;
 use super::tail::tail;
 use super::{
-    AppendError, Appended, Bounds, Clock, Cursor, Durability, Entry, IdempotencyKey, Log, OpenError, ReadError, Reader,
-    Retention, Tail, Topic, TopicFilter, TopicInfo, Update,
+    AppendError, Appended, Bounds, Cursor, Durability, Entry, IdempotencyKey, Log, OpenError, ReadError, Reader,
+    Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use archiver::Archiver;
 use journal::Journal;
@@ -95,7 +95,7 @@ pub struct DiskLog {
 /// What writer, archiver and readers share.
 struct Shared {
     cipher: IdCipher,
-    clock: Clock,
+    clock: TimeSource,
     retention: Retention,
     unarchived: Mutex<Unarchived>,
     topics: TopicDirectory,
@@ -117,7 +117,7 @@ impl DiskLog {
         folder: &Path,
         durability: Durability,
         retention: Retention,
-        clock: Clock,
+        clock: TimeSource,
     ) -> Result<(Self, Tail), OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
         let lock = Arc::new(FolderLock::acquire(folder)?);

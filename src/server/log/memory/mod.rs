@@ -12,8 +12,8 @@ use super::id_cipher::{IdCipher, KEY_BYTES};
 use super::idempotency::Verdict;
 use super::tail::{TailPermit, TailSender, tail};
 use super::{
-    AppendError, Appended, Bounds, Clock, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, ReadError, Reader,
-    Retention, Tail, Topic, TopicFilter, TopicInfo, Update,
+    AppendError, Appended, Bounds, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, ReadError, Reader,
+    Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use reader::MemoryReader;
 use state::State;
@@ -27,18 +27,18 @@ struct Shared {
     state: Mutex<State>,
     tail: TailSender,
     cipher: IdCipher,
-    clock: Clock,
+    clock: TimeSource,
 }
 
 impl MemoryLog {
     /// An empty log that keeps the newest `keep` entries, and its tail.
     pub fn open(keep: usize) -> (Arc<Self>, Tail) {
         let all = Limits { count: Some(keep.max(1) as u64), ..Limits::default() };
-        Self::with(Retention::of(all), Clock::system())
+        Self::with(Retention::of(all), TimeSource::system())
     }
 
     /// An empty log, and its tail.
-    pub fn with(retention: Retention, clock: Clock) -> (Arc<Self>, Tail) {
+    pub fn with(retention: Retention, clock: TimeSource) -> (Arc<Self>, Tail) {
         let (sender, tail) = tail();
         let cipher = IdCipher::new(&rand::random::<[u8; KEY_BYTES]>());
         let shared = Shared { state: Mutex::new(State::new(retention, clock.clone())), tail: sender, cipher, clock };

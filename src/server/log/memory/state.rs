@@ -7,7 +7,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::server::log::clock::{ClockWatch, Reading};
-use crate::server::log::{Bounds, Clock, Cursor, Entry, Lane, Retention, Size, Topic, TopicInfo};
+use crate::server::log::{Bounds, Cursor, Entry, Lane, Retention, Size, TimeSource, Topic, TopicInfo};
 
 /// How often topics with an age limit of their own are looked at.
 const AGE_CHECK_EVERY: TimeDelta = TimeDelta::seconds(10);
@@ -81,7 +81,7 @@ impl LateIndex {
 }
 
 impl State {
-    pub(super) fn new(retention: Retention, clock: Clock) -> Self {
+    pub(super) fn new(retention: Retention, clock: TimeSource) -> Self {
         Self {
             entries: BTreeMap::new(),
             newest: Cursor::START,

@@ -68,7 +68,7 @@ async fn what_the_hub_says_is_kept_over_a_crash_of_the_process() {
 async fn updates_from_the_future_are_counted_for_the_operator() {
     let folder = folder();
     let future = std::time::SystemTime::now() + Duration::from_secs(24 * 3600);
-    let clock = Clock::new(move || future.into(), || Duration::ZERO);
+    let clock = TimeSource::new(move || future.into(), || Duration::ZERO);
     let (log, _) = DiskLog::open(folder.path(), Durability::Fsync, Retention::unlimited(), clock).expect("a log");
     append(&log, update("a", "1")).await.expect("room");
     drop(log);

@@ -22,14 +22,14 @@ async fn unhealthy(log: &DiskLog) {
 }
 
 /// A clock that panics once it is told to.
-fn breaking() -> (Clock, Arc<AtomicBool>) {
+fn breaking() -> (TimeSource, Arc<AtomicBool>) {
     let is_broken = Arc::new(AtomicBool::new(false));
     let told = is_broken.clone();
     let wall = move || {
         assert!(!told.load(Ordering::Relaxed), "the clock is broken");
         DateTime::UNIX_EPOCH
     };
-    (Clock::new(wall, || Duration::ZERO), is_broken)
+    (TimeSource::new(wall, || Duration::ZERO), is_broken)
 }
 
 #[tokio::test]

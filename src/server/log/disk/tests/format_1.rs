@@ -180,14 +180,15 @@ async fn what_is_too_old_goes_from_a_log_of_format_1_too() {
     write_archive(folder.path());
     let now = || DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time");
     let limits = Limits { age: Some(Duration::from_secs(3600)), ..Limits::default() };
-    let clock = Clock::new(now, || Duration::ZERO);
+    let clock = TimeSource::new(now, || Duration::ZERO);
     let (log, _) = DiskLog::open(folder.path(), Durability::Fsync, Retention::of(limits), clock).expect("a log");
     log.sweep().await;
     let kept: Vec<_> = read_all(&log).await.iter().map(|entry| entry.cursor.0).collect();
     assert_eq!(kept, [4, 5, 7], "6 was older than what stands before it");
     drop(log);
-    let log =
-        DiskLog::open(folder.path(), Durability::Fsync, Retention::of(of_none()), Clock::system()).expect("a log").0;
+    let log = DiskLog::open(folder.path(), Durability::Fsync, Retention::of(of_none()), TimeSource::system())
+        .expect("a log")
+        .0;
     log.sweep().await;
     assert!(read_all(&log).await.is_empty());
     drop(log);

@@ -31,7 +31,7 @@ impl TopicFilter for Everything {
 }
 
 fn try_open(folder: &Path) -> Result<(DiskLog, Tail), OpenError> {
-    DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), Clock::system())
+    DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), TimeSource::system())
 }
 
 fn open(folder: &Path) -> DiskLog {
@@ -256,7 +256,7 @@ async fn the_file_stops_growing_when_retention_lets_go_as_much_as_comes() {
     let folder = folder();
     let all = Limits { count: Some(2000), ..Limits::default() };
     let retention = Retention::of(all);
-    let (log, _) = DiskLog::open(folder.path(), Durability::Os, retention, Clock::system()).expect("a log");
+    let (log, _) = DiskLog::open(folder.path(), Durability::Os, retention, TimeSource::system()).expect("a log");
     let mut sizes = Vec::new();
     for _ in 0..12 {
         log.append(vec![update("a", &"x".repeat(500)); 1000], None).await.expect("room");
@@ -273,7 +273,7 @@ async fn space_is_given_back_when_little_is_left() {
     let now = Arc::new(AtomicI64::new(0));
     let told = now.clone();
     let wall = move || DateTime::from_timestamp_millis(told.load(Ordering::Relaxed)).expect("a time");
-    let clock = Clock::new(wall, || Duration::ZERO);
+    let clock = TimeSource::new(wall, || Duration::ZERO);
     let (log, _) = DiskLog::open(folder.path(), Durability::Os, Retention::unlimited(), clock).expect("a log");
     for _ in 0..80 {
         let soon_past = Update { ttl: Some(Duration::from_secs(1)), ..update("a", &"x".repeat(900_000)) };
