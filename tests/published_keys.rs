@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tidings::server::auth::{Auth, AuthError, AuthOptions, IssuerOptions, KeySource, Role, TokenError};
 use tidings::server::hub::Patterns;
-use tidings::server::log::Clock;
 use tokio::net::TcpListener;
 use url::Url;
 
@@ -91,7 +90,7 @@ fn open(url: &str, internal: bool) -> Result<(Arc<Auth>, TempDir), AuthError> {
         legacy: false,
     };
     let patterns = Patterns::new(Url::parse(RESOURCE).expect("a URL"));
-    Ok((Auth::open(options, Arc::new(patterns), Clock::system())?, folder))
+    Ok((Auth::open(options, Arc::new(patterns), Arc::new(Utc::now))?, folder))
 }
 
 /// A key of the issuer, with its id.

@@ -192,7 +192,7 @@ impl Auth {
         }
         let mut opener = Opener::new(&options.data, may_write, clock.clone());
         let issuers = options.issuers.iter().map(|issuer| opener.open(issuer)).collect::<Result<_, _>>()?;
-        let revoked = Revoked::open(&options.data, MAX_REVOKED, may_write, clock.now())?;
+        let revoked = Revoked::open(&options.data, MAX_REVOKED, may_write, clock())?;
         let tickets = Tickets::open(&options.data, MAX_USED_TICKETS)?;
         let cache = Cache::new(CACHE_GENERATION);
         Ok(Self { options, patterns, clock, issuers, cache, revoked, tickets })
@@ -200,7 +200,7 @@ impl Auth {
 
     /// Verifies a token for a role. It waits only for keys that must be fetched, a few seconds at most.
     pub async fn verify(&self, token: &str, role: Role) -> Result<Arc<Token>, TokenError> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         let fingerprint = cache::fingerprint(token, role);
         if let Some(known) = self.known(&fingerprint, role).await? {
             self.still_valid(&known)?;
@@ -219,7 +219,7 @@ impl Auth {
     /// Call it again when a stream has been registered: the token may have been revoked just before. While a stream is
     /// open, call it every few seconds: the wall clock jumps when the machine wakes or its clock is set.
     pub fn still_valid(&self, token: &Token) -> Result<(), TokenError> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         token.not_expired(now)?;
         self.not_revoked(&token.issuer, &token.id, now)
     }
@@ -244,7 +244,7 @@ impl Auth {
         if id.is_empty() {
             return Err(RevokeError::Id);
         }
-        self.revoked.insert(issuer, id, until, self.clock.now()).await
+        self.revoked.insert(issuer, id, until, (self.clock)()).await
     }
 
     /// The names of the trusted issuers. The first is the hub's own.
@@ -254,13 +254,13 @@ impl Auth {
 
     /// Issues a ticket for a token, which the caller has verified. It is good for [`TICKET_LIFETIME`].
     pub async fn issue_ticket(&self, token: &str) -> Result<String, TicketError> {
-        self.tickets.issue(token, self.clock.now()).await
+        self.tickets.issue(token, (self.clock)()).await
     }
 
     /// Verifies a ticket and its token, and leaves the ticket unused: call [`Auth::redeem`] when its stream is open.
     /// `proofs` is the client's cookie, if it has one: see [`Ticket::proofs`].
     pub async fn ticket(&self, ticket: &str, proofs: Option<&str>) -> Result<Ticket, TicketError> {
-        let (token, seal) = self.tickets.read(ticket, proofs, self.clock.now())?;
+        let (token, seal) = self.tickets.read(ticket, proofs, (self.clock)())?;
         let token = self.verify(&token, Role::Subscriber).await?;
         Ok(Ticket { token, seal })
     }

@@ -64,7 +64,7 @@ impl Remote {
 
     /// The keys; `None` if there are none and none can be fetched.
     pub(super) async fn keys(self: &Arc<Self>) -> Option<Arc<KeySet>> {
-        let now = self.clock.now();
+        let now = (self.clock)();
         let fetch = {
             let mut state = self.state();
             let may_try = state.failed.is_none_or(|failed| failed.elapsed() >= KEYS_RETRY_AFTER);
@@ -83,7 +83,7 @@ impl Remote {
         if let Some(fetch) = fetch {
             ended(fetch).await;
         }
-        let now = self.clock.now();
+        let now = (self.clock)();
         self.state().held.as_ref().filter(|held| held.age(now) < MOST_STALE).map(|held| held.keys.clone())
     }
 
@@ -118,7 +118,7 @@ impl Remote {
         let this = self.clone();
         tokio::spawn(async move {
             let fetched = this.source.fetch().await;
-            let now = this.clock.now();
+            let now = (this.clock)();
             let mut state = this.state();
             match fetched {
                 Ok(Fetched { keys, fresh }) => {
@@ -201,11 +201,8 @@ mod tests {
                 let source = source.clone();
                 move || Utc::now() + TimeDelta::hours(source.clock_ahead.load(Ordering::Relaxed))
             };
-            let remote = Remote::new(
-                "https://keys.example/jwks".into(),
-                Box::new(Door(source.clone())),
-                Clock::new(clock, Duration::default),
-            );
+            let remote =
+                Remote::new("https://keys.example/jwks".into(), Box::new(Door(source.clone())), Arc::new(clock));
             (source, remote)
         }
 

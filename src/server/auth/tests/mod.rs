@@ -101,7 +101,7 @@ impl House {
 
     fn try_open(&self) -> Result<Arc<Auth>, AuthError> {
         let clock = self.clock.clone();
-        Auth::open(self.options.clone(), patterns(), Clock::new(move || clock.now(), std::time::Duration::default))
+        Auth::open(self.options.clone(), patterns(), Arc::new(move || clock.now()))
     }
 
     #[track_caller]
