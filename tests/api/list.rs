@@ -1,6 +1,6 @@
 //! `GET /api/messages` as a document, and one message.
 
-use tidings::server::settings::Options;
+use tidings::server::settings::{Options, StorageKind};
 use tidings::wire::message::MessageList;
 use tidings::wire::paths;
 
@@ -72,6 +72,20 @@ async fn updates_on_the_topic_that_are_no_messages_or_private_hide_no_message() 
         next = list.next;
     }
     assert_eq!(seen, posted);
+}
+
+#[tokio::test]
+async fn messages_evict_each_other_and_no_update_of_the_hub() {
+    let options = Options { publish_without_token: Some(true), keep_count: Some(3), ..Options::default() };
+    let app = App::start_with(Options { storage: Some(StorageKind::Memory), ..options }).await;
+    app.post(paths::HUB, FORM, "topic=a&data=kept").await.assert_status(200);
+    for n in 0..10 {
+        app.post_message(&n.to_string()).await;
+    }
+    let list: MessageList = app.get("/api/messages").await.json();
+    assert_eq!(list.messages.len(), 3);
+    let mut stream = app.reopen(&format!("{}?match=a", paths::HUB), paths::EARLIEST).await;
+    assert_eq!(stream.event().await.data, "kept");
 }
 
 #[tokio::test]

@@ -174,7 +174,7 @@ impl Hub {
     /// Opens a session that hears what the matchers match, as far as the rights allow. Presence tells of it while the
     /// [`Session`] lives.
     ///
-    /// Every update that is acknowledged after this call is delivered; what was acknowledged before it is delivered as
+    /// Every update that the log acknowledges after this call is delivered; what it acknowledged before is delivered as
     /// `start` says.
     pub fn open_session(
         &self,
@@ -196,7 +196,7 @@ impl Hub {
 
     /// Subscribes the server itself: no client's limit counts it, and presence does not tell of it.
     ///
-    /// Every update that is acknowledged after this call is delivered; what was acknowledged before it is delivered as
+    /// Every update that the log acknowledges after this call is delivered; what it acknowledged before is delivered as
     /// `start` says.
     pub fn subscribe(&self, matchers: impl Into<Arc<Matchers>>, start: Start) -> Subscription {
         let matchers = matchers.into();

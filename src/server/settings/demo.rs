@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Options, SettingsError, within};
-use crate::server::log::{Quota, Size, TopicPattern};
+use crate::server::log::{Limits, Quota, Size, TopicPattern};
 use crate::wire::message::{DEFAULT_MAX_BYTES, TOPIC};
 
 const DEFAULT_BURST_REPEAT: u32 = 3;
@@ -28,9 +28,12 @@ pub struct DemoSettings {
 }
 
 impl DemoSettings {
-    /// The quota of the messages. Everybody can publish them, so they must not evict the hub's updates.
-    pub(super) fn quota() -> Quota {
-        Quota { pattern: TopicPattern::new(TOPIC), size: Size { count: KEPT_MESSAGES, bytes: KEPT_BYTES } }
+    /// The quota of the messages: everybody can publish them, so they must not evict the hub's updates. It is never larger
+    /// than the limits of the whole log.
+    pub(super) fn quota(log: &Limits) -> Quota {
+        let count = log.count.map_or(KEPT_MESSAGES, |count| count.min(KEPT_MESSAGES));
+        let bytes = log.bytes.map_or(KEPT_BYTES, |bytes| bytes.min(KEPT_BYTES));
+        Quota { pattern: TopicPattern::new(TOPIC), size: Size { count, bytes } }
     }
 
     /// `None` if the demo is switched off, which is the default unless the server is for this machine alone. The settings

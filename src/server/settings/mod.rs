@@ -125,7 +125,7 @@ impl Options {
         let mut log = log_options(&options, &data);
         // The operator's own limits take precedence.
         if demo.is_some() && log.retention.of_topic(TOPIC).is_none() {
-            log.retention.quota = Some(DemoSettings::quota());
+            log.retention.quota = Some(DemoSettings::quota(&log.retention.all));
         }
         Ok(Settings {
             mercure,

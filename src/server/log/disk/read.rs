@@ -23,7 +23,7 @@ pub(super) const SLICE: usize = 256;
 /// How many entries a read looks at before it answers, wanted or not.
 pub(super) const SCAN_LIMIT: usize = 4096;
 /// How often a read is tried again while the archive's file is being opened again.
-const TRIES: usize = 100;
+const TRIES: usize = 500;
 /// How long it waits in between, on its own thread.
 const TRY_EVERY: Duration = Duration::from_millis(10);
 

@@ -112,6 +112,10 @@ impl Writer {
                     // A publisher that has gone away doesn't need the answer.
                     let _ = reply.send(answer);
                 }
+                // After the answers: whoever subscribes once an update was fanned out was not promised it.
+                if flushed.is_ok() {
+                    self.send_to_tail(&entries).await;
+                }
             }
         }
     }
@@ -154,7 +158,7 @@ impl Writer {
         Entry { lane, ..Entry::new(cursor, at, update) }
     }
 
-    /// Makes entries durable, then lets everybody know.
+    /// Makes entries durable, and readable.
     async fn flush(&mut self, entries: &[Arc<Entry>]) -> Result<(), AppendError> {
         let Some(last) = entries.last().map(|entry| entry.cursor) else { return Ok(()) };
         if let Some(reason) = &self.broken {
@@ -187,12 +191,16 @@ impl Writer {
         if is_full {
             self.shared.archiver.wake();
         }
+        Ok(())
+    }
+
+    /// Lets the reader of the tail know of durable entries, and waits while it does not keep up.
+    async fn send_to_tail(&self, entries: &[Arc<Entry>]) {
         tokio::select! {
             // Without a reader nobody listens, but the log goes on.
             permit = self.tail.reserve() => if let Some(permit) = permit { permit.send(entries) },
             () = self.closing.cancelled() => {}
         }
-        Ok(())
     }
 
     /// Writes the encoded entries into the journal, and flushes it unless they need not survive a crash of the machine.
