@@ -204,7 +204,7 @@ pub(super) fn head_refusals(cors_origins: &CorsOrigins) -> HeadRefusals {
         let length = body.len();
         Some(Bytes::from(format!(
             "HTTP/1.1 {status} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\n\
-             cache-control: no-store\r\n{allow_origin}connection: close\r\n\r\n{body}"
+             cache-control: private, no-store\r\n{allow_origin}connection: close\r\n\r\n{body}"
         )))
     })
 }
