@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -106,8 +106,16 @@ impl Program {
         assert!(sent.expect("kill is there").success(), "the signal {name} was not sent");
     }
 
+    /// Waits for an answer: its address is known before its key is made.
+    fn wait_until_it_serves(&self) {
+        let mut stream = std::net::TcpStream::connect(self.address).expect("a connection");
+        stream.write_all(b"GET /api/ping HTTP/1.0\r\n\r\n").expect("a request");
+        stream.read_to_string(&mut String::new()).expect("an answer");
+    }
+
     /// A token that it accepts, made by `tidings token` with these flags.
     pub(crate) fn token(&self, data: &Path, flags: &[&str]) -> String {
+        self.wait_until_it_serves();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.args(["token", "--listen", &self.address.to_string(), "--data"]).arg(data).args(flags);
         let output = command.output().expect("the program starts");

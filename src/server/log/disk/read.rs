@@ -70,12 +70,12 @@ impl Shared {
         let mut looked_at = 0;
         while looked_at < SCAN_LIMIT {
             // The writer needs the lock, so the filter is asked without it.
-            let slice: Vec<_> = {
+            let (slice, newest): (Vec<_>, _) = {
                 let unarchived = self.unarchived();
                 if unarchived.archived > page.next {
                     return false;
                 }
-                unarchived.after(page.next).take(SLICE).cloned().collect()
+                (unarchived.after(page.next).take(SLICE).cloned().collect(), unarchived.newest())
             };
             let now = self.clock.now();
             for entry in &slice {
@@ -89,6 +89,8 @@ impl Shared {
                 page.next = entry.cursor;
             }
             if slice.len() < SLICE {
+                // After a crash it is behind the last entry: the cursors between are never given again.
+                page.next = page.next.max(newest);
                 page.more = false;
                 return true;
             }

@@ -17,6 +17,9 @@ async fn a_cursor_that_was_seen_and_lost_in_a_crash_is_not_given_again() {
     let mut crashed = crashed;
     for round in 0..3 {
         let log = open(crashed.path());
+        let mut whole = log.reader(Cursor::START, Arc::new(Everything));
+        let page = whole.next(PageSize { entries: 1000, bytes: usize::MAX }).await.expect("a page");
+        assert_eq!((page.next, page.more), (log.bounds().newest, false), "a reader reaches the newest cursor, {round}");
         for seen in &seen {
             assert_eq!(log.locate(&seen.id).await.expect("an answer"), Some(seen.cursor), "it leads on, {round}");
         }
