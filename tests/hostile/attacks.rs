@@ -100,6 +100,7 @@ const ATTACKS: &[Make] = &[
     |_| (b"\x16\x03\x01\0\0GET / HTTP/1.1\r\n\r\n".to_vec(), Manner::Reset),
 ];
 
+#[expect(clippy::unused_self, reason = "the table of attacks calls all requests alike")]
 impl Attacker<'_> {
     pub(crate) fn attack(&self) -> Attack {
         let (request, manner) = ATTACKS[(usize::from(self.number) + self.turn) % ATTACKS.len()](self);

@@ -56,6 +56,9 @@ pub struct Subscription {
     _session: Option<Session>,
 }
 
+/// A page that is being read, and the reader to read the next one with.
+type PageRead = BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>>;
+
 enum ReadState {
     /// Everything up to the cursor was read. What comes next is offered.
     Live,
@@ -66,7 +69,7 @@ enum ReadState {
     /// Passes on what it wants of these entries, which follow the cursor.
     Slice(vec::IntoIter<Arc<Entry>>),
     /// Waits for a page of the log.
-    Reading(BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>>),
+    Reading(PageRead),
     /// Passes on the entries of a page.
     Page {
         entries: vec::IntoIter<Arc<Entry>>,
@@ -97,7 +100,7 @@ impl Subscription {
         Self { _session: Some(session), ..self }
     }
 
-    fn read(&mut self) -> BoxFuture<'static, Result<(Page, Box<dyn Reader>), ReadError>> {
+    fn read(&mut self) -> PageRead {
         let size = PageSize { entries: PAGE_ENTRIES, bytes: self.hub.options.reader_buffer };
         let reader = self.reader.take();
         let mut reader = reader.unwrap_or_else(|| self.hub.log.reader(self.cursor, self.matchers.clone()));

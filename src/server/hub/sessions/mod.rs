@@ -290,7 +290,7 @@ impl Sessions {
 
     /// Ends sessions, and answers how many.
     pub(super) fn end(&self, target: RevocationTarget<'_>) -> usize {
-        let mut wanted: Vec<(Arc<dyn Outlet>, Option<Arc<Matchers>>)> = Vec::new();
+        let mut found = Vec::new();
         for (_, Record { session, .. }) in &self.table().records {
             let holder = session.holder.as_deref();
             let is_meant = match target {
@@ -303,15 +303,15 @@ impl Sessions {
                 RevocationTarget::Topic(_) => session.client.is_some() && session.matchers.is_some(),
             };
             if is_meant {
-                wanted.push((session.outlet.clone(), session.matchers.clone()));
+                found.push((session.outlet.clone(), session.matchers.clone()));
             }
         }
         if let RevocationTarget::Topic(topic) = target {
             let topic = Candidate::new(topic);
-            wanted.retain(|(_, matchers)| matchers.as_ref().is_some_and(|matchers| matchers.match_topic(&topic)));
+            found.retain(|(_, matchers)| matchers.as_ref().is_some_and(|matchers| matchers.match_topic(&topic)));
         }
-        wanted.iter().for_each(|(outlet, _)| outlet.end(EndReason::Revoked));
-        wanted.len()
+        found.iter().for_each(|(outlet, _)| outlet.end(EndReason::Revoked));
+        found.len()
     }
 
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.

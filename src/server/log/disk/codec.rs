@@ -89,7 +89,7 @@ pub(super) fn archived(bytes: &[u8]) -> Result<Header<'_>, Unreadable> {
     }
     let mut reader = Reader(bytes);
     let mut head = reader.sized()?;
-    let (lane, private, at, expires_at) = head.head()?;
+    let (lane, (private, at, expires_at)) = head.head()?;
     let size = head.u64()?;
     let topics = head.u32()? as usize * 8;
     Ok(Header { lane, private, at, expires_at, size, topics: head.take(topics)?, frame: reader.0 })
@@ -115,7 +115,7 @@ pub(super) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, Unreadable> {
     while !reader.0.is_empty() {
         let mut head = reader.sized()?;
         let cursor = Cursor(head.u64()?);
-        let (lane, private, at, expires_at) = head.head()?;
+        let (lane, (private, at, expires_at)) = head.head()?;
         let topics = head.topic_names()?;
         let frame = reader.bytes()?;
         let header = Header { lane, private, at, expires_at, size: 0, topics: &[], frame };
@@ -213,11 +213,10 @@ impl<'a> Reader<'a> {
         Ok(Self(self.bytes()?))
     }
 
-    fn head(&mut self) -> Result<(Lane, bool, DateTime<Utc>, Option<DateTime<Utc>>), Unreadable> {
+    fn head(&mut self) -> Result<(Lane, Head1), Unreadable> {
         let [number] = self.chunk()?;
         let lane = Lane::ALL.into_iter().find(|lane| lane_number(*lane) == number).ok_or(Unreadable)?;
-        let (private, at, expires_at) = self.head_1()?;
-        Ok((lane, private, at, expires_at))
+        Ok((lane, self.head_1()?))
     }
 
     fn head_1(&mut self) -> Result<Head1, Unreadable> {

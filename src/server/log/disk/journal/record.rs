@@ -72,8 +72,8 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Whole<'_>> {
     let number = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
     let short = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let payload = short(4)? as usize;
-    let (header, begin) = match bytes.first_chunk::<4>()? {
-        &MAGIC => {
+    let (header, begin) = match *bytes.first_chunk::<4>()? {
+        MAGIC => {
             let header = Header {
                 generation: number(8)?,
                 previous: Cursor(number(16)?),
@@ -82,7 +82,7 @@ pub(super) fn whole(bytes: &[u8]) -> Option<Whole<'_>> {
             };
             (Ok(header), HEADER_BYTES)
         }
-        &MAGIC_1 => (Err(number(8)?), HEADER_BYTES_1),
+        MAGIC_1 => (Err(number(8)?), HEADER_BYTES_1),
         _ => return None,
     };
     let payload = bytes.get(begin..begin + payload)?;

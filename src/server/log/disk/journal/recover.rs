@@ -53,8 +53,8 @@ impl ReadRecord {
 impl ReadSegment {
     /// The newest entry before a place in the file.
     pub(super) fn last_before(&self, end: u64) -> Cursor {
-        let records = self.records.iter().filter(|record| record.end <= end);
-        records.last().map_or(Cursor::START, ReadRecord::last)
+        let mut newest_first = self.records.iter().rev();
+        newest_first.find(|record| record.end <= end).map_or(Cursor::START, ReadRecord::last)
     }
 }
 
