@@ -49,6 +49,7 @@ async fn a_full_disk_refuses_publishes_serves_readers_and_heals_by_itself() {
         assert!(acknowledged.len() < MOST, "it never gets full");
     };
     assert_refused(&refusal);
+    assert_refused(&client.ping().await.expect("a running program"));
     assert!(acknowledged.len() > 100, "only {} fitted in", acknowledged.len());
 
     let mut refused = 1;
@@ -83,6 +84,7 @@ async fn a_full_disk_refuses_publishes_serves_readers_and_heals_by_itself() {
         }
     });
     acknowledged.push(healed.await);
+    assert_eq!(client.ping().await.expect("a running program").status, 200);
     let last = acknowledged.last();
     assert_eq!(live.message().await.map(|message| message.id).as_ref(), last, "the stream was open all the time");
     assert_eq!(replay.message().await.map(|message| message.id).as_ref(), last);

@@ -187,14 +187,14 @@ impl Client {
         self.post(HUB, "application/x-www-form-urlencoded", form).await
     }
 
-    async fn post(&self, path: &str, media_type: &str, body: String) -> reqwest::Result<Answer> {
-        let request = self.http.post(self.url(path)).header("content-type", media_type);
-        let response = in_time("an answer", request.body(body).send()).await?;
-        let media_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let (status, media_type) = (response.status().as_u16(), media_type.unwrap_or_default().to_owned());
-        Ok(Answer { status, media_type, body: in_time("the rest of an answer", response.text()).await? })
+    /// Asks whether the server takes updates.
+    pub(crate) async fn ping(&self) -> reqwest::Result<Answer> {
+        answer(self.http.get(self.url("/api/ping"))).await
     }
 
+    async fn post(&self, path: &str, media_type: &str, body: String) -> reqwest::Result<Answer> {
+        answer(self.http.post(self.url(path)).header("content-type", media_type).body(body)).await
+    }
     /// The messages after the one with this id, or all, oldest first, as the list's pages have them. It must be
     /// among them.
     pub(crate) async fn messages_after(&self, id: Option<&str>) -> Vec<Message> {
@@ -233,6 +233,13 @@ impl Client {
     fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+}
+
+async fn answer(request: reqwest::RequestBuilder) -> reqwest::Result<Answer> {
+    let response = in_time("an answer", request.send()).await?;
+    let media_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+    let (status, media_type) = (response.status().as_u16(), media_type.unwrap_or_default().to_owned());
+    Ok(Answer { status, media_type, body: in_time("the rest of an answer", response.text()).await? })
 }
 
 /// The whole events of a stream.

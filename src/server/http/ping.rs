@@ -1,10 +1,11 @@
-//! `/api/ping`: is the server there?
+//! `/api/ping`: is the server there, and does its log take updates?
 
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 
+use super::error::ApiError;
 use super::{App, AppState};
 use crate::wire::paths;
 
@@ -19,7 +20,9 @@ struct Ping {
     uptime_seconds: u64,
 }
 
-async fn ping(State(app): AppState) -> Json<Ping> {
+/// Refuses as a publish would, where the log takes none.
+async fn ping(State(app): AppState) -> Result<Json<Ping>, ApiError> {
+    app.mercure.hub().log().health()?;
     let uptime_seconds = app.started.elapsed().as_secs();
-    Json(Ping { status: "ok", version: env!("CARGO_PKG_VERSION"), uptime_seconds })
+    Ok(Json(Ping { status: "ok", version: env!("CARGO_PKG_VERSION"), uptime_seconds }))
 }
