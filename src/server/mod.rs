@@ -10,6 +10,7 @@ mod net;
 pub mod settings;
 pub mod telemetry;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -50,37 +51,55 @@ pub enum StartError {
     Topic(#[from] log::FieldError),
 }
 
-/// Serves on `listener` until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the
-/// connections to end.
-pub async fn run(
-    settings: Settings,
+/// A server whose log is open and whose keys are there. It holds the data folder.
+pub struct Server {
+    hub: Hub,
+    app: Arc<http::App>,
+    routes: http::Routes,
     listener: TcpListener,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<Ended, StartError> {
-    let address = listener.local_addr()?;
-    let clock = settings.log.clock.wall();
-    let (log, tail) = log::open(settings.log.clone())?;
-    let options = HubOptions {
-        url: settings.mercure.url(address),
-        reader_buffer: settings.reader_buffer,
-        heartbeat: settings.heartbeat,
-        sessions_per_client: settings.mercure.max_streams,
-        presence: settings.mercure.presence,
-        ..HubOptions::default()
-    };
-    let hub = Hub::open(log, tail, options);
-    let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone(), clock)?;
-    let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
-    let app = http::App::new(&settings, hub.clone(), auth, description);
-    let routes = match settings.demo {
-        Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
-        None => http::welcome::router().merge(demo::switched_off()),
-    };
-    let cut = http::serve(listener, app, routes, &settings, shutdown).await;
-    // The streams have ended with the server: their presence events are published for clients that reconnect later.
-    if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
-        warn!("the last presence events were not published in time");
+    settings: Settings,
+}
+
+impl Server {
+    /// Makes a server that will serve on `listener`. Call it within a tokio runtime.
+    pub fn open(settings: Settings, listener: TcpListener) -> Result<Self, StartError> {
+        let address = listener.local_addr()?;
+        let clock = settings.log.clock.wall();
+        let (log, tail) = log::open(settings.log.clone())?;
+        let options = HubOptions {
+            url: settings.mercure.url(address),
+            reader_buffer: settings.reader_buffer,
+            heartbeat: settings.heartbeat,
+            sessions_per_client: settings.mercure.max_streams,
+            presence: settings.mercure.presence,
+            ..HubOptions::default()
+        };
+        let hub = Hub::open(log, tail, options);
+        let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone(), clock)?;
+        let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
+        let app = http::App::new(&settings, hub.clone(), auth, description);
+        let routes = match settings.demo {
+            Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
+            None => http::welcome::router().merge(demo::switched_off()),
+        };
+        Ok(Self { hub, app, routes, listener, settings })
     }
-    info!(cut, "the server has stopped");
-    Ok(Ended { cut })
+
+    /// What it was made with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Serves until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the connections to
+    /// end.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
+        let Self { hub, app, routes, listener, settings } = self;
+        let cut = http::serve(listener, app, routes, &settings, shutdown).await;
+        // The streams have ended with the server: their presence events are published for clients that reconnect later.
+        if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
+            warn!("the last presence events were not published in time");
+        }
+        info!(cut, "the server has stopped");
+        Ended { cut }
+    }
 }

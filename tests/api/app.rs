@@ -7,7 +7,7 @@ use reqwest::{Client, Method, RequestBuilder};
 use serde_json::json;
 use tempfile::TempDir;
 use tidings::server::settings::{Options, Span};
-use tidings::server::{self, Ended};
+use tidings::server::{Ended, Server};
 use tidings::wire::message::Message;
 use tidings::wire::paths;
 use tokio::net::TcpListener;
@@ -57,11 +57,11 @@ impl App {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel();
-        let run = server::run(settings, listener, async {
+        let run = Server::open(settings, listener).expect("the server starts").run(async {
             // A test that has ended drops the sender, which stops the server too.
             _ = stopped.await;
         });
-        let server = tokio::spawn(async { run.await.expect("the server starts") });
+        let server = tokio::spawn(run);
         Self { address, client: client(), stop, server, options, data }
     }
 

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::outcome::say;
 use crate::server::log::{Durability, LogOptions, Storage};
 use crate::server::settings::{MercureSettings, Options, Settings};
-use crate::server::{self, telemetry};
+use crate::server::{Server, telemetry};
 
 /// Connections that may wait to be accepted; the system may allow fewer. After a restart all clients reconnect at once, and
 /// the kernel of one that finds no place tries again only after a second, then after three, then after seven.
@@ -55,9 +55,11 @@ async fn serve(settings: Settings) -> Result<(), String> {
     }
     let listener = listen(&settings.listen).map_err(|error| explain(&settings.listen, &error))?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let server = Server::open(settings, listener).map_err(|error| error.to_string())?;
+    // Not before the key is there: a script that has read the banner calls `tidings token`.
     // The server has no use for a reader of the banner.
-    let _ = greet(address, &settings);
-    server::run(settings, listener, stop_signal()).await.map_err(|error| error.to_string())?;
+    let _ = greet(address, server.settings());
+    server.run(stop_signal()).await;
     Ok(())
 }
 

@@ -154,12 +154,15 @@ impl App {
     }
 }
 
+/// Routes beside the hub's own.
+pub(super) type Routes = Router<Arc<App>>;
+
 /// Serves the hub and `more` routes until `shutdown`, then ends the streams and waits for the connections. Answers how
 /// many of them had to be cut.
 pub(super) async fn serve(
     listener: TcpListener,
     app: Arc<App>,
-    more: Router<Arc<App>>,
+    more: Routes,
     settings: &Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
@@ -196,7 +199,7 @@ fn refusals(cors_origins: &CorsOrigins) -> Router {
 }
 
 /// The table of contents.
-fn router(app: Arc<App>, more: Router<Arc<App>>, cors_origins: &CorsOrigins) -> Router {
+fn router(app: Arc<App>, more: Routes, cors_origins: &CorsOrigins) -> Router {
     Router::new()
         .merge(ping::router())
         .merge(mercure::documents())
