@@ -3,7 +3,7 @@
 use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 
-use crate::ui::parts::mark::Mark;
+use crate::ui::parts::mark::Wordmark;
 use crate::wire::paths;
 
 /// The frame around the description. It is never hydrated: a small script of its own copies and filters.
@@ -18,7 +18,7 @@ pub fn Docs(
         <div class="page" data-alive="false">
             <a class="skip" href="#content">"Skip to the content"</a>
             <header class="masthead">
-                <a class="wordmark" href=paths::ROOT><Mark/><span>"tidings"</span></a>
+                <Wordmark/>
             </header>
             <div class="docs" inner_html=body></div>
             <footer class="foot">

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::ui::parts::mark::Mark;
+use crate::ui::parts::mark::Wordmark;
 use crate::wire::paths;
 
 /// The page for an unknown address. It is never hydrated: it needs no script.
@@ -14,7 +14,7 @@ pub fn NotFound(
     view! {
         <div class="page">
             <header class="masthead">
-                <a class="wordmark" href=paths::ROOT><Mark/><span>"tidings"</span></a>
+                <Wordmark/>
             </header>
             <main id="content" class="nowhere">
                 <p class="nowhere-status">"404"</p>

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::ui::parts::mark::Mark;
+use crate::ui::parts::mark::Wordmark;
 use crate::wire::paths;
 
 /// The page that says what this server is. It is never hydrated: it needs no script.
@@ -14,7 +14,7 @@ pub fn Welcome(
     view! {
         <div class="page">
             <header class="masthead">
-                <a class="wordmark" href=paths::ROOT><Mark/><span>"tidings"</span></a>
+                <Wordmark/>
             </header>
             <main id="content" class="welcome">
                 <h1>"A hub for live updates."</h1>

@@ -1,10 +1,20 @@
-//! The mark: a wire with three arrivals on it.
+//! The name and its mark: a wire with three arrivals on it.
 
 use leptos::prelude::*;
 
-/// The mark beside the name. It says nothing that the name doesn't.
+use crate::wire::paths;
+
+/// The name beside the mark, which leads home.
 #[component]
-pub fn Mark() -> impl IntoView {
+pub fn Wordmark() -> impl IntoView {
+    view! {
+        <a class="wordmark" href=paths::ROOT><Mark/><span>"tidings"</span></a>
+    }
+}
+
+/// It says nothing that the name doesn't.
+#[component]
+fn Mark() -> impl IntoView {
     view! {
         <svg class="mark" viewBox="0 0 40 24" width="40" height="24" aria-hidden="true" focusable="false">
             <path class="mark-wire" d="M1 12h38"/>

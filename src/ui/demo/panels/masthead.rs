@@ -5,10 +5,9 @@ use leptos::prelude::*;
 use crate::ui::demo::controller::Controller;
 use crate::ui::demo::feed::Feed;
 use crate::ui::demo::words::live_status;
-use crate::ui::parts::mark::Mark;
+use crate::ui::parts::mark::Wordmark;
 use crate::ui::stream::Connection;
 use crate::ui::stream::words::phase_name;
-use crate::wire::paths;
 
 /// The masthead.
 #[component]
@@ -20,7 +19,7 @@ pub fn Masthead() -> impl IntoView {
     let retry = move |_| controller.act(Feed::retry_all);
     view! {
         <header class="masthead">
-            <a class="wordmark" href=paths::ROOT><Mark/><span>"tidings"</span></a>
+            <Wordmark/>
             <nav class="page-nav" aria-label="On this page">
                 <a href="#write">"Write"</a>
                 <a href="#activity">"Activity"</a>
