@@ -1,6 +1,7 @@
 //! The rules of the house, held by reading the source: which room may name which, and who alone may name a
-//! crate. DESIGN.md says why; the two tables below are the rules.
+//! crate, and which files may name one another. The two tables below are the rules; the README has the map.
 
+use std::collections::HashSet;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     // A client for any hub: it knows nothing of this one.
     ("server/cli/client", &["wire", "server/cli/outcome"]),
     ("server/cli/outcome", &[]),
-    // `server::run` is what it serves.
+    // `server::Server` is what it serves.
     ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
     ("server/cli", &["wire", "server/cli/outcome", "server/log", "server/settings"]),
@@ -70,6 +71,24 @@ fn every_name_stands_only_where_it_may() {
 }
 
 #[test]
+fn no_files_name_one_another_in_a_circle() {
+    let sources = sources();
+    let modules: Vec<_> = sources.iter().map(|(file, _)| module_of(file)).collect();
+    let named: Vec<_> = sources.iter().map(|(file, text)| files_named(file, text, &modules)).collect();
+    let circle = circle(&named).map(|circle| circle.iter().map(|&n| sources[n].0.as_str()).collect::<Vec<_>>());
+    assert_eq!(circle, None);
+}
+
+#[test]
+fn a_circle_is_found_wherever_it_is() {
+    assert_eq!(circle(&[vec![1, 2], vec![2], vec![]]), None);
+    assert_eq!(circle(&[vec![1], vec![2, 3], vec![3], vec![1]]), Some(vec![1, 2, 3]));
+    let modules = ["a/mod.rs", "a/b.rs", "a/c/mod.rs", "a/c/d.rs"].map(module_of);
+    assert_eq!(files_named("a/b.rs", "use super::{c::d::X, Y};\nuse super::c::Z;", &modules), [3, 2]);
+    assert_eq!(files_named("a/mod.rs", "use b::X;\nuse self::c::d;", &modules), [3]);
+}
+
+#[test]
 fn every_room_and_file_of_the_tables_is_there() {
     let src = Path::new(SRC);
     let is_there = |path: &str| src.join(path).exists() || src.join(format!("{path}.rs")).exists();
@@ -87,7 +106,7 @@ fn a_breach_is_told_with_its_file_and_line() {
     );
     assert_eq!(names_breached("wire/x.rs", "fn a() {}\nuse axum::Json;\n"), ["src/wire/x.rs:2: names axum"]);
     let text = "#[cfg(not(feature = \"ssr\"))]\nmod a;\n";
-    assert_eq!(names_breached("ui/desk.rs", text), ["src/ui/desk.rs:1: names feature"]);
+    assert_eq!(names_breached("ui/docs.rs", text), ["src/ui/docs.rs:1: names feature"]);
 }
 
 #[test]
@@ -96,8 +115,8 @@ fn paths_are_found_wherever_they_stand() {
     assert_eq!(breached("server/log/mod.rs", "fn f(hub: &super::hub::Hub) {}"), 1);
     assert_eq!(breached("server/log/disk/mod.rs", "use super::super::hub::Hub;"), 1);
     assert_eq!(breached("wire/mod.rs", "mod tests {\n    use super::*;\n    use super::super::ui;\n}"), 1);
-    assert_eq!(breached("ui/feed.rs", "type A = crate::server::log::Entry;"), 1);
-    assert_eq!(breached("ui/feed.rs", "mod tests {\n    use super::super::super::wire::frame;\n}"), 0);
+    assert_eq!(breached("ui/shell.rs", "type A = crate::server::log::Entry;"), 1);
+    assert_eq!(breached("ui/shell.rs", "mod tests {\n    use super::super::super::wire::frame;\n}"), 0);
     assert_eq!(breached("server/hub/mod.rs", "use super::log::{Entry, Log};\nuse self::matcher::Matchers;"), 0);
     assert_eq!(breached("wire/mod.rs", "//! crate::server\n/* crate::ui */ const A: &str = \"crate::ui\";"), 0);
     assert_eq!(breached("server/log/mod.rs", "pub(in crate::server) const A: u8 = 1;"), 0);
@@ -150,6 +169,35 @@ fn names_breached(file: &str, text: &str) -> Vec<String> {
         rule.is_some_and(|(_, places)| !places.iter().any(|place| file.starts_with(place)))
     });
     breaches.map(|(line, name)| format!("src/{file}:{line}: names {name}")).collect()
+}
+
+/// The files whose items this one names, besides those of the folders it lies in: what belongs to a whole folder stands in
+/// its `mod.rs`.
+fn files_named(file: &str, text: &str, modules: &[Vec<String>]) -> Vec<usize> {
+    let module = module_of(file);
+    let file_of = |path: &[String]| {
+        let holds = (0..modules.len()).filter(|&n| path.starts_with(&modules[n]));
+        holds.max_by_key(|&n| modules[n].len()).filter(|&n| !module.starts_with(&modules[n]))
+    };
+    paths(&module, text).iter().filter_map(|(_, path)| file_of(path)).collect()
+}
+
+/// A circle among files of which each names these others.
+fn circle(named: &[Vec<usize>]) -> Option<Vec<usize>> {
+    fn walk(at: usize, named: &[Vec<usize>], way: &mut Vec<usize>, done: &mut HashSet<usize>) -> Option<Vec<usize>> {
+        if let Some(begin) = way.iter().position(|&earlier| earlier == at) {
+            return Some(way[begin..].to_vec());
+        }
+        if !done.insert(at) {
+            return None;
+        }
+        way.push(at);
+        let found = named[at].iter().find_map(|&next| walk(next, named, way, done));
+        way.pop();
+        found
+    }
+    let mut done = HashSet::new();
+    (0..named.len()).find_map(|at| walk(at, named, &mut Vec::new(), &mut done))
 }
 
 /// The room a module or an item lies in; empty for the crate's root.

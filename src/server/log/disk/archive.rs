@@ -1,4 +1,4 @@
-//! The archive's file: opening it, and what may go wrong with it.
+//! The archive's file: opening it, and beginning to write.
 //!
 //! Each commit is in two phases and records the allocator's state ("quick repair"): after a crash the
 //! file opens at once instead of being walked through, and a commit that failed for want of room leaves
@@ -9,14 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redb::{
-    CommitError, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, TableError,
-    TransactionError, WriteTransaction,
-};
-use thiserror::Error;
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, WriteTransaction};
 
 use super::changes::Tables;
 use super::codec::Unreadable;
+use super::failure::Failure;
 use super::migrate;
 use super::schema::{ENTRIES, FORMAT, FORMAT_NAME, KEY, META, TOPICS, TOTALS, TopicRow, Totals};
 use crate::server::log::id_cipher::KEY_BYTES;
@@ -27,40 +24,6 @@ pub(super) const FILE: &str = "log.redb";
 
 /// What redb may keep in memory of the file. The operating system keeps more.
 const CACHE_BYTES: usize = 64 << 20;
-
-/// Why the archive could not be read or written.
-#[derive(Debug, Error)]
-#[error("{0}")]
-pub(super) struct Failure(pub(super) redb::Error);
-
-impl Failure {
-    /// Whether there was no room.
-    pub(super) fn is_full(&self) -> bool {
-        matches!(&self.0, redb::Error::Io(error) if super::is_full(error))
-    }
-
-    /// Whether it will be over once the file has been opened again.
-    pub(super) fn passes(&self) -> bool {
-        matches!(self.0, redb::Error::DatabaseClosed | redb::Error::PreviousIo)
-    }
-}
-
-impl From<Unreadable> for Failure {
-    fn from(error: Unreadable) -> Self {
-        Self(redb::Error::Corrupted(error.to_string()))
-    }
-}
-
-macro_rules! failures {
-    ($($error:ty),*) => {
-        $(impl From<$error> for Failure {
-            fn from(error: $error) -> Self {
-                Self(error.into())
-            }
-        })*
-    };
-}
-failures!(CommitError, DatabaseError, StorageError, TableError, TransactionError);
 
 /// What an archive that has just been opened says of itself.
 pub(super) struct Opened {
@@ -140,7 +103,7 @@ fn read_or_begin(database: &Database) -> Result<Contents, Failure> {
         txn.commit()?;
     }
     if format_of(database)? == migrate::FROM {
-        migrate::migrate(database)?;
+        migrate::migrate(begin(database)?)?;
     }
     // Only reads from here on: a log on a full disk must open.
     let format = format_of(database)?;

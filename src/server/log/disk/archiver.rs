@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::Shared;
-use super::archive::{self, Failure};
+use super::archive;
 use super::changes::Changes;
+use super::failure::Failure;
 use super::retention::{NextExpiry, Sweep};
 use super::schema::{TopicRow, Totals};
 use crate::server::log::clock::{ClockWatch, Reading};

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, Utc};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 
-use super::archive::Failure;
 use super::codec::{self, Unreadable, lane_number};
+use super::failure::Failure;
 use super::schema::{
     ENTRIES, EXPIRIES, IDS, LANES, LATE, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals, WHOLE_LOG,
 };

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 
 use super::Shared;
-use super::archive::Failure;
-use super::read::{SCAN_LIMIT, SLICE, read_error};
-use super::reader::ReadState;
+use super::archive_reads::read_error;
+use super::failure::Failure;
+use super::read_state::{ReadState, SCAN_LIMIT, SLICE, Wanted};
 use super::snapshot::{Seen, Snapshot, Window};
 use super::topic_directory::{EvictionPlace, TopicDirectory};
 use crate::server::log::page::PageBudget;
@@ -33,18 +33,6 @@ const TOPICS_AT_ONCE: usize = 256;
 const MOST_WANTED: usize = 4096;
 /// Seeking a topic in the index costs about as much as scanning this many entries.
 const SEEK_COST: u64 = 8;
-
-/// The topics that a filter wants which can't list them.
-#[derive(Default)]
-pub(super) enum Wanted {
-    /// It has not been asked.
-    #[default]
-    Unknown,
-    /// These numbers, and no other one up to `last`.
-    Few { numbers: Arc<Vec<u64>>, last: Option<u64> },
-    /// Too many to remember.
-    Many,
-}
 
 /// A part of the archive, and the topics of its entries by their numbers.
 struct NamedWindow {

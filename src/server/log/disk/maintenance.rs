@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::archive::{self, Failure, Opened};
+use super::archive::{self, Opened};
+use super::failure::Failure;
 use super::lock::FolderLock;
 use super::snapshot::Snapshot;
 use super::topic_directory::TopicDirectory;

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 
-use redb::{Database, ReadableTable};
+use redb::{ReadableTable, WriteTransaction};
 
-use super::archive::{self, Failure};
 use super::codec::{self, Unreadable};
+use super::failure::Failure;
 use super::schema::{ENTRIES, FORMAT, FORMAT_NAME, LANES, LATE, META, TOPICS, TOTALS, TopicRow, Totals, WHOLE_LOG};
 
 /// The format that is migrated.
 pub(super) const FROM: u32 = 1;
 
-/// Migrates an archive in one transaction: it is of one format or the other, whenever the power is cut.
-pub(super) fn migrate(database: &Database) -> Result<(), Failure> {
+/// Migrates an archive in this transaction: it is of one format or the other, whenever the power is cut.
+pub(super) fn migrate(txn: WriteTransaction) -> Result<(), Failure> {
     tracing::info!(from = FROM, to = FORMAT, "bringing the log to a newer format, which reads all of it");
-    let txn = archive::begin(database)?;
     {
         let entries = txn.open_table(ENTRIES)?;
         let mut late = txn.open_table(LATE)?;

@@ -12,9 +12,11 @@
 //! A folder holds `lock`, `log.redb`, `journal-0` and `journal-1`, and belongs to one process at a time.
 
 mod archive;
+mod archive_reads;
 mod archiver;
 mod changes;
 mod codec;
+mod failure;
 mod filtered;
 mod journal;
 mod lock;
@@ -22,6 +24,7 @@ pub mod maintenance;
 mod migrate;
 mod part;
 mod read;
+mod read_state;
 mod reader;
 mod retention;
 mod schema;

@@ -4,28 +4,18 @@
 //! out of it, meanwhile. So the archive is read through a snapshot, whether something has been evicted
 //! is read from the same snapshot, and what comes from memory goes on exactly where the snapshot ended.
 
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::task::yield_now;
 
 use super::Shared;
-use super::archive::Failure;
-use super::reader::ReadState;
+use super::failure::Failure;
+use super::read_state::{ReadState, SCAN_LIMIT, SLICE};
 use super::snapshot::Snapshot;
 use super::unarchived::Unarchived;
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
 use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Topic, TopicFilter};
-
-/// How many entries a filter is asked about in one go.
-pub(super) const SLICE: usize = 256;
-/// How many entries a read looks at before it answers, wanted or not.
-pub(super) const SCAN_LIMIT: usize = 4096;
-/// How often a read is tried again while the archive's file is being opened again.
-const TRIES: usize = 500;
-/// How long it waits in between, on its own thread.
-const TRY_EVERY: Duration = Duration::from_millis(10);
 
 impl Shared {
     pub(super) async fn page_after(
@@ -283,50 +273,4 @@ impl Shared {
         }
         snapshot.given(id, &self.cipher, &self.topics)
     }
-
-    /// Reads from the archive on a thread that may wait.
-    pub(super) async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
-        question: impl Fn(&Self, &Snapshot) -> Result<T, Failure> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let shared = self.clone();
-        self.blocking(move || shared.with_snapshot(|snapshot| question(&shared, &snapshot))).await
-    }
-
-    /// Does something on a thread that may wait, as soon as not too many others do.
-    pub(super) async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
-    ) -> Result<T, ReadError> {
-        let permit = self.readers.clone().acquire_owned().await;
-        let work = move || {
-            // Until the work is done, even if nobody waits for it any more.
-            let _permit = permit;
-            work()
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|error| ReadError(error.to_string()))?
-    }
-
-    pub(super) fn with_snapshot<T>(&self, question: impl Fn(Snapshot) -> Result<T, Failure>) -> Result<T, ReadError> {
-        let mut tries = 1;
-        loop {
-            match self.snapshot().and_then(&question) {
-                Err(failure) if failure.passes() && tries < TRIES => {
-                    tries += 1;
-                    self.archiver.wake();
-                    std::thread::sleep(TRY_EVERY);
-                }
-                other => return other.map_err(read_error),
-            }
-        }
-    }
-
-    fn snapshot(&self) -> Result<Snapshot, Failure> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        Snapshot::begin(database.as_ref().ok_or(Failure(redb::Error::DatabaseClosed))?)
-    }
-}
-
-pub(super) fn read_error(failure: Failure) -> ReadError {
-    ReadError(failure.to_string())
 }

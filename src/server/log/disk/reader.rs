@@ -1,12 +1,11 @@
-//! A reader of the log on disk: where it is, and what it has found out on the way.
+//! A reader of the log on disk.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::Shared;
-use super::filtered::Wanted;
-use crate::server::log::verdicts::Verdicts;
+use super::read_state::ReadState;
 use crate::server::log::{Cursor, Page, PageSize, ReadError, Reader, TopicFilter};
 
 pub(super) struct DiskReader {
@@ -14,18 +13,6 @@ pub(super) struct DiskReader {
     filter: Arc<dyn TopicFilter>,
     at: Cursor,
     state: ReadState,
-}
-
-/// What a reader has found out for one page and need not find out again for the next.
-#[derive(Default)]
-pub(super) struct ReadState {
-    /// How many evictions have been looked at: pages have said what they mean to this reader.
-    pub(super) evictions: u64,
-    pub(super) wanted: Wanted,
-    /// By topic, for entries in memory.
-    pub(super) verdicts: Verdicts,
-    /// By topic's number, for entries of the archive.
-    pub(super) archived_verdicts: Verdicts<u64>,
 }
 
 impl DiskReader {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use redb::ReadableTable;
 
-use super::archive::Failure;
 use super::changes::{Changes, Removal, Tables};
+use super::failure::Failure;
 use super::schema::{Totals, WHOLE_LOG};
 use crate::server::log::clock::Reading;
 use crate::server::log::{Cursor, Lane, Retention};

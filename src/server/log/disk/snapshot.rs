@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
 
-use super::archive::Failure;
 use super::codec::{self, Header, Unreadable};
+use super::failure::Failure;
 use super::schema::{ENTRIES, IDS, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
 use super::topic_directory::TopicDirectory;
 use crate::server::log::id_cipher::IdCipher;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Shared;
-use super::archive::Failure;
+use super::failure::Failure;
 use super::snapshot::Snapshot;
 use crate::server::log::{Cursor, Entry, Lane, ReadError, Topic, TopicInfo};
 

@@ -1,0 +1,62 @@
+//! Reading from the archive, on threads that may wait.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use super::Shared;
+use super::failure::Failure;
+use super::snapshot::Snapshot;
+use crate::server::log::ReadError;
+
+/// How often a read is tried again while the archive's file is being opened again.
+const TRIES: usize = 500;
+/// How long it waits in between, on its own thread.
+const TRY_EVERY: Duration = Duration::from_millis(10);
+
+impl Shared {
+    /// Reads from the archive on a thread that may wait.
+    pub(super) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl Fn(&Self, &Snapshot) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let shared = self.clone();
+        self.blocking(move || shared.with_snapshot(|snapshot| question(&shared, &snapshot))).await
+    }
+
+    /// Does something on a thread that may wait, as soon as not too many others do.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let permit = self.readers.clone().acquire_owned().await;
+        let work = move || {
+            // Until the work is done, even if nobody waits for it any more.
+            let _permit = permit;
+            work()
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|error| ReadError(error.to_string()))?
+    }
+
+    pub(super) fn with_snapshot<T>(&self, question: impl Fn(Snapshot) -> Result<T, Failure>) -> Result<T, ReadError> {
+        let mut tries = 1;
+        loop {
+            match self.snapshot().and_then(&question) {
+                Err(failure) if failure.passes() && tries < TRIES => {
+                    tries += 1;
+                    self.archiver.wake();
+                    std::thread::sleep(TRY_EVERY);
+                }
+                other => return other.map_err(read_error),
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Failure> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        Snapshot::begin(database.as_ref().ok_or(Failure(redb::Error::DatabaseClosed))?)
+    }
+}
+
+pub(super) fn read_error(failure: Failure) -> ReadError {
+    ReadError(failure.to_string())
+}

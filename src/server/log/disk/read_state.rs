@@ -1,0 +1,34 @@
+//! What a reader finds out on its way, and how far it looks in one go.
+
+use std::sync::Arc;
+
+use crate::server::log::verdicts::Verdicts;
+
+/// How many entries a filter is asked about in one go.
+pub(super) const SLICE: usize = 256;
+/// How many entries a read looks at before it answers, wanted or not.
+pub(super) const SCAN_LIMIT: usize = 4096;
+
+/// What a reader has found out for one page and need not find out again for the next.
+#[derive(Default)]
+pub(super) struct ReadState {
+    /// How many evictions have been looked at: pages have said what they mean to this reader.
+    pub(super) evictions: u64,
+    pub(super) wanted: Wanted,
+    /// By topic, for entries in memory.
+    pub(super) verdicts: Verdicts,
+    /// By topic's number, for entries of the archive.
+    pub(super) archived_verdicts: Verdicts<u64>,
+}
+
+/// The topics that a filter wants which can't list them.
+#[derive(Default)]
+pub(super) enum Wanted {
+    /// It has not been asked.
+    #[default]
+    Unknown,
+    /// These numbers, and no other one up to `last`.
+    Few { numbers: Arc<Vec<u64>>, last: Option<u64> },
+    /// Too many to remember.
+    Many,
+}
