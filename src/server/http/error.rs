@@ -68,7 +68,7 @@ pub(in crate::server) enum ApiError {
     TooManySubscriptions(Duration),
     /// 503: the server is at its limit of connections.
     TooManyConnections,
-    /// 503: the server compiles as many patterns as it may.
+    /// 503: the server compiles, or compares topics with, as many patterns as it may.
     TooManyPatterns(Duration),
     /// 431: the URL and the headers are larger than is allowed.
     HeadTooLarge,
@@ -146,8 +146,8 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many new patterns",
                 format!(
-                    "New URL patterns are sent faster than the server may compile them. Try again in {} s, or match \
-                     exact topics.",
+                    "More new patterns are in use, or are sent, than the server may compare topics with. Try again in \
+                     {} s, or match exact topics.",
                     seconds(*after)
                 ),
             ),

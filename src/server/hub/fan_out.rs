@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use tokio::sync::watch;
 use tracing::debug;
 
 use super::HubShared;
@@ -11,13 +12,13 @@ use super::outlet::{Batch, Selection};
 use super::pattern::Candidate;
 use super::rights::Rights;
 use super::sessions::{Scratch, Selected};
-use crate::server::log::Tail;
+use crate::server::log::{Cursor, Tail};
 
 /// Number of topics of which the matching patterns are remembered; up to twice as many at times.
 const MATCHED_TOPICS: usize = 50_000;
 
-/// Runs until the hub and its sessions are gone, or the log is closed.
-pub(super) async fn run(shared: Weak<HubShared>, mut tail: Tail) {
+/// Runs until the hub and its sessions are gone, or the log is closed. Tells how far it is.
+pub(super) async fn run(shared: Weak<HubShared>, mut tail: Tail, position: watch::Sender<Cursor>) {
     let mut fan_out = FanOut { cache: MatchCache::new(MATCHED_TOPICS), scratch: Scratch::default() };
     let mut received = Vec::new();
     while tail.recv_many(&mut received, Batch::MAX).await > 0 {
@@ -26,6 +27,9 @@ pub(super) async fn run(shared: Weak<HubShared>, mut tail: Tail) {
         // Before it is offered: a session that has fallen behind looks there at once.
         shared.tail_cache.push(batch.entries());
         fan_out.offer(&shared, &batch);
+        if let Some(last) = batch.entries().last() {
+            position.send_replace(last.cursor);
+        }
     }
     debug!("the fan-out has ended");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Rights;
-use super::pattern::{Candidate, Pattern, PatternError, Patterns};
+use super::pattern::{Candidate, Pattern, PatternError, Patterns, Syntax};
 use crate::server::log::{Entry, FieldError, Topic, TopicFilter};
 
 /// The matcher value that means every topic, whatever its type.
@@ -33,6 +33,16 @@ impl MatchType {
             Self::Exact => "exact",
             Self::UrlPattern => "urlpattern",
             Self::UriTemplate => "uritemplate",
+        }
+    }
+
+    /// How a text of this type is written; `None` if it stands for itself.
+    fn syntax(self, text: &str) -> Option<Syntax> {
+        match self {
+            Self::Exact => None,
+            Self::UrlPattern => Some(Syntax::Url),
+            // Without an expression the index of topics finds it.
+            Self::UriTemplate => text.contains('{').then_some(Syntax::Template),
         }
     }
 
@@ -73,15 +83,17 @@ impl Matcher {
     /// Reads a matcher of a type.
     pub fn parse(match_type: MatchType, text: &str, patterns: &Patterns) -> Result<Self, MatcherError> {
         let topic = Topic::parse(text)?;
-        let kind = match match_type {
+        let kind = match match_type.syntax(text) {
             _ if text == EVERYTHING => Kind::Everything,
-            MatchType::Exact => Kind::Exact,
-            // The index of topics finds it then.
-            MatchType::UriTemplate if !text.contains('{') => Kind::Exact,
-            MatchType::UrlPattern => Kind::Pattern(patterns.compile(text)?),
-            MatchType::UriTemplate => Kind::Pattern(patterns.compile_template(text)?),
+            None => Kind::Exact,
+            Some(syntax) => Kind::Pattern(patterns.compile(syntax, text)?),
         };
         Ok(Self { match_type, text: topic, kind })
+    }
+
+    /// Whether [`Matcher::parse`] would have to compile a pattern that nobody uses.
+    pub fn is_new_pattern(match_type: MatchType, text: &str, patterns: &Patterns) -> bool {
+        text != EVERYTHING && match_type.syntax(text).is_some_and(|syntax| patterns.is_new(syntax, text))
     }
 
     /// Matches this topic alone, byte for byte.

@@ -27,6 +27,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rand::Rng;
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
 
@@ -107,6 +108,8 @@ struct HubShared {
     sessions: Arc<Sessions>,
     patterns: Arc<Patterns>,
     presence: Presence,
+    /// The newest entry that was offered to all sessions that want it.
+    fanned_out: watch::Receiver<Cursor>,
     options: HubOptions,
     opened: Instant,
 }
@@ -118,16 +121,18 @@ impl Hub {
     pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
         let newest = log.bounds().newest;
         let presence = Presence::new(&log, options.url.path());
+        let (position, fanned_out) = watch::channel(newest);
         let shared = Arc::new(HubShared {
             tail_cache: TailCache::new(newest, options.tail_cache),
             sessions: Arc::new(Sessions::new(presence.root().into(), newest)),
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
+            fanned_out,
             log,
             options,
             opened: Instant::now(),
         });
-        tokio::spawn(fan_out::run(Arc::downgrade(&shared), tail));
+        tokio::spawn(fan_out::run(Arc::downgrade(&shared), tail, position));
         tokio::spawn(sweep(Arc::downgrade(&shared), shared.options.heartbeat));
         tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(&shared.sessions), shared.options.clock.clone()));
         Self { shared }
@@ -171,27 +176,34 @@ impl Hub {
         Ok(session)
     }
 
-    /// Opens a session that hears what the matchers match, as far as the rights allow. Presence tells of it while the
-    /// [`Session`] lives.
+    /// Opens a session that hears what is wanted, as far as its rights allow. Presence tells of it, by the matchers that
+    /// were asked for, while the [`Session`] lives.
     ///
     /// Every update that the log acknowledges after this call is delivered; what it acknowledged before is delivered as
     /// `start` says.
     pub fn open_session(
         &self,
         options: SessionOptions,
-        matchers: &[Matcher],
-        rights: Arc<Rights>,
+        asked: &[Matcher],
+        wanted: Arc<Matchers>,
         start: Start,
     ) -> Result<(Session, Subscription), AtLimit> {
         let subscriptions = match self.shared.options.presence {
-            true => self.shared.presence.subscriptions(matchers, &rights),
+            true => self.shared.presence.subscriptions(asked, wanted.rights()),
             false => Arc::default(),
         };
         let mailbox = Arc::new(Mailbox::default());
-        let matchers = Arc::new(Matchers::new(matchers, rights));
-        let (session, position) = self.insert(options, &mailbox, Some(matchers.clone()), subscriptions.clone())?;
+        let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()), subscriptions.clone())?;
         self.shared.presence.begun(&subscriptions);
-        Ok((session, Subscription::new(self.shared.clone(), matchers, mailbox, start, position)))
+        Ok((session, Subscription::new(self.shared.clone(), wanted, mailbox, start, position)))
+    }
+
+    /// Waits until what is durable now was fanned out. Without that, a session that begins with [`Start::Now`] may hear
+    /// an update that was acknowledged just before.
+    pub async fn catch_up(&self) {
+        let newest = self.log().bounds().newest;
+        // It fails when the fan-out has ended: nothing will be heard then.
+        let _ = self.shared.fanned_out.clone().wait_for(|position| *position >= newest).await;
     }
 
     /// Subscribes the server itself: no client's limit counts it, and presence does not tell of it.
@@ -244,11 +256,6 @@ impl Hub {
     /// the hub and its sessions holds the log then.
     pub async fn close(&self) {
         self.shared.presence.close().await;
-    }
-
-    /// Number of open sessions.
-    pub fn open_sessions(&self) -> usize {
-        self.shared.sessions.len()
     }
 
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.

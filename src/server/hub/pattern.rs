@@ -18,6 +18,8 @@ use super::uri_template::UriTemplate;
 const TEMPLATE_SIZE: usize = 256 * 1024;
 /// Unused patterns are removed when this many are known, and again at twice the number that was left.
 const CLEAN_UP_ABOVE: usize = 1024;
+/// Maximum number of patterns that subscribers may use at a time: each new topic is compared with all of them.
+const MAX_IN_USE: usize = 10_000;
 
 /// Identifies a compiled pattern; an id is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,8 +35,10 @@ pub struct Pattern {
 
 /// How a pattern is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Syntax {
+pub(super) enum Syntax {
+    /// A URL pattern.
     Url,
+    /// A URI template.
     Template,
 }
 
@@ -81,22 +85,24 @@ impl Patterns {
         Self { base: Arc::new(base), compiled: RwLock::new(compiled), next_id: AtomicU64::new(0) }
     }
 
-    /// Compiles a URL pattern. Identical texts share one compiled pattern.
-    pub fn compile(&self, text: &str) -> Result<Arc<Pattern>, PatternError> {
-        self.intern(Syntax::Url, text)
+    /// Whether nobody uses this pattern: compiling it takes much longer than finding it.
+    pub(super) fn is_new(&self, syntax: Syntax, text: &str) -> bool {
+        self.find(&(syntax, text.into())).is_none()
     }
 
-    /// Compiles a URI template, as [`Patterns::compile`] does a URL pattern.
-    pub(super) fn compile_template(&self, text: &str) -> Result<Arc<Pattern>, PatternError> {
-        self.intern(Syntax::Template, text)
+    /// Whether this many new patterns may be used beside those that are in use.
+    pub fn has_room_for(&self, count: usize) -> bool {
+        let fits = |compiled: &CompiledPatterns| compiled.by_text.len() + count <= MAX_IN_USE;
+        if fits(&self.compiled.read().unwrap_or_else(PoisonError::into_inner)) {
+            return true;
+        }
+        let mut compiled = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
+        compiled.remove_unused();
+        fits(&compiled)
     }
 
-    /// Whether [`Patterns::compile`] would have to compile this URL pattern, which takes much longer than finding it.
-    pub fn is_new(&self, text: &str) -> bool {
-        self.find(&(Syntax::Url, text.into())).is_none()
-    }
-
-    fn intern(&self, syntax: Syntax, text: &str) -> Result<Arc<Pattern>, PatternError> {
+    /// Compiles a pattern. Identical texts share one compiled pattern.
+    pub(super) fn compile(&self, syntax: Syntax, text: &str) -> Result<Arc<Pattern>, PatternError> {
         let key = (syntax, Box::from(text));
         if let Some(pattern) = self.find(&key) {
             return Ok(pattern);
@@ -105,7 +111,9 @@ impl Patterns {
         let id = PatternId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let pattern = Arc::new(Pattern { id, base: self.base.clone(), strategy });
         let mut compiled = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
-        compiled.remove_unused();
+        if compiled.by_text.len() >= compiled.clean_up_above {
+            compiled.remove_unused();
+        }
         // Another request may have compiled it meanwhile.
         let entry = compiled.by_text.entry(key).or_default();
         match entry.upgrade() {
@@ -124,10 +132,8 @@ impl Patterns {
 
 impl CompiledPatterns {
     fn remove_unused(&mut self) {
-        if self.by_text.len() >= self.clean_up_above {
-            self.by_text.retain(|_, pattern| pattern.strong_count() > 0);
-            self.clean_up_above = CLEAN_UP_ABOVE.max(2 * self.by_text.len());
-        }
+        self.by_text.retain(|_, pattern| pattern.strong_count() > 0);
+        self.clean_up_above = CLEAN_UP_ABOVE.max(2 * self.by_text.len());
     }
 }
 
@@ -250,7 +256,7 @@ mod tests {
 
     #[track_caller]
     fn check(pattern: &str, topic: &str, expected: bool) {
-        let pattern = patterns().compile(pattern).expect(pattern);
+        let pattern = patterns().compile(Syntax::Url, pattern).expect(pattern);
         assert_eq!(pattern.matches(&Candidate::new(topic)), expected, "{topic}");
     }
 
@@ -292,26 +298,26 @@ mod tests {
         for text in
             ["/books/(", "https://[/", "https://]", "/:id(((((a{99}){99}){99}){99}){99})", "/((?u:\\w{3}))", "/(\\pL)"]
         {
-            patterns().compile(text).expect_err(text);
+            patterns().compile(Syntax::Url, text).expect_err(text);
         }
     }
 
     #[test]
     fn a_uri_template_is_compared_with_the_topics_text_and_is_its_own_topic_too() {
         let patterns = patterns();
-        let template = patterns.compile_template("/books/{id}").expect("a template");
+        let template = patterns.compile(Syntax::Template, "/books/{id}").expect("a template");
         let matches = |topic: &str| template.matches(&Candidate::new(topic));
         assert!(matches("/books/1") && matches("/books/{id}"));
         assert!(!matches("https://hub.example/books/1") && !matches("/books/1/2"));
-        let error = patterns.compile_template("/books/{").expect_err("a refusal");
+        let error = patterns.compile(Syntax::Template, "/books/{").expect_err("a refusal");
         assert_eq!(error.to_string(), "it is not a valid URI template: a { without its }");
     }
 
     #[test]
     fn what_is_written_alike_as_a_url_pattern_and_as_a_uri_template_is_two_patterns() {
         let patterns = patterns();
-        let url = patterns.compile("/books/:id").expect("a pattern");
-        let template = patterns.compile_template("/books/:id").expect("a template");
+        let url = patterns.compile(Syntax::Url, "/books/:id").expect("a pattern");
+        let template = patterns.compile(Syntax::Template, "/books/:id").expect("a template");
         assert_ne!(url.id(), template.id());
         assert!(url.matches(&Candidate::new("/books/1")) && !template.matches(&Candidate::new("/books/1")));
     }
@@ -331,9 +337,9 @@ mod tests {
             ("/books/1", false),
             ("https://example.com/books/*", false),
         ] {
-            assert_eq!(patterns.compile(text).expect(text).may_match_below(root), expected, "{text}");
+            assert_eq!(patterns.compile(Syntax::Url, text).expect(text).may_match_below(root), expected, "{text}");
         }
-        let template = |text: &str| patterns.compile_template(text).expect(text).may_match_below(root);
+        let template = |text: &str| patterns.compile(Syntax::Template, text).expect(text).may_match_below(root);
         assert!(template("/.well-known/mercure/subscriptions{/topic}{/subscriber}") && template("{any}"));
         assert!(!template("https://example.com/{id}"));
     }
@@ -341,8 +347,18 @@ mod tests {
     #[test]
     fn a_pattern_is_compiled_once_for_all_who_write_it_alike() {
         let patterns = patterns();
-        let (one, two) = (patterns.compile("/a/:b"), patterns.compile("/a/:b"));
+        let (one, two) = (patterns.compile(Syntax::Url, "/a/:b"), patterns.compile(Syntax::Url, "/a/:b"));
         assert!(Arc::ptr_eq(&one.expect("a pattern"), &two.expect("a pattern")));
-        assert!(patterns.is_new("/a/:b"), "nobody holds it any more");
+        assert!(patterns.is_new(Syntax::Url, "/a/:b"), "nobody holds it any more");
+    }
+
+    #[test]
+    fn only_so_many_patterns_are_used_at_a_time() {
+        let patterns = patterns();
+        let used: Vec<_> =
+            (0..MAX_IN_USE).map(|n| patterns.compile(Syntax::Url, &format!("/{n}/:a")).expect("a pattern")).collect();
+        assert!(patterns.has_room_for(0) && !patterns.has_room_for(1));
+        drop(used);
+        assert!(patterns.has_room_for(MAX_IN_USE));
     }
 }

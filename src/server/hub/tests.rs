@@ -271,6 +271,16 @@ fn check(truth: &[Arc<Entry>], keep: usize, heard: &Heard) -> Result<(), TestCas
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_before_a_session_began_is_not_heard_as_new() {
+    let hub = hub(10);
+    publish(&hub, &["a"]).await;
+    hub.catch_up().await;
+    let mut subscription = hub.subscribe(Matchers::exact(topics(&["a"])), Start::Now);
+    let second = publish(&hub, &["a"]).await;
+    assert_eq!(place(&[next(&mut subscription).await]), Some(second.cursor));
+}
+
+#[tokio::test]
 async fn a_subscriber_is_woken_once_and_only_for_what_it_wants() {
     struct Count(AtomicUsize);
     impl Wake for Count {

@@ -76,10 +76,10 @@ impl Bursts {
         };
         let state = match (found, position.map(|position| position.received)) {
             (Some((cursor, _)), Some(Received::All)) => {
-                NextBurstState::Waiting(self.messages.subscribe(Start::After(cursor)))
+                NextBurstState::Waiting(self.messages.subscribe(Start::After(cursor)).await)
             }
             (Some((_, message)), received) => NextBurstState::Playing(self.encoder.burst(&message, received)),
-            (None, _) => NextBurstState::Waiting(self.messages.subscribe(Start::Now)),
+            (None, _) => NextBurstState::Waiting(self.messages.subscribe(Start::Now).await),
         };
         Ok(NextBurst { encoder: self.encoder.clone(), state })
     }

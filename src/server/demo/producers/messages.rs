@@ -120,7 +120,7 @@ impl Messages {
             Some(id) => self.hub.log().locate(id).await?.map_or(Start::Lost, Start::After),
         };
         let mut asked = last_event_id.map(str::to_owned);
-        Ok(self.subscribe(start).map(move |delivery| match delivery {
+        Ok(self.subscribe(start).await.map(move |delivery| match delivery {
             Delivery::Update(entry) => {
                 asked = None;
                 entry.frame.clone()
@@ -139,7 +139,10 @@ impl Messages {
     }
 
     /// Subscribes to the messages, each as its entry in the log.
-    pub(super) fn subscribe(&self, start: Start) -> Subscription {
+    pub(super) async fn subscribe(&self, start: Start) -> Subscription {
+        if start == Start::Now {
+            self.hub.catch_up().await;
+        }
         self.hub.subscribe(self.matchers.clone(), start)
     }
 }

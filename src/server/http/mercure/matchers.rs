@@ -3,7 +3,7 @@
 use super::Mercure;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::hub::{EVERYTHING, MatchType, Matcher};
+use crate::server::hub::{MatchType, Matcher};
 
 /// Maximum number of matchers of one request.
 const MAX_MATCHERS: usize = 100;
@@ -11,17 +11,18 @@ const MAX_MATCHERS: usize = 100;
 const MAX_LENGTH: usize = 4096;
 /// Maximum total length of the patterns of one request, in bytes: each is compiled before the request is answered.
 const MAX_PATTERNS_LENGTH: usize = 16 * 1024;
-/// The name of URL patterns' parameters.
-const URL_PATTERN: &str = "match_urlpattern";
 /// The prefix of every matcher parameter.
 const PREFIX: &str = "match";
 
 impl Mercure {
-    /// Number of URL patterns in a request that would have to be compiled.
+    /// Number of patterns in a request that would have to be compiled.
     pub(super) fn new_patterns(&self, params: &Params) -> usize {
-        let values = params.iter().filter(|(name, _)| *name == URL_PATTERN).filter_map(|(_, value)| value.ok());
-        let patterns = values.filter(|value| *value != EVERYTHING);
-        patterns.filter(|value| self.hub.patterns().is_new(value)).take(MAX_MATCHERS).count()
+        let is_new = |name: &str, value: &str| {
+            let match_type = match_type(name).ok().flatten().or_else(|| self.older_matcher(name));
+            match_type.is_some_and(|match_type| Matcher::is_new_pattern(match_type, value, self.hub.patterns()))
+        };
+        let values = params.iter().filter_map(|(name, value)| Some((name, value.ok()?)));
+        values.filter(|(name, value)| is_new(name, value)).take(MAX_MATCHERS).count()
     }
 
     /// All matchers of a request, without duplicates. A parameter that looks like a matcher and is none is refused:

@@ -6,11 +6,12 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
+use governor::clock::DefaultClock;
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
 use crate::server::http::error::ApiError;
-use crate::server::hub::ClientKey;
+use crate::server::http::limits::{ClientLimit, cells, wait};
+use crate::server::hub::{ClientKey, Patterns};
 
 /// Subscriptions, one for each matcher, that one client may open in a second.
 const SUBSCRIPTIONS: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
@@ -19,73 +20,50 @@ const SUBSCRIPTIONS_BURST: NonZeroU32 = NonZeroU32::new(20_000).expect("not zero
 
 /// URL patterns that are compiled for one client in a second.
 const CLIENT_PATTERNS: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
-const CLIENT_PATTERNS_BURST: NonZeroU32 = NonZeroU32::new(4000).expect("not zero");
+const CLIENT_PATTERNS_BURST: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
 
 /// URL patterns that are compiled for all clients in a second. Each takes some 0.2 ms.
 const ALL_PATTERNS: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
-const ALL_PATTERNS_BURST: NonZeroU32 = NonZeroU32::new(10_000).expect("not zero");
+const ALL_PATTERNS_BURST: NonZeroU32 = NonZeroU32::new(4000).expect("not zero");
 
-/// Clients that have been quiet for long enough are removed each time this many are known.
-const CLEAN_UP_ABOVE: usize = 10_000;
+/// Seconds after which there may be room for new patterns, where too many are in use.
+const ROOM_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// Limits how fast subscriptions are opened.
 pub(super) struct OpeningLimits {
-    subscriptions: DefaultKeyedRateLimiter<ClientKey>,
-    client_patterns: DefaultKeyedRateLimiter<ClientKey>,
+    subscriptions: ClientLimit<ClientKey>,
+    client_patterns: ClientLimit<ClientKey>,
     all_patterns: DefaultDirectRateLimiter,
     clock: DefaultClock,
 }
 
 impl OpeningLimits {
     pub(super) fn new() -> Self {
-        let quota = |rate, burst| Quota::per_second(rate).allow_burst(burst);
         Self {
-            subscriptions: RateLimiter::keyed(quota(SUBSCRIPTIONS, SUBSCRIPTIONS_BURST)),
-            client_patterns: RateLimiter::keyed(quota(CLIENT_PATTERNS, CLIENT_PATTERNS_BURST)),
-            all_patterns: RateLimiter::direct(quota(ALL_PATTERNS, ALL_PATTERNS_BURST)),
+            subscriptions: ClientLimit::new(SUBSCRIPTIONS, SUBSCRIPTIONS_BURST),
+            client_patterns: ClientLimit::new(CLIENT_PATTERNS, CLIENT_PATTERNS_BURST),
+            all_patterns: RateLimiter::direct(Quota::per_second(ALL_PATTERNS).allow_burst(ALL_PATTERNS_BURST)),
             clock: DefaultClock::default(),
         }
     }
 
     /// Counts subscriptions that a client is about to open.
     pub(super) fn check_subscriptions(&self, client: &ClientKey, count: usize) -> Result<(), ApiError> {
-        self.check(&self.subscriptions, client, count).map_err(ApiError::TooManySubscriptions)
+        self.subscriptions.check(client, count).map_err(ApiError::TooManySubscriptions)
     }
 
-    /// Counts patterns that are about to be compiled for a client.
-    pub(super) fn check_patterns(&self, client: &ClientKey, count: usize) -> Result<(), ApiError> {
+    /// Counts patterns that are about to be compiled for a client, beside those of others.
+    pub(super) fn check_patterns(&self, client: &ClientKey, count: usize, others: &Patterns) -> Result<(), ApiError> {
         let Some(cells) = cells(count) else { return Ok(()) };
-        self.check(&self.client_patterns, client, count).map_err(ApiError::TooManySubscriptions)?;
-        match self.all_patterns.check_n(cells) {
-            Ok(Err(until)) => Err(ApiError::TooManyPatterns(self.wait(&until))),
-            Ok(Ok(())) | Err(_) => Ok(()),
+        self.client_patterns.check(client, count).map_err(ApiError::TooManySubscriptions)?;
+        if let Ok(Err(until)) = self.all_patterns.check_n(cells) {
+            return Err(ApiError::TooManyPatterns(wait(&until, &self.clock)));
         }
-    }
-
-    fn check(
-        &self,
-        limiter: &DefaultKeyedRateLimiter<ClientKey>,
-        client: &ClientKey,
-        count: usize,
-    ) -> Result<(), Duration> {
-        let Some(cells) = cells(count) else { return Ok(()) };
-        if limiter.len() > CLEAN_UP_ABOVE {
-            limiter.retain_recent();
+        if !others.has_room_for(count) {
+            return Err(ApiError::TooManyPatterns(ROOM_RETRY_AFTER));
         }
-        match limiter.check_key_n(client, cells) {
-            Ok(Err(until)) => Err(self.wait(&until)),
-            // More at once than can ever be allowed is refused before, as a request with too many matchers.
-            Ok(Ok(())) | Err(_) => Ok(()),
-        }
+        Ok(())
     }
-
-    fn wait(&self, until: &NotUntil<<DefaultClock as Clock>::Instant>) -> Duration {
-        until.wait_time_from(self.clock.now()).max(Duration::from_secs(1))
-    }
-}
-
-fn cells(count: usize) -> Option<NonZeroU32> {
-    NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]
@@ -117,11 +95,12 @@ mod tests {
     #[test]
     fn new_patterns_of_one_client_and_of_all_together_are_bounded() {
         let limits = OpeningLimits::new();
-        let refused = (0..10_000).map(|_| limits.check_patterns(&client(1), 100)).find(Result::is_err);
+        let patterns = Patterns::new("https://hub.example/".parse().expect("a URL"));
+        let refused = (0..10_000).map(|_| limits.check_patterns(&client(1), 100, &patterns)).find(Result::is_err);
         assert!((1..=10).contains(&seconds_to_wait(refused.expect("a refusal"))));
-        limits.check_patterns(&client(2), 100).expect("another client's");
-        limits.check_patterns(&client(1), 0).expect("patterns that are in use cost nothing");
-        let refused = (3..=u8::MAX).flat_map(|n| [n; 40]).map(|n| limits.check_patterns(&client(n), 100));
+        limits.check_patterns(&client(2), 100, &patterns).expect("another client's");
+        limits.check_patterns(&client(1), 0, &patterns).expect("patterns that are in use cost nothing");
+        let refused = (3..=u8::MAX).flat_map(|n| [n; 10]).map(|n| limits.check_patterns(&client(n), 100, &patterns));
         let refused = refused.into_iter().find(Result::is_err).expect("a refusal");
         assert!(matches!(refused, Err(ApiError::TooManyPatterns(_))), "{refused:?}");
     }

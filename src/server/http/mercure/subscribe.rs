@@ -94,14 +94,15 @@ impl App {
             return Err(hub.token_needed(&format!("Subscribing here needs a token.{hint}")));
         }
         let client = client_key(token.as_deref(), peer);
-        hub.opening.check_patterns(&client, hub.new_patterns(params))?;
+        hub.opening.check_patterns(&client, hub.new_patterns(params), hub.hub.patterns())?;
         let matchers = hub.matchers(params)?;
         let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
         let last_event_id = match LastEventId::of(headers, params)? {
             LastEventId::Given(id) => LastEventId::Given(id),
             none => hub.older_last_event_id(params)?.map_or(none, LastEventId::Given),
         };
-        let resume = hub.resume_point(&last_event_id, &Arc::new(Matchers::new(&matchers, rights.clone()))).await?;
+        let wanted = Arc::new(Matchers::new(&matchers, rights));
+        let resume = hub.resume_point(&last_event_id, &wanted).await?;
 
         let gaps = params.get("gap")? == Some("1");
         let mut reconnect_cookie = None;
@@ -116,7 +117,10 @@ impl App {
                 expires: token.as_ref().and_then(|token| token.expires),
                 lifetime: hub.settings.stream_lifetime,
             };
-            let (session, subscription) = hub.hub.open_session(options, &matchers, rights, resume.start)?;
+            if resume.start == Start::Now {
+                hub.hub.catch_up().await;
+            }
+            let (session, subscription) = hub.hub.open_session(options, &matchers, wanted, resume.start)?;
             reconnect_cookie = hub.admit(&subscriber, headers)?;
             let frames = Frames { subscription, gaps, asked: last_event_id.id().map(String::into_boxed_str) };
             sse_body::respond(paths::HUB, frames, session)

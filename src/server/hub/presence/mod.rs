@@ -200,7 +200,7 @@ fn root(hub_path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Hub, HubOptions, Patterns, Session, SessionOptions, Start, Subscription};
+    use super::super::{Hub, HubOptions, Matchers, Patterns, Session, SessionOptions, Start, Subscription};
     use super::*;
     use crate::server::log::{Cursor, MemoryLog, PageSize};
 
@@ -215,11 +215,12 @@ mod tests {
 
     fn open(hub: &Hub, topics: &[&str]) -> (Session, Subscription) {
         let matchers = exact(topics, hub.patterns());
-        hub.open_session(SessionOptions::default(), &matchers, Arc::default(), Start::Now).expect("a session")
+        let wanted = Arc::new(Matchers::new(&matchers, Arc::default()));
+        hub.open_session(SessionOptions::default(), &matchers, wanted, Start::Now).expect("a session")
     }
 
     async fn events(hub: &Hub) -> Vec<Value> {
-        let everything = super::super::Matchers::new(&exact(&["*"], hub.patterns()), Arc::default());
+        let everything = Matchers::new(&exact(&["*"], hub.patterns()), Arc::default());
         let size = PageSize { entries: 100, bytes: usize::MAX };
         let page = hub.log().reader(Cursor::START, Arc::new(everything)).next(size).await.expect("a page");
         page.entries.iter().map(|entry| serde_json::from_str(&entry.data()).expect("JSON")).collect()

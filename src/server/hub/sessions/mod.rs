@@ -345,11 +345,6 @@ impl Sessions {
         self.table().position
     }
 
-    /// Number of open sessions.
-    pub(super) fn len(&self) -> usize {
-        self.table().records.len()
-    }
-
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {

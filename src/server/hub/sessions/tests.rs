@@ -39,7 +39,8 @@ fn rights(topics: Vec<Matcher>) -> Arc<Rights> {
 }
 
 fn open(hub: &Hub, options: SessionOptions, matchers: &[Matcher], rights: &Arc<Rights>) -> (Session, Subscription) {
-    hub.open_session(options, matchers, rights.clone(), Start::Now).expect("a session")
+    let wanted = Arc::new(Matchers::new(matchers, rights.clone()));
+    hub.open_session(options, matchers, wanted, Start::Now).expect("a session")
 }
 
 async fn publish(hub: &Hub, topic: &str, private: bool) {
