@@ -1,7 +1,8 @@
 //! How much one delivery costs: the server's CPU time for an update that many streams hear, beside a bare
 //! loop of one `write(2)` per delivery in the same run.
 //!
-//! The server has one core and this client the other. `--streams`, `--updates` and `--bytes` change the load.
+//! The streams are the hub's own, with the log on disk and presence, and then with neither. The server has one core and
+//! this client the other. `--streams`, `--updates`, `--rounds` and `--bytes` change the load.
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod support;
@@ -12,61 +13,72 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
-use support::{Listeners, Server, arg, cpu_time, pin_to};
+use support::{Listeners, Server, arg, cpu_time, pin_to, settle};
 
 /// The core of the measured process, and the core of this one.
 const SERVER_CORE: usize = 0;
 const CLIENT_CORE: usize = 1;
 
-/// A subscriber's share of a bare write is what the whole of tidings may cost at most: the goal.
-const GOAL: f64 = 0.75;
+/// What is measured: its name, its flags, and the goal, as a part of the bare loop.
+const KINDS: [(&str, &[&str], f64); 2] =
+    [("disk and presence", &[], 0.85), ("memory, no presence", &["--storage", "memory", "--presence", "false"], 0.9)];
 
-const ROUNDS: usize = 5;
+const HUB: &str = "/.well-known/mercure";
+const TOPIC: &str = "https://example.com/books/1";
 
 fn main() -> ExitCode {
     if let Some(address) = std::env::args().skip_while(|a| a != "--bare-loop").nth(1) {
         bare_loop(&address).expect("the bare loop runs");
         return ExitCode::SUCCESS;
     }
-    let (streams, updates, bytes) = (arg("--streams", 500), arg("--updates", 200), arg("--bytes", 100));
-    println!("fan-out: {streams} streams, {updates} updates of {bytes} bytes, each after all have the one before");
+    rlimit::increase_nofile_limit(u64::MAX).expect("enough open files");
     pin_to(std::process::id(), CLIENT_CORE);
-    let (mut ours, mut bares) = (Vec::new(), Vec::new());
-    for round in 1..=ROUNDS {
-        let (per_second, frame) = tidings(streams, updates, bytes);
-        let bare = bare(streams, updates, frame);
-        println!(
-            "  round {round}: tidings {:>9.0}, bare write(2) {:>9.0} deliveries per second of CPU, ratio {:.2}",
-            per_second,
-            bare,
-            per_second / bare
-        );
-        ours.push(per_second);
-        bares.push(bare);
+    let (only, rounds, bytes) = (arg("--streams", 0), arg("--rounds", 3), arg("--bytes", 100));
+    for streams in if only > 0 { vec![only] } else { vec![500, 4000] } {
+        let updates = arg("--updates", 100_000 / streams);
+        println!("fan-out: {streams} streams, {updates} updates of {bytes} bytes, each after all have the one before");
+        let mut ratios = [const { Vec::new() }; KINDS.len()];
+        for round in 1..=rounds {
+            for ((name, flags, _), ratios) in KINDS.iter().zip(&mut ratios) {
+                let (per_second, frame) = tidings(flags, streams, updates, bytes);
+                let bare = bare(streams, updates, frame);
+                let ratio = per_second / bare;
+                println!(
+                    "  round {round}, {name:<19}: {per_second:>7.0}, bare write(2) {bare:>7.0} deliveries per second of CPU, \
+                     ratio {ratio:.2}"
+                );
+                ratios.push(ratio);
+            }
+        }
+        for ((name, _, goal), ratios) in KINDS.iter().zip(&mut ratios) {
+            ratios.sort_by(f64::total_cmp);
+            println!("  {name}: median ratio {:.2}, goal {goal}", ratios[ratios.len() / 2]);
+        }
     }
-    let mut ratios: Vec<f64> = ours.iter().zip(&bares).map(|(ours, bare)| ours / bare).collect();
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    println!("  median ratio {median:.2}, goal {GOAL}");
     ExitCode::SUCCESS
 }
 
 /// Deliveries per second of the server's CPU, and the bytes that one delivery has on the wire.
-fn tidings(streams: usize, updates: usize, bytes: usize) -> (f64, usize) {
-    let server = Server::start_on(SERVER_CORE, &["--storage", "memory", "--rate-limit", "0", "--log-level", "warn"]);
-    let mut listeners = Listeners::open(server.address(), "/api/messages", streams);
+fn tidings(flags: &[&str], streams: usize, updates: usize, bytes: usize) -> (f64, usize) {
+    const COMMON: [&str; 8] =
+        ["--rate-limit", "0", "--log-level", "warn", "--max-streams", "0", "--publish-without-token", "true"];
+    let server = Server::start_on(SERVER_CORE, &[&COMMON, flags].concat());
+    let mut listeners = Listeners::open(server.address(), &format!("{HUB}?match={TOPIC}"), streams);
     let mut publisher = TcpStream::connect(server.address()).expect("the server listens");
     publisher.set_nodelay(true).expect("TCP_NODELAY");
-    let text = "x".repeat(bytes);
+    let form = format!("topic={TOPIC}&data={}", "x".repeat(bytes));
     let request = format!(
-        "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
+        "POST {HUB} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+         Content-Length: {}\r\n\r\n{form}",
+        form.len()
     );
     let mut publish = || {
         publisher.write_all(request.as_bytes()).expect("a request");
-        let n = publisher.read(&mut [0; 2048]).expect("an answer");
-        assert!(n > 0, "the server closed the connection");
+        let mut answer = [0; 2048];
+        let n = publisher.read(&mut answer).expect("an answer");
+        assert!(answer[..n].starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..n]));
     };
+    settle(server.pid());
     publish();
     let frame = listeners.wait_for_events(1) / streams;
     let before = cpu_time(server.pid());

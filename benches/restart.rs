@@ -213,7 +213,7 @@ impl Hub {
 /// A token of the server's own that may read everything.
 fn token(data: &Path, address: SocketAddr) -> String {
     let address = address.to_string();
-    let made = Command::new(support::BINARY)
+    let made = Command::new(support::binary())
         .args(["token", "--subscribe", "*", "--expires", "1day", "--listen", &address, "--data"])
         .arg(data)
         .output()

@@ -9,7 +9,9 @@ use tokio::net::TcpStream;
 pub(crate) struct Reader {
     stream: TcpStream,
     buffer: Vec<u8>,
-    lines: i64,
+    events: usize,
+    /// The newest bytes, the last one lowest.
+    newest: u32,
     /// How many bytes have come.
     pub(crate) bytes: usize,
 }
@@ -27,19 +29,20 @@ impl Reader {
         let request =
             format!("GET /api/messages HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n{last}\r\n");
         stream.write_all(request.as_bytes()).await.expect("a request");
-        Self { stream, buffer: vec![0; buffer], lines: 0, bytes: 0 }
+        Self { stream, buffer: vec![0; buffer], events: 0, newest: 0, bytes: 0 }
     }
 
-    /// Reads what comes next; answers how many events have come in whole so far.
+    /// Reads what comes next; answers how many events have come so far: the last one may not be whole yet.
     pub(crate) async fn read(&mut self) -> usize {
         let read = self.stream.read(&mut self.buffer).await.expect("a stream");
         assert_ne!(read, 0, "the server ended a stream");
         self.bytes += read;
-        // The lines of events end with LF alone, those of the head and of the chunks with CR LF.
-        let ends = self.buffer[..read].iter().map(|&byte| i64::from(byte == b'\n') - i64::from(byte == b'\r'));
-        self.lines += ends.sum::<i64>();
-        // A stream begins with a comment of one line; each message has an id, data and an empty line.
-        usize::try_from((self.lines - 1) / 3).unwrap_or(0)
+        for &byte in &self.buffer[..read] {
+            self.newest = self.newest << 8 | u32::from(byte);
+            // Each event has one id.
+            self.events += usize::from(&self.newest.to_be_bytes() == b"\nid:");
+        }
+        self.events
     }
 
     /// Reads until so many events have come.

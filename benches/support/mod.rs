@@ -22,7 +22,10 @@ pub(crate) fn arg<T: FromStr>(name: &str, default: T) -> T {
     value.and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidings");
+/// The server that is measured: this build's, or the one that `TIDINGS_BENCH_SERVER` names, to compare with.
+pub(crate) fn binary() -> String {
+    std::env::var("TIDINGS_BENCH_SERVER").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tidings").into())
+}
 
 /// A tidings server in a process of its own, on a free port.
 pub(crate) struct Server {
@@ -35,25 +38,25 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it with these flags and waits until it listens.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        Self::spawn_empty(Command::new(BINARY), flags)
+        Self::spawn_empty(Command::new(binary()), flags)
     }
 
     /// The same, on data that is there already, none of which is let go.
     pub(crate) fn start_with(data: &Path, flags: &[&str]) -> Self {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(binary());
         command.env("TIDINGS_KEEP_AGE", "0s").env("TIDINGS_KEEP_COUNT", "0").env("TIDINGS_KEEP_BYTES", "0");
         Self::spawn(command, "127.0.0.1:0", data, flags)
     }
 
     /// Starts it on the data and the port of one that has ended.
     pub(crate) fn start_at(address: SocketAddr, data: &Path, flags: &[&str]) -> Self {
-        Self::spawn(Command::new(BINARY), &address.to_string(), data, flags)
+        Self::spawn(Command::new(binary()), &address.to_string(), data, flags)
     }
 
     /// The same, on one core from its first moment: it has one worker then.
     pub(crate) fn start_on(core: usize, flags: &[&str]) -> Self {
         let mut command = Command::new("taskset");
-        command.args(["-c", &core.to_string(), BINARY]);
+        command.args(["-c", &core.to_string(), &binary()]);
         Self::spawn_empty(command, flags)
     }
 
@@ -149,7 +152,9 @@ struct Listener {
     stream: TcpStream,
     bytes: usize,
     events: usize,
-    last: u8,
+    comments: usize,
+    /// The newest bytes, the last one lowest.
+    newest: u32,
 }
 
 impl Listeners {
@@ -157,7 +162,7 @@ impl Listeners {
     pub(crate) fn connect(address: SocketAddr, count: usize) -> Self {
         let connect = || {
             let stream = TcpStream::connect(address).expect("the server listens");
-            Listener { stream, bytes: 0, events: 0, last: 0 }
+            Listener { stream, bytes: 0, events: 0, comments: 0, newest: 0 }
         };
         let streams: Vec<_> = std::iter::repeat_with(connect).take(count).collect();
         for listener in &streams {
@@ -173,7 +178,7 @@ impl Listeners {
         for listener in &mut listeners.streams {
             listener.stream.write_all(request.as_bytes()).expect("a request");
         }
-        listeners.wait_for_events(1);
+        listeners.wait(|listener| listener.comments > 0);
         listeners
     }
 
@@ -194,6 +199,7 @@ impl Listeners {
         for listener in &mut waiting {
             listener.bytes = 0;
             listener.events = 0;
+            listener.comments = 0;
         }
         let mut bytes = 0;
         while !waiting.is_empty() {
@@ -218,9 +224,10 @@ impl Listener {
             Ok(n) => {
                 self.bytes += n;
                 for &byte in &buffer[..n] {
-                    // Events and comments end with two LF; headers and chunks have CR LF.
-                    self.events += usize::from(byte == b'\n' && self.last == b'\n');
-                    self.last = byte;
+                    self.newest = self.newest << 8 | u32::from(byte);
+                    // Each event has one id, and a comment is a line that begins with a colon.
+                    self.events += usize::from(&self.newest.to_be_bytes() == b"\nid:");
+                    self.comments += usize::from(&self.newest.to_be_bytes()[2..] == b"\n:");
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -20,7 +20,7 @@ pub(crate) fn folder() -> TempDir {
 /// A data folder with so many messages, from number 0 on. The data of each has `bytes` bytes.
 pub(crate) fn messages(count: usize, bytes: usize) -> TempDir {
     let folder = folder();
-    let mut import = Command::new(super::BINARY)
+    let mut import = Command::new(super::binary())
         .args(["log", "import", "--data"])
         .arg(folder.path())
         .stdin(Stdio::piped())
