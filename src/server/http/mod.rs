@@ -6,8 +6,10 @@ pub(super) mod body;
 mod cache;
 pub(super) mod compress;
 mod conditional;
+mod direct;
 mod docs;
 pub(super) mod error;
+mod frames;
 pub(super) mod host;
 pub(super) mod last_event_id;
 mod limits;
@@ -19,6 +21,7 @@ mod path;
 mod ping;
 mod site;
 mod sse_body;
+mod stream;
 mod trace;
 pub(super) mod welcome;
 
@@ -42,7 +45,7 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
 use super::hub::{ClientKey, Hub, SessionOptions};
-use super::net::{self, ConnectionLimits, Shutdown};
+use super::net::{self, ConnectionLimits, Handover, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
 pub(super) use docs::Description;
@@ -68,6 +71,22 @@ pub(super) struct App {
 type AppState = State<Arc<App>>;
 
 pub(super) type Peer = ConnectInfo<SocketAddr>;
+
+/// The connection that a request came over.
+struct Connection {
+    peer: SocketAddr,
+    /// Present if a response may take it over.
+    handover: Option<Handover>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Connection {
+    type Rejection = <Peer as FromRequestParts<S>>::Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let ConnectInfo(peer) = Peer::from_request_parts(parts, state).await?;
+        Ok(Self { peer, handover: parts.extensions.remove() })
+    }
+}
 
 /// A request for a stream that is not fed by the hub.
 pub(super) struct StreamRequest {
@@ -108,11 +127,11 @@ impl App {
         S: Stream<Item = Bytes> + Send + Unpin + 'static,
     {
         if request.is_head {
-            return sse_body::respond_to_head();
+            return stream::respond_to_head();
         }
         let options = SessionOptions { client: Some(request.client.clone()), ..SessionOptions::default() };
         match self.mercure.hub().session(options) {
-            Ok(session) => sse_body::respond(name, frames, session),
+            Ok(session) => stream::respond(name, frames, session),
             Err(error) => ApiError::from(error).into_response(),
         }
     }

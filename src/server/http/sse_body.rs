@@ -1,51 +1,26 @@
-//! The response body of a stream: frames, and what keeps the stream alive and ends it.
+//! The body of a stream: frames, and what keeps the stream alive and ends it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use futures_util::{Stream, StreamExt, stream};
+use axum::body::Bytes;
+use futures_util::{Stream, StreamExt};
 use http_body::Frame;
 use rand::Rng;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::cache;
-use crate::server::hub::{EndReason, Session, Signal};
+use super::frames::Frames;
+use crate::server::hub::{Chunk, EndReason, Mailbox, Session, Signal};
 use crate::wire::frame::HEARTBEAT;
 
 /// The reconnection time that clients are told at a shutdown, in milliseconds: they come back spread over this time.
 const RETRY_MS: std::ops::Range<u64> = 1000..4000;
 
-/// The response that carries these frames.
-///
-/// It begins with a comment at once, gets a comment after each heartbeat's time of silence, ends when the frames end or
-/// the hub ends the session, and logs why it ended.
-pub(super) fn respond<S>(name: &'static str, frames: S, session: Session) -> Response
-where
-    S: Stream<Item = Bytes> + Send + Unpin + 'static,
-{
-    (headers(), Body::new(SseBody::new(name, frames, session))).into_response()
-}
-
-/// The answer to `HEAD`: the headers of a stream, without opening one.
-pub(super) fn respond_to_head() -> Response {
-    // A body of unknown length, or `Content-Length: 0` would be sent for a stream.
-    (headers(), Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())).into_response()
-}
-
-fn headers() -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    headers.insert(header::CACHE_CONTROL, cache::STREAM);
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    headers
-}
-
-struct SseBody<S> {
+/// The frames of a stream, and when it ends.
+pub(super) struct SseBody<S> {
     name: &'static str,
     frames: S,
     session: Session,
@@ -64,8 +39,22 @@ enum Stage {
 }
 
 impl<S> SseBody<S> {
-    fn new(name: &'static str, frames: S, session: Session) -> Self {
+    /// A stream of these frames.
+    ///
+    /// It begins with a comment at once, gets a comment after each heartbeat's time of silence, ends when the frames
+    /// end or the hub ends the session, and logs why it ended. `name` stands for it in the log.
+    pub(super) fn new(name: &'static str, frames: S, session: Session) -> Self {
         Self { name, frames, session, stage: Stage::Opening, opened: Instant::now(), events: 0 }
+    }
+
+    /// Whether nothing was written yet.
+    pub(super) fn is_opening(&self) -> bool {
+        self.stage == Stage::Opening
+    }
+
+    /// Where the stream waits.
+    pub(super) fn mailbox(&self) -> &Arc<Mailbox> {
+        self.session.mailbox()
     }
 
     fn write(&self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
@@ -83,6 +72,19 @@ impl<S> SseBody<S> {
             }
             EndReason::Expired | EndReason::Lifetime | EndReason::Revoked => Poll::Ready(None),
         }
+    }
+}
+
+impl SseBody<Frames> {
+    /// Whether everything was passed on: what comes next is offered.
+    pub(super) fn is_live(&self) -> bool {
+        self.stage == Stage::Open && self.frames.subscription.is_live()
+    }
+
+    /// Notes what was written to the client at once.
+    pub(super) fn delivered(&mut self, chunk: &Chunk) {
+        self.events += chunk.entries;
+        self.frames.delivered(chunk.last);
     }
 }
 
@@ -137,6 +139,7 @@ impl<S> Drop for SseBody<S> {
 mod tests {
     use std::time::Duration;
 
+    use futures_util::stream;
     use http_body_util::BodyExt;
 
     use super::*;

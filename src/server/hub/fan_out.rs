@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use chrono::Utc;
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tracing::debug;
 
 use super::HubShared;
+use super::batch::{Batch, Offer, Selection};
 use super::match_cache::MatchCache;
-use super::outlet::{Batch, Selection};
 use super::pattern::Candidate;
 use super::rights::Rights;
 use super::sessions::{Scratch, Selected};
@@ -16,6 +18,9 @@ use crate::server::log::{Cursor, Tail};
 
 /// Number of topics of which the matching patterns are remembered; up to twice as many at times.
 const MATCHED_TOPICS: usize = 50_000;
+
+/// Number of sessions that are offered a batch before other tasks have their turn: each may be written to.
+const OFFERS: usize = 128;
 
 /// Runs until the hub and its sessions are gone, or the log is closed. Tells how far it is.
 pub(super) async fn run(shared: Weak<HubShared>, mut tail: Tail, position: watch::Sender<Cursor>) {
@@ -26,7 +31,14 @@ pub(super) async fn run(shared: Weak<HubShared>, mut tail: Tail, position: watch
         let batch = Arc::new(Batch::new(received.drain(..).collect()));
         // Before it is offered: a session that has fallen behind looks there at once.
         shared.tail_cache.push(batch.entries());
-        fan_out.offer(&shared, &batch);
+        fan_out.select(&shared, &batch);
+        let mut offer = Offer::new(batch.clone(), shared.elapsed());
+        for (n, Selected { mailbox, selection, .. }) in fan_out.scratch.selected.drain(..).enumerate() {
+            mailbox.offer(&mut offer, selection);
+            if (n + 1).is_multiple_of(OFFERS) {
+                yield_now().await;
+            }
+        }
         if let Some(last) = batch.entries().last() {
             position.send_replace(last.cursor);
         }
@@ -40,7 +52,8 @@ struct FanOut {
 }
 
 impl FanOut {
-    fn offer(&mut self, shared: &HubShared, batch: &Arc<Batch>) {
+    /// Collects the sessions that want entries of the batch and may have them.
+    fn select(&mut self, shared: &HubShared, batch: &Batch) {
         let sessions = &shared.sessions;
         let (updates, presence) = (sessions.subscribed(false), sessions.subscribed(true));
         let mut matches = Vec::with_capacity(batch.entries().len());
@@ -54,15 +67,15 @@ impl FanOut {
             matches.push(of_entry.collect());
         }
         sessions.select(batch, &matches, &mut self.scratch);
+        let expired = batch.expired(Utc::now);
         let mut rights = ReadRights::new(batch);
-        for Selected { outlet, mut selection, matchers } in self.scratch.selected.drain(..) {
+        self.scratch.selected.retain_mut(|Selected { selection, matchers, .. }| {
+            *selection = selection.without(expired);
             if let Some(matchers) = matchers {
-                selection = rights.readable(selection, matchers.rights());
+                *selection = rights.readable(*selection, matchers.rights());
             }
-            if !selection.is_empty() {
-                outlet.offer(batch, selection);
-            }
-        }
+            !selection.is_empty()
+        });
     }
 }
 

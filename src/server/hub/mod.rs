@@ -1,14 +1,16 @@
 //! Who hears what: the hub takes updates into the log and offers them to the sessions whose matchers match.
 //!
 //! A publish goes into the log. What has become durable comes back through the log's tail. The fan-out puts it into the
-//! tail cache, decides for each session once what it wants and may have, and offers that to the session's outlet. A
-//! session that has not taken its last offer yet falls behind: it reads on from its own cursor, out of the tail cache
+//! tail cache, decides for each session once what it wants and may have, and offers that to the session's mailbox. A
+//! session without a task of its own is written to at once; one that has not taken its last offer yet falls behind: it reads on from its own cursor, out of the tail cache
 //! or, where that no longer reaches back, out of the log. Nothing is queued for a session, however slow it is.
 
+mod batch;
 mod fan_out;
 #[cfg(test)]
 mod hostile;
 mod linear_regex;
+mod mailbox;
 mod match_cache;
 mod matcher;
 mod outlet;
@@ -31,8 +33,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
 
+pub use batch::{Chunk, chunk};
+pub use mailbox::{EndReason, Mailbox, Signal};
 pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
-pub use outlet::{EndReason, Signal};
+pub use outlet::{Outlet, Written};
 pub use pattern::{Candidate, Pattern, PatternError, Patterns};
 use presence::{ActiveSubscription, Presence};
 pub use rights::{Grant, Rights};
@@ -44,7 +48,6 @@ pub use tail_cache::TailCacheSize;
 use super::log::{
     AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
 };
-use outlet::Mailbox;
 use sessions::{NewSession, Sessions};
 use tail_cache::TailCache;
 
@@ -230,7 +233,7 @@ impl Hub {
             lifetime.mul_f64(1.0 - shortened)
         });
         let session = NewSession {
-            outlet: mailbox.clone(),
+            mailbox: mailbox.clone(),
             matchers,
             client: options.client,
             holder: options.holder,
@@ -295,7 +298,8 @@ async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
     loop {
         sweeps.tick().await;
         let Some(shared) = shared.upgrade() else { return };
-        shared.sessions.sweep(Instant::now(), shared.elapsed().checked_sub(heartbeat));
+        let elapsed = shared.elapsed();
+        shared.sessions.sweep(Instant::now(), elapsed, elapsed.checked_sub(heartbeat)).await;
     }
 }
 

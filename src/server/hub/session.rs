@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::HubShared;
-use super::outlet::{Mailbox, Signal};
+use super::mailbox::{Mailbox, Signal};
 use super::sessions::{ClientKey, Holder, SessionKey};
 
 /// Who opens a session, and for how long.
@@ -40,6 +40,11 @@ impl Session {
     /// Whether the stream has to end, or to send a comment. Wakes the task when it has.
     pub fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
         self.mailbox.poll_signal(cx)
+    }
+
+    /// Where its stream waits.
+    pub fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
     }
 
     /// Says that something was written just now: the next heartbeat is counted from here.

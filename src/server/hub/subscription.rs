@@ -10,8 +10,9 @@ use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
+use super::batch::{Batch, Selection};
+use super::mailbox::{Mailbox, Offered};
 use super::matcher::Matchers;
-use super::outlet::{Batch, Mailbox, Offered, Selection};
 use super::{HubShared, Session};
 use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Reader};
 
@@ -98,6 +99,16 @@ impl Subscription {
     /// Keeps the session open for as long as the subscription lives.
     pub(super) fn keeping(self, session: Session) -> Self {
         Self { _session: Some(session), ..self }
+    }
+
+    /// Whether everything up to the cursor was read: what comes next is offered.
+    pub fn is_live(&self) -> bool {
+        matches!(self.state, ReadState::Live)
+    }
+
+    /// Moves the cursor to an entry that was written to the client at once.
+    pub fn skip_to(&mut self, cursor: Cursor) {
+        self.cursor = self.cursor.max(cursor);
     }
 
     fn read(&mut self) -> PageRead {

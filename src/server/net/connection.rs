@@ -6,6 +6,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +16,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
-use hyper::{Request, Response};
+use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use socket2::SockRef;
@@ -23,6 +25,8 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
+use super::direct_socket::{DirectSocket, OpenConnection};
+use super::handover::{Flushed, Handover, Successor};
 use super::head_refusals::{HeadRefusals, WithHeadRefusals};
 use super::shutdown::Shutdown;
 use super::stalled_streams::{StallTrackedBody, Streams};
@@ -94,18 +98,25 @@ pub(super) struct ConnectionOptions {
     pub(super) shutdown: Shutdown,
 }
 
-/// Serves a connection until it ends, or has ended after the beginning of the shutdown.
+/// Serves a connection until it ends, also after the beginning of the shutdown, or until a response takes it over.
 pub(super) async fn serve<B: ResponseBody>(
     stream: TcpStream,
     peer: SocketAddr,
     service: impl ClientService<B>,
     options: ConnectionOptions,
+    open: OpenConnection,
 ) {
     let ConnectionOptions { write_timeout, head_refusals, shutdown } = options;
     let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
         Some(Protocol::Http1) => {
             let stream = WithHeadRefusals::new(prepare(stream, write_timeout), head_refusals);
-            drive_http1(stream, service, &shutdown).await
+            match drive_http1(stream, service, &shutdown).await {
+                Ok(Some((successor, stream))) => {
+                    successor.take_over(DirectSocket::new(stream, peer, open));
+                    return;
+                }
+                ended => ended.map(|_| ()),
+            }
         }
         Some(Protocol::Http2) => Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await,
         None => return,
@@ -190,7 +201,12 @@ fn prepare(stream: TcpStream, timeout: Duration) -> WriteTimeout {
     WriteTimeout::new(stream, timeout)
 }
 
-async fn drive<C>(mut connection: Pin<&mut C>, shutdown: &Shutdown) -> Result<(), hyper::Error>
+/// Drives a connection until it ends, or something else is `due` for it while it waits.
+async fn drive<C, T>(
+    mut connection: Pin<&mut C>,
+    shutdown: &Shutdown,
+    due: impl Fn() -> Option<T>,
+) -> Result<Option<T>, hyper::Error>
 where
     C: GracefulConnection<Error = hyper::Error>,
 {
@@ -201,25 +217,49 @@ where
             shutting_down = true;
             connection.as_mut().graceful_shutdown();
         }
-        connection.as_mut().poll(cx)
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended.map(|()| None)),
+            Poll::Pending => due().map_or(Poll::Pending, |due| Poll::Ready(Ok(Some(due)))),
+        }
     });
     ended.await
 }
 
+/// Answers who takes the connection over, and the socket, if it did not end here.
 async fn drive_http1<B: ResponseBody>(
     stream: WithHeadRefusals<WriteTimeout>,
     service: impl ClientService<B>,
     shutdown: &Shutdown,
-) -> Result<(), hyper::Error> {
+) -> Result<Option<(Arc<dyn Successor>, WriteTimeout)>, hyper::Error> {
+    let handover = Handover::default();
+    let stream = Flushed::new(stream, handover.clone());
+    let offered = handover.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.version() == Version::HTTP_11 {
+            request.extensions_mut().insert(offered.clone());
+        }
+        service.call(request)
+    });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = drive(connection.as_mut(), shutdown).await;
-    if ended.as_ref().is_err_and(hyper::Error::is_parse) {
-        let stream = Pin::into_inner(connection).into_parts().io.into_inner();
-        _ = timeout(LINGER_TIME, discard(stream)).await;
+    let driven = drive(connection.as_mut(), shutdown, || handover.due()).await;
+    match driven {
+        Ok(None) => Ok(None),
+        // What the client has sent ahead is lost: the stream is the last thing that it gets here.
+        Ok(Some(successor)) => Ok(Some((successor, socket_of(Pin::into_inner(connection).into_parts())))),
+        Err(error) => {
+            if error.is_parse() {
+                _ = timeout(LINGER_TIME, discard(socket_of(Pin::into_inner(connection).into_parts()))).await;
+            }
+            Err(error)
+        }
     }
-    ended
+}
+
+/// The socket that hyper has let go of.
+fn socket_of<S>(parts: http1::Parts<TokioIo<Flushed<WithHeadRefusals<WriteTimeout>>>, S>) -> WriteTimeout {
+    parts.io.into_inner().into_inner().into_inner()
 }
 
 /// Reads what the client still sends, and throws it away.
@@ -244,7 +284,7 @@ async fn drive_http2<B: ResponseBody>(
     let streams = Streams::of(peer, write_timeout);
     let mut connection = http2(prepare(stream, write_timeout), service, write_timeout, streams.clone());
     tokio::select! {
-        ended = drive(connection.as_mut(), shutdown) => ended,
+        ended = drive(connection.as_mut(), shutdown, || None::<Infallible>) => ended.map(|_| ()),
         never = streams.watch() => match never {},
     }
 }

@@ -30,6 +30,10 @@ impl<T> WithHeadRefusals<T> {
         Self { io, refusals, replacement: None }
     }
 
+    pub(super) fn into_inner(self) -> T {
+        self.io
+    }
+
     /// The response to write instead of this one, which is written in one piece.
     fn replacement(&self, response: &[u8]) -> Option<Bytes> {
         let code = response.strip_prefix(STATUS_LINE)?.get(..3)?;

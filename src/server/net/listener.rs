@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
+use super::direct_socket::OpenConnection;
 use super::head_refusals::HeadRefusals;
 use super::shutdown::Shutdown;
 
@@ -69,14 +70,13 @@ where
                 continue;
             }
         };
-        let serve = |service| connection::serve(stream, peer, service, options.clone());
+        let serve = |service, permit| {
+            let open = OpenConnection { _permit: permit, _tracked: connections.token() };
+            connection::serve(stream, peer, service, options.clone(), open)
+        };
         if let Ok(permit) = permits.clone().try_acquire_owned() {
             full = false;
-            let served = serve(service(peer));
-            connections.spawn(async move {
-                served.await;
-                drop(permit);
-            });
+            tokio::spawn(serve(service(peer), permit));
             continue;
         }
         // Once for a whole crowd: a flood of connections must not become a flood of log lines.
@@ -84,11 +84,7 @@ where
             warn!(limit = limits.connections, "connections are refused: raise --max-connections to allow more");
         }
         if let Ok(permit) = refusals.clone().try_acquire_owned() {
-            let refused = timeout(REFUSAL_TIMEOUT, serve(refusal(peer)));
-            connections.spawn(async move {
-                _ = refused.await;
-                drop(permit);
-            });
+            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(refusal(peer), permit)));
         }
     }
     drop(listener);

@@ -2,6 +2,8 @@
 //! no web framework: whoever listens brings a service.
 
 mod connection;
+mod direct_socket;
+mod handover;
 mod head_refusals;
 mod listener;
 mod shutdown;
@@ -9,6 +11,8 @@ mod stalled_streams;
 mod write_timeout;
 
 pub(crate) use connection::MAX_HEAD;
+pub(crate) use direct_socket::DirectSocket;
+pub(crate) use handover::{Handover, Successor};
 pub(crate) use head_refusals::HeadRefusals;
 pub(crate) use listener::{ConnectionLimits, serve};
 pub(crate) use shutdown::Shutdown;

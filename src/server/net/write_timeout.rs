@@ -29,6 +29,10 @@ impl WriteTimeout {
         Self { stream, timeout, waiting: None }
     }
 
+    pub(super) fn get_ref(&self) -> &TcpStream {
+        &self.stream
+    }
+
     fn guard<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;

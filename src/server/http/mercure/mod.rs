@@ -8,7 +8,6 @@ mod matchers;
 mod opening;
 mod publish;
 mod revocations;
-mod stream;
 mod subscribe;
 mod subscriptions;
 mod tickets;

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Router, handler::Handler};
 
-use super::stream::Frames;
 use super::{Mercure, publish};
 use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
+use crate::server::http::frames::Frames;
 use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
-use crate::server::http::{App, AppState, Peer, body, limits, method_not_allowed, sse_body};
+use crate::server::http::{App, AppState, Connection, body, limits, method_not_allowed, stream};
 use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
 use crate::server::log::{Cursor, Log, PageSize, ReadError};
 use crate::wire::paths;
@@ -43,17 +43,17 @@ async fn not_taken(request: Request) -> Response {
 
 async fn subscribe(
     State(app): AppState,
-    ConnectInfo(peer): Peer,
+    connection: Connection,
     method: Method,
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, ApiError> {
-    app.subscribe(peer, &method, &headers, &params).await
+    app.subscribe(connection, &method, &headers, &params).await
 }
 
 async fn query(
     State(app): AppState,
-    ConnectInfo(peer): Peer,
+    connection: Connection,
     headers: HeaderMap,
     params: Params,
     body: Body,
@@ -64,7 +64,7 @@ async fn query(
     let body = body::read(&headers, body, app.max_body).await?;
     // The query's values come first: of a value that may stand once, they win.
     let params = params.and(Params::parse(&body));
-    app.subscribe(peer, &Method::GET, &headers, &params).await
+    app.subscribe(connection, &Method::GET, &headers, &params).await
 }
 
 /// Where a stream begins, and the event before that.
@@ -76,12 +76,12 @@ struct ResumePoint {
 impl App {
     async fn subscribe(
         &self,
-        peer: std::net::SocketAddr,
+        connection: Connection,
         method: &Method,
         headers: &HeaderMap,
         params: &Params,
     ) -> Result<Response, ApiError> {
-        let hub = &self.mercure;
+        let (hub, Connection { peer, handover }) = (&self.mercure, connection);
         // Before anything that costs: patterns are compiled and the log is read only for those who may subscribe.
         let ticket = params.get("ticket")?;
         let subscriber = hub.subscriber(headers, ticket, hub.token_in_query(params)?).await?;
@@ -107,7 +107,7 @@ impl App {
         let gaps = params.get("gap")? == Some("1");
         let mut reconnect_cookie = None;
         let mut response = if method == Method::HEAD {
-            sse_body::respond_to_head()
+            stream::respond_to_head()
         } else {
             hub.opening.check_subscriptions(&client, matchers.len())?;
             hub.hub.presence().admission().await;
@@ -123,7 +123,7 @@ impl App {
             let (session, subscription) = hub.hub.open_session(options, &matchers, wanted, resume.start)?;
             reconnect_cookie = hub.admit(&subscriber, headers)?;
             let frames = Frames { subscription, gaps, asked: last_event_id.id().map(String::into_boxed_str) };
-            sse_body::respond(paths::HUB, frames, session)
+            stream::respond_directly(paths::HUB, frames, session, handover)
         };
         if let Some(cookie) = reconnect_cookie {
             response.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use tokio::time::sleep;
 
 use super::Sessions;
-use crate::server::hub::outlet::EndReason;
+use crate::server::hub::mailbox::EndReason;
 
 /// Maximum number of sessions that end in a second.
 const PER_SECOND: f64 = 2000.0;
@@ -21,17 +21,17 @@ const STEP: Duration = Duration::from_millis(10);
 impl Sessions {
     /// Ends every session, in random order, within 3 s. Sessions that are opened meanwhile end at once.
     pub(in crate::server::hub) async fn drain(&self) {
-        let mut outlets: Vec<_> = {
+        let mut mailboxes: Vec<_> = {
             let mut table = self.table();
             table.draining = true;
-            table.records.iter().map(|(_, record)| record.session.outlet.clone()).collect()
+            table.records.iter().map(|(_, record)| record.session.mailbox.clone()).collect()
         };
-        outlets.shuffle(&mut rand::rng());
-        let spread = Duration::from_secs_f64(outlets.len() as f64 / PER_SECOND).min(LONGEST);
+        mailboxes.shuffle(&mut rand::rng());
+        let spread = Duration::from_secs_f64(mailboxes.len() as f64 / PER_SECOND).min(LONGEST);
         let steps = spread.div_duration_f64(STEP).max(1.0);
-        let in_a_step = (outlets.len() as f64 / steps).ceil() as usize;
-        for chunk in outlets.chunks(in_a_step.max(1)) {
-            chunk.iter().for_each(|outlet| outlet.end(EndReason::Shutdown));
+        let in_a_step = (mailboxes.len() as f64 / steps).ceil() as usize;
+        for chunk in mailboxes.chunks(in_a_step.max(1)) {
+            chunk.iter().for_each(|mailbox| mailbox.end(EndReason::Shutdown));
             sleep(STEP).await;
         }
     }

@@ -22,8 +22,9 @@ use tokio::time::Instant;
 use index::IndexKeys;
 pub(super) use index::{Index, SubscribedPatterns, TopicMatches};
 
+use super::batch::{Batch, Selection};
+use super::mailbox::{EndReason, Mailbox};
 use super::matcher::Matchers;
-use super::outlet::{Batch, EndReason, Outlet, Selection};
 use super::pattern::Candidate;
 use super::presence::ActiveSubscription;
 use crate::server::log::Cursor;
@@ -73,7 +74,7 @@ pub enum RevocationTarget<'a> {
 
 /// What the table is told of a session when it is opened.
 pub(super) struct NewSession {
-    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) mailbox: Arc<Mailbox>,
     /// What it wants from the hub; `None` for a stream that is not fed by the hub.
     pub(super) matchers: Option<Arc<Matchers>>,
     pub(super) client: Option<ClientKey>,
@@ -139,7 +140,7 @@ pub struct SubscriptionList {
 
 /// A session that is to be offered entries of a batch.
 pub(super) struct Selected {
-    pub(super) outlet: Arc<dyn Outlet>,
+    pub(super) mailbox: Arc<Mailbox>,
     pub(super) selection: Selection,
     /// Present where the selection has private entries: whether the session may have them is to be evaluated.
     pub(super) matchers: Option<Arc<Matchers>>,
@@ -151,7 +152,7 @@ pub(super) struct Scratch {
     selections: Vec<Selection>,
     touched: Vec<SessionKey>,
     pub(super) selected: Vec<Selected>,
-    behind: Vec<Arc<dyn Outlet>>,
+    behind: Vec<Arc<Mailbox>>,
 }
 
 impl Sessions {
@@ -162,7 +163,7 @@ impl Sessions {
     }
 
     /// Opens a session, and answers its key and the position it begins after. Every entry that is fanned out from now
-    /// on, and that it wants, is offered to its outlet. A session opened during a drain is ended at once.
+    /// on, and that it wants, is offered to its mailbox. A session opened during a drain is ended at once.
     pub(super) fn insert(
         &self,
         session: NewSession,
@@ -180,7 +181,7 @@ impl Sessions {
             table.clients.insert(client.clone(), count + 1);
         }
         if table.draining {
-            session.outlet.end(EndReason::Shutdown);
+            session.mailbox.end(EndReason::Shutdown);
         }
         let entry = table.records.vacant_entry();
         let key = entry.key();
@@ -257,7 +258,7 @@ impl Sessions {
             if let Some(checked_up_to) = matches.iter().map(|matches| matches.checked_up_to).min() {
                 let records = &table.records;
                 index.select_newer(checked_up_to, |key| {
-                    behind.extend(records.get(key).map(|record| record.session.outlet.clone()));
+                    behind.extend(records.get(key).map(|record| record.session.mailbox.clone()));
                 });
             }
         }
@@ -270,10 +271,10 @@ impl Sessions {
             let Some(Record { session, .. }) = table.records.get(key) else { continue };
             let has_private = !selection.and(private).is_empty();
             let matchers = session.matchers.as_ref().filter(|_| has_private).cloned();
-            selected.push(Selected { outlet: session.outlet.clone(), selection, matchers });
+            selected.push(Selected { mailbox: session.mailbox.clone(), selection, matchers });
         }
         drop(table);
-        behind.drain(..).for_each(|outlet| outlet.fall_behind());
+        behind.drain(..).for_each(|mailbox| mailbox.fall_behind());
     }
 
     /// The patterns that this entry's topics are to be compared with.
@@ -303,14 +304,14 @@ impl Sessions {
                 RevocationTarget::Topic(_) => session.client.is_some() && session.matchers.is_some(),
             };
             if is_meant {
-                found.push((session.outlet.clone(), session.matchers.clone()));
+                found.push((session.mailbox.clone(), session.matchers.clone()));
             }
         }
         if let RevocationTarget::Topic(topic) = target {
             let topic = Candidate::new(topic);
             found.retain(|(_, matchers)| matchers.as_ref().is_some_and(|matchers| matchers.match_topic(&topic)));
         }
-        found.iter().for_each(|(outlet, _)| outlet.end(EndReason::Revoked));
+        found.iter().for_each(|(mailbox, _)| mailbox.end(EndReason::Revoked));
         found.len()
     }
 

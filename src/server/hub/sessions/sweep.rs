@@ -1,37 +1,47 @@
 //! Heartbeats and deadlines of all sessions, looked after by one task: an idle session has no timer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{SessionKey, Sessions};
-use crate::server::hub::outlet::EndReason;
+use crate::server::hub::mailbox::{EndReason, Mailbox};
 use crate::server::log::Clock;
 
 /// Number of sessions that are looked at under one lock.
-const CHUNK: usize = 1024;
+const CHUNK: usize = 256;
 
 impl Sessions {
     /// Ends the sessions that have lived for as long as they may, and has those send a comment that wrote nothing since
-    /// `silent_since`, in milliseconds since the hub was opened.
-    pub(in crate::server::hub) fn sweep(&self, now: Instant, silent_since: Option<u64>) {
+    /// `silent_since`. Both times are in milliseconds since the hub was opened.
+    pub(in crate::server::hub) async fn sweep(&self, now: Instant, elapsed: u64, silent_since: Option<u64>) {
         let mut from: SessionKey = 0;
+        let (mut over, mut silent): (Vec<Arc<Mailbox>>, Vec<Arc<Mailbox>>) = Default::default();
         loop {
-            let table = self.table();
-            let until = table.records.capacity().min(from + CHUNK);
-            for record in (from..until).filter_map(|key| table.records.get(key)) {
-                let session = &record.session;
-                if session.deadline.is_some_and(|at| at <= now) {
-                    session.outlet.end(EndReason::Lifetime);
-                } else if let Some(silent_since) = silent_since {
-                    session.outlet.beat(silent_since);
+            let (until, end) = {
+                let table = self.table();
+                let until = table.records.capacity().min(from + CHUNK);
+                for record in (from..until).filter_map(|key| table.records.get(key)) {
+                    let session = &record.session;
+                    if session.deadline.is_some_and(|at| at <= now) {
+                        over.push(session.mailbox.clone());
+                    } else if silent_since.is_some_and(|silent_since| session.mailbox.is_silent(silent_since)) {
+                        silent.push(session.mailbox.clone());
+                    }
                 }
-            }
-            if until == table.records.capacity() {
+                (until, table.records.capacity())
+            };
+            // Not under the lock: a comment may be written at once.
+            over.drain(..).for_each(|mailbox| mailbox.end(EndReason::Lifetime));
+            silent.drain(..).for_each(|mailbox| mailbox.beat(elapsed));
+            if until == end {
                 return;
             }
             from = until;
+            yield_now().await;
         }
     }
 
@@ -45,7 +55,7 @@ impl Sessions {
             }
             table.expiries.pop_first();
             if let Some(record) = table.records.get(key) {
-                record.session.outlet.end(EndReason::Expired);
+                record.session.mailbox.end(EndReason::Expired);
             }
         }
     }

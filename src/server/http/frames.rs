@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use futures_util::{Stream, StreamExt};
 
 use crate::server::hub::{Delivery, Subscription};
+use crate::server::log::Cursor;
 use crate::wire::event::Gap;
 
 /// The frames of one stream.
@@ -16,6 +17,14 @@ pub(super) struct Frames {
     pub(super) gaps: bool,
     /// The id that the client came back with, until the first frame.
     pub(super) asked: Option<Box<str>>,
+}
+
+impl Frames {
+    /// Notes what was written to the client at once, up to this place.
+    pub(super) fn delivered(&mut self, last: Cursor) {
+        self.asked = None;
+        self.subscription.skip_to(last);
+    }
 }
 
 impl Stream for Frames {

@@ -1,0 +1,227 @@
+//! Where a session is offered its entries, and told to end. The fan-out decides what a session wants and may have.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use super::batch::{Batch, Offer, Selection};
+use super::outlet::{Outlet, Written};
+
+/// Why the hub ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndReason {
+    /// The server shuts down.
+    Shutdown,
+    /// The token expires.
+    Expired,
+    /// The stream has reached the longest lifetime that is allowed.
+    Lifetime,
+    /// The token was revoked, or an administrator ended the stream.
+    Revoked,
+}
+
+/// What a session's stream has to do besides passing on entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// End the stream.
+    End(EndReason),
+    /// Send a comment: nothing was written for as long as the heartbeat says.
+    Heartbeat,
+}
+
+/// What a session is offered. Its stream polls it, or has parked an outlet in it, which is written to at once.
+///
+/// It holds one offer at most. A session that has not taken it when the next one comes falls behind, so a slow reader
+/// costs its cursor. No method blocks or calls back into the hub: all of them are called for thousands of sessions in
+/// a row.
+#[derive(Default)]
+pub struct Mailbox {
+    state: Mutex<MailboxState>,
+    /// In milliseconds since the hub was opened.
+    last_write: AtomicU64,
+}
+
+#[derive(Default)]
+struct MailboxState {
+    offered: Offered,
+    end: Option<EndReason>,
+    heartbeat: bool,
+    waker: Option<Waker>,
+    outlet: Option<Box<dyn Outlet>>,
+    /// Whether the outlet has to be resumed.
+    resumes: bool,
+}
+
+/// What waits in a mailbox.
+#[derive(Default)]
+pub(super) enum Offered {
+    #[default]
+    Nothing,
+    /// The selected entries of a batch.
+    Entries(Arc<Batch>, Selection),
+    /// Entries that have to be looked for.
+    Behind,
+}
+
+impl EndReason {
+    /// The reason in the log and in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Expired => "token expired",
+            Self::Lifetime => "lifetime reached",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Mailbox {
+    /// Offers the selected entries. What is not delivered now must be read later, from the session's cursor.
+    pub(super) fn offer(&self, offer: &mut Offer, selection: Selection) {
+        self.change(|state| {
+            let Some(outlet) = &mut state.outlet else {
+                state.offer(offer.batch(), selection);
+                return;
+            };
+            let Some(chunk) = offer.chunk(selection) else { return };
+            let written = outlet.write(chunk);
+            let is_whole = chunk.is_whole;
+            match written {
+                Written::Nothing => state.offer(offer.batch(), selection),
+                Written::All | Written::Part => {
+                    self.wrote(offer.at);
+                    if written == Written::All && is_whole {
+                        return;
+                    }
+                    if !is_whole {
+                        state.offered = Offered::Behind;
+                    }
+                }
+            }
+            state.resumes = true;
+        });
+    }
+
+    /// There may be entries for the session that were not offered: it reads on from its cursor.
+    pub(super) fn fall_behind(&self) {
+        self.change(|state| {
+            state.offered = Offered::Behind;
+            state.resumes = true;
+        });
+    }
+
+    /// Ends the session's stream. The first reason stays.
+    pub(super) fn end(&self, reason: EndReason) {
+        self.change(|state| {
+            state.end.get_or_insert(reason);
+            state.resumes = true;
+        });
+    }
+
+    /// Whether nothing was written since `silent_since`, in milliseconds since the hub was opened.
+    pub(super) fn is_silent(&self, silent_since: u64) -> bool {
+        self.last_write.load(Ordering::Relaxed) <= silent_since
+    }
+
+    /// Asks for a comment, at `now` in milliseconds since the hub was opened.
+    pub(super) fn beat(&self, now: u64) {
+        self.change(|state| match &mut state.outlet {
+            Some(outlet) => {
+                self.wrote(now);
+                // A client that takes nothing is found by what waits for it.
+                state.resumes = outlet.comment() != Written::All;
+            }
+            None => state.heartbeat = true,
+        });
+    }
+
+    /// Waits here instead of in a task, until the outlet has to be resumed. Gives it back if something waits for it.
+    pub fn park<O: Outlet + 'static>(self: &Arc<Self>, mut outlet: Box<O>) -> Result<(), Box<O>> {
+        let waker = Waker::from(self.clone());
+        let mut state = self.state();
+        if state.end.is_some() || state.heartbeat || !matches!(state.offered, Offered::Nothing) {
+            return Err(outlet);
+        }
+        // Under the lock: who wakes the mailbox waits until the outlet is in it.
+        if outlet.poll_readable(&mut Context::from_waker(&waker)).is_ready() {
+            return Err(outlet);
+        }
+        state.waker = None;
+        state.outlet = Some(outlet);
+        Ok(())
+    }
+
+    /// Takes what was offered, or registers the task to be woken for it.
+    pub(super) fn poll_offered(&self, cx: &mut Context<'_>) -> Poll<Offered> {
+        let mut state = self.state();
+        match std::mem::take(&mut state.offered) {
+            Offered::Nothing => {
+                state.register(cx);
+                Poll::Pending
+            }
+            offered => Poll::Ready(offered),
+        }
+    }
+
+    /// Takes the next signal, or registers the task to be woken for it. The end is signalled for ever.
+    pub(super) fn poll_signal(&self, cx: &mut Context<'_>) -> Poll<Signal> {
+        let mut state = self.state();
+        if let Some(reason) = state.end {
+            return Poll::Ready(Signal::End(reason));
+        }
+        if std::mem::take(&mut state.heartbeat) {
+            return Poll::Ready(Signal::Heartbeat);
+        }
+        state.register(cx);
+        Poll::Pending
+    }
+
+    /// Notes when something was written, in milliseconds since the hub was opened.
+    pub(super) fn wrote(&self, at: u64) {
+        self.last_write.store(at, Ordering::Relaxed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, MailboxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and then lets the stream know: by its waker, or by resuming its outlet where that is due.
+    fn change(&self, change: impl FnOnce(&mut MailboxState)) {
+        let (waker, outlet) = {
+            let mut state = self.state();
+            change(&mut state);
+            let resumes = std::mem::take(&mut state.resumes);
+            (state.waker.take(), if resumes { state.outlet.take() } else { None })
+        };
+        // Not under the lock: the woken task takes it at once, on another core.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if let Some(outlet) = outlet {
+            outlet.resume();
+        }
+    }
+}
+
+/// Wakes a parked outlet: its client has sent something or gone away.
+impl Wake for Mailbox {
+    fn wake(self: Arc<Self>) {
+        self.change(|state| state.resumes = true);
+    }
+}
+
+impl MailboxState {
+    fn offer(&mut self, batch: &Arc<Batch>, selection: Selection) {
+        self.offered = match self.offered {
+            Offered::Nothing => Offered::Entries(batch.clone(), selection),
+            Offered::Entries(..) | Offered::Behind => Offered::Behind,
+        };
+    }
+
+    fn register(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            None => self.waker = Some(cx.waker().clone()),
+        }
+    }
+}

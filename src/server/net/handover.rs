@@ -1,0 +1,109 @@
+//! The way by which a response takes its connection back from hyper.
+//!
+//! A stream of events needs nothing that hyper does once its head is sent, and hyper's task and buffers are most of what
+//! an idle stream would cost. So the response's body names a successor, and as soon as everything that hyper has taken
+//! from it was written, the successor gets the socket.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::direct_socket::DirectSocket;
+
+/// What goes on with a connection.
+pub(crate) trait Successor: Send + Sync {
+    /// Takes the socket over. The head of a response and the first chunks of its body are written, in chunks of
+    /// HTTP/1.1 (RFC 9112, 7.1); what comes next begins with a chunk.
+    fn take_over(&self, socket: DirectSocket);
+}
+
+/// A connection's offer to be handed over: requests over HTTP/1.1 have it among their extensions.
+#[derive(Clone, Default)]
+pub(crate) struct Handover(Arc<Mutex<HandoverState>>);
+
+#[derive(Default)]
+struct HandoverState {
+    successor: Option<Arc<dyn Successor>>,
+    /// Whether everything was written since the successor was named.
+    is_flushed: bool,
+}
+
+impl Handover {
+    /// Names who takes the connection over. The body must not have anything ready from now on.
+    pub(crate) fn to(&self, successor: Arc<dyn Successor>) {
+        *self.state() = HandoverState { successor: Some(successor), is_flushed: false };
+    }
+
+    /// Nobody takes it over: the body has ended.
+    pub(crate) fn withdraw(&self) {
+        *self.state() = HandoverState::default();
+    }
+
+    /// The successor, once its time has come.
+    pub(super) fn due(&self) -> Option<Arc<dyn Successor>> {
+        let mut state = self.state();
+        if state.is_flushed { state.successor.take() } else { None }
+    }
+
+    fn flushed(&self) {
+        let mut state = self.state();
+        state.is_flushed = state.successor.is_some();
+    }
+
+    fn state(&self) -> MutexGuard<'_, HandoverState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A socket that notes when everything was written: hyper flushes it only when its own buffers are empty.
+pub(super) struct Flushed<T> {
+    io: T,
+    handover: Handover,
+}
+
+impl<T> Flushed<T> {
+    pub(super) fn new(io: T, handover: Handover) -> Self {
+        Self { io, handover }
+    }
+
+    pub(super) fn into_inner(self) -> T {
+        self.io
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Flushed<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Flushed<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.handover.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
