@@ -13,6 +13,7 @@ use tokio::task::unconstrained;
 use super::frames::Frames;
 use super::sse_body::SseBody;
 use crate::server::hub::{Chunk, Outlet, Written, chunk};
+use crate::server::log::Cursor;
 use crate::server::net::{DirectSocket, Handover, Successor};
 
 /// Bytes of frames that are collected before they are written.
@@ -169,6 +170,10 @@ impl DirectStream {
 }
 
 impl Outlet for DirectStream {
+    fn cursor(&self) -> Cursor {
+        self.body.cursor()
+    }
+
     fn write(&mut self, chunk: &Chunk) -> Written {
         let written = self.wrote(self.socket.try_write(&chunk.bytes), &chunk.bytes);
         if written != Written::Nothing {

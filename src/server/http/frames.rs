@@ -12,14 +12,29 @@ use crate::wire::event::Gap;
 
 /// The frames of one stream.
 pub(super) struct Frames {
-    pub(super) subscription: Subscription,
-    /// Whether the client has asked to be told of gaps.
-    pub(super) gaps: bool,
+    subscription: Subscription,
+    /// Whether the client is told of gaps.
+    gaps: bool,
     /// The id that the client came back with, until the first frame.
-    pub(super) asked: Option<Box<str>>,
+    asked: Option<Box<str>>,
 }
 
 impl Frames {
+    /// The frames for a client that came back with the id `asked`, and is told of gaps if it wants to be.
+    pub(super) fn new(subscription: Subscription, gaps: bool, asked: Option<String>) -> Self {
+        Self { subscription, gaps, asked: asked.map(String::into_boxed_str) }
+    }
+
+    /// Whether everything was passed on: what comes next is offered.
+    pub(super) fn is_live(&self) -> bool {
+        self.subscription.is_live()
+    }
+
+    /// Everything up to here was passed on.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.subscription.cursor()
+    }
+
     /// Notes what was written to the client at once, up to this place.
     pub(super) fn delivered(&mut self, last: Cursor) {
         self.asked = None;

@@ -44,12 +44,13 @@ use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
-use super::hub::{ClientKey, Hub, SessionOptions};
+use super::hub::{ClientKey, Hub, Matchers, SessionOptions, Start};
 use super::net::{self, ConnectionLimits, Handover, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
 pub(super) use docs::Description;
 use error::ApiError;
+use frames::Frames;
 use limits::PublishLimit;
 use mercure::Mercure;
 
@@ -88,20 +89,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Connection {
     }
 }
 
-/// A request for a stream that is not fed by the hub.
+/// A request for a stream of the demo.
 pub(super) struct StreamRequest {
     /// Whether the headers alone are asked for.
     is_head: bool,
     client: ClientKey,
+    handover: Option<Handover>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
     type Rejection = <Peer as FromRequestParts<S>>::Rejection;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        let ConnectInfo(peer) = Peer::from_request_parts(parts, state).await?;
+        let Connection { peer, handover } = Connection::from_request_parts(parts, state).await?;
         let client = ClientKey::Network(limits::client_key(peer.ip()));
-        Ok(Self { is_head: parts.method == Method::HEAD, client })
+        Ok(Self { is_head: parts.method == Method::HEAD, client, handover })
     }
 }
 
@@ -134,6 +136,28 @@ impl App {
             Ok(session) => stream::respond(name, frames, session),
             Err(error) => ApiError::from(error).into_response(),
         }
+    }
+
+    /// The same for what the hub delivers from `start` on, and where that has a gap. The client came back with the id
+    /// `asked`.
+    pub(super) async fn deliver(
+        &self,
+        request: StreamRequest,
+        name: &'static str,
+        wanted: Arc<Matchers>,
+        start: Start,
+        asked: Option<String>,
+    ) -> Result<Response, ApiError> {
+        if request.is_head {
+            return Ok(stream::respond_to_head());
+        }
+        let hub = self.mercure.hub();
+        if start == Start::Now {
+            hub.catch_up().await;
+        }
+        let options = SessionOptions { client: Some(request.client), ..SessionOptions::default() };
+        let (session, subscription) = hub.open_session(options, &[], wanted, start)?;
+        Ok(stream::respond_directly(name, Frames::new(subscription, true, asked), session, request.handover))
     }
 
     /// Refuses what a page of another site makes a visitor's browser send, unless the operator allows its origin. A

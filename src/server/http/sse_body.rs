@@ -14,6 +14,7 @@ use tracing::info;
 
 use super::frames::Frames;
 use crate::server::hub::{Chunk, EndReason, Mailbox, Session, Signal};
+use crate::server::log::Cursor;
 use crate::wire::frame::HEARTBEAT;
 
 /// The reconnection time that clients are told at a shutdown, in milliseconds: they come back spread over this time.
@@ -78,7 +79,12 @@ impl<S> SseBody<S> {
 impl SseBody<Frames> {
     /// Whether everything was passed on: what comes next is offered.
     pub(super) fn is_live(&self) -> bool {
-        self.stage == Stage::Open && self.frames.subscription.is_live()
+        self.stage == Stage::Open && self.frames.is_live()
+    }
+
+    /// Everything up to here was passed on.
+    pub(super) fn cursor(&self) -> Cursor {
+        self.frames.cursor()
     }
 
     /// Notes what was written to the client at once.

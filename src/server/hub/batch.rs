@@ -81,6 +81,17 @@ impl Offer {
         &self.batch
     }
 
+    /// What of the selection comes after `cursor`.
+    pub(super) fn after(&self, cursor: Cursor, mut selection: Selection) -> Selection {
+        loop {
+            let rest = selection;
+            match selection.pop() {
+                Some(n) if self.batch.0[n].cursor <= cursor => {}
+                _ => return rest,
+            }
+        }
+    }
+
     /// The selected entries, encoded; `None` where nothing is selected.
     pub(super) fn chunk(&mut self, selection: Selection) -> Option<&Chunk> {
         if self.newest.as_ref().is_none_or(|(newest, _)| *newest != selection) {
@@ -190,6 +201,15 @@ mod tests {
         assert_eq!(one, "20\r\nid: 1\ndata: x\n\nid: 3\ndata: xxx\n\n\r\n".as_bytes());
         assert_eq!(one.as_ptr(), three.as_ptr());
         assert_ne!(one, two);
+    }
+
+    #[test]
+    fn what_a_session_has_read_already_is_left_out() {
+        let offer = Offer::new(batch(&[1, 2, 3]), 0);
+        let after = |cursor, numbers: &[usize]| offer.after(Cursor(cursor), selection(numbers));
+        assert_eq!(after(0, &[0, 2]), selection(&[0, 2]));
+        assert_eq!(after(1, &[0, 2]), selection(&[2]));
+        assert_eq!(after(3, &[0, 2]), Selection::NONE);
     }
 
     #[test]

@@ -83,6 +83,8 @@ impl Mailbox {
                 state.offer(offer.batch(), selection);
                 return;
             };
+            // It may have read on to the end by itself since the fan-out selected it.
+            let selection = offer.after(outlet.cursor(), selection);
             let Some(chunk) = offer.chunk(selection) else { return };
             let written = outlet.write(chunk);
             let is_whole = chunk.is_whole;

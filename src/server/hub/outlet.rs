@@ -3,12 +3,16 @@
 use std::task::{Context, Poll};
 
 use super::batch::Chunk;
+use crate::server::log::Cursor;
 
 /// A stream without a task: it waits in its mailbox until it is written to, or its client has gone.
 ///
 /// No method may block or call back into the hub: they are called for thousands of sessions in a row, and under the
 /// mailbox's lock.
 pub trait Outlet: Send {
+    /// Everything up to here was written.
+    fn cursor(&self) -> Cursor;
+
     /// Writes a chunk, as much of it as the client takes at once.
     fn write(&mut self, chunk: &Chunk) -> Written;
 

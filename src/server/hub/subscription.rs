@@ -106,6 +106,11 @@ impl Subscription {
         matches!(self.state, ReadState::Live)
     }
 
+    /// Everything up to here was read.
+    pub fn cursor(&self) -> Cursor {
+        self.cursor
+    }
+
     /// Moves the cursor to an entry that was written to the client at once.
     pub fn skip_to(&mut self, cursor: Cursor) {
         self.cursor = self.cursor.max(cursor);

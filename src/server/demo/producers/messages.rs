@@ -2,16 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{SubsecRound, Utc};
-use futures_util::{Stream, StreamExt};
 use thiserror::Error;
 use tracing::debug;
 use uuid::Uuid;
 
-use crate::server::hub::{Delivery, Hub, Matchers, Start, Subscription};
+use crate::server::hub::{Hub, Matchers, Start, Subscription};
 use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
-use crate::wire::event::Gap;
 use crate::wire::message::{Message, MessageText, TOPIC};
 use crate::wire::paths;
 
@@ -105,30 +102,21 @@ impl Messages {
         Ok(Some(messages))
     }
 
-    /// The messages as they are published, each as one event.
+    /// What a stream of the messages wants from the hub.
+    pub fn matchers(&self) -> &Arc<Matchers> {
+        &self.matchers
+    }
+
+    /// Where a stream of the messages begins.
     ///
-    /// With `last_event_id`, first the messages after the one with this id; `earliest` asks for all that are kept. If
-    /// the id is unknown, or retention has evicted messages after it, the stream begins with a `gap` event and the
-    /// messages that are kept.
-    pub async fn follow(
-        &self,
-        last_event_id: Option<&str>,
-    ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, ReadError> {
-        let start = match last_event_id {
+    /// With `last_event_id`, with the messages after the one with this id; `earliest` asks for all that are kept. If the
+    /// id is unknown, or retention has evicted messages after it, with a gap and the messages that are kept.
+    pub async fn resume_point(&self, last_event_id: Option<&str>) -> Result<Start, ReadError> {
+        Ok(match last_event_id {
             None => Start::Now,
             Some(paths::EARLIEST) => Start::After(self.hub.log().bounds().oldest.previous()),
             Some(id) => self.hub.log().locate(id).await?.map_or(Start::Lost, Start::After),
-        };
-        let mut asked = last_event_id.map(str::to_owned);
-        Ok(self.subscribe(start).await.map(move |delivery| match delivery {
-            Delivery::Update(entry) => {
-                asked = None;
-                entry.frame.clone()
-            }
-            Delivery::Gap { oldest } => {
-                Bytes::from(Gap { asked: asked.take(), oldest: oldest.map(String::from), lost: true }.frame())
-            }
-        }))
+        })
     }
 
     /// The message with this id and its cursor, if it is kept.

@@ -75,8 +75,8 @@ async fn list_or_follow(
     let mut response = match negotiate(&headers, &[JSON, EVENT_STREAM]) {
         EVENT_STREAM => {
             let last = LastEventId::of(&headers, &params)?.id();
-            let frames = demo.messages.follow(last.as_deref()).await?;
-            demo.app.stream(&request, paths::MESSAGES, frames)
+            let start = demo.messages.resume_point(last.as_deref()).await?;
+            demo.app.deliver(request, paths::MESSAGES, demo.messages.matchers().clone(), start, last).await?
         }
         _ => list(&demo, &params).await?,
     };

@@ -122,7 +122,7 @@ impl App {
             }
             let (session, subscription) = hub.hub.open_session(options, &matchers, wanted, resume.start)?;
             reconnect_cookie = hub.admit(&subscriber, headers)?;
-            let frames = Frames { subscription, gaps, asked: last_event_id.id().map(String::into_boxed_str) };
+            let frames = Frames::new(subscription, gaps, last_event_id.id());
             stream::respond_directly(paths::HUB, frames, session, handover)
         };
         if let Some(cookie) = reconnect_cookie {
