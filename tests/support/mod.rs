@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each test uses what it needs")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -35,8 +35,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it without a rate limit and waits until it has a port. It may still be opening its log: it answers
-    /// when that is done.
+    /// Starts it without a rate limit and waits until it serves.
     pub(crate) fn start(data: &Path, flags: &[&str]) -> Self {
         Self::start_at("127.0.0.1:0", data, flags)
     }
@@ -106,16 +105,8 @@ impl Program {
         assert!(sent.expect("kill is there").success(), "the signal {name} was not sent");
     }
 
-    /// Waits for an answer: its address is known before its key is made.
-    fn wait_until_it_serves(&self) {
-        let mut stream = std::net::TcpStream::connect(self.address).expect("a connection");
-        stream.write_all(b"GET /api/ping HTTP/1.0\r\n\r\n").expect("a request");
-        stream.read_to_string(&mut String::new()).expect("an answer");
-    }
-
     /// A token that it accepts, made by `tidings token` with these flags.
     pub(crate) fn token(&self, data: &Path, flags: &[&str]) -> String {
-        self.wait_until_it_serves();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidings"));
         command.args(["token", "--listen", &self.address.to_string(), "--data"]).arg(data).args(flags);
         let output = command.output().expect("the program starts");
@@ -129,6 +120,11 @@ impl Program {
         let status = std::fs::read_to_string(path).expect("Linux's /proc");
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
         kib.and_then(|kib| kib.parse::<usize>().ok()).expect("VmRSS in kB") * 1024
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("Linux's /proc").count()
     }
 
     /// What it has logged so far.
