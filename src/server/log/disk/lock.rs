@@ -11,7 +11,7 @@ const FILE: &str = "lock";
 
 /// Holds the folder until it is dropped.
 pub(super) struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -20,9 +20,17 @@ impl FolderLock {
         let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(|error| super::unusable(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Locked(folder.into())),
             Err(TryLockError::Error(error)) => Err(OpenError::NoLock { path, error }),
         }
+    }
+}
+
+impl Drop for FolderLock {
+    /// Closing it is not enough: a child process that is just being started shares the file until it has become another
+    /// program.
+    fn drop(&mut self) {
+        _ = self.file.unlock();
     }
 }
