@@ -70,6 +70,7 @@ impl Server {
             url: settings.mercure.url(address),
             reader_buffer: settings.reader_buffer,
             heartbeat: settings.heartbeat,
+            shards: settings.shards,
             sessions_per_client: settings.mercure.max_streams,
             presence: settings.mercure.presence,
             ..HubOptions::default()

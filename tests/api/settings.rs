@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every setting, as its flag is written.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "config",
     "listen",
     "data",
@@ -19,6 +19,7 @@ const NAMES: [&str; 21] = [
     "heartbeat",
     "stall-timeout",
     "reader-buffer",
+    "shards",
     "burst-repeat",
     "burst-interval",
     "rate-limit",
@@ -45,6 +46,7 @@ fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_
         ("heartbeat", "15", "'15'"),
         ("stall-timeout", "never", "'never'"),
         ("reader-buffer", "some", "'some'"),
+        ("shards", "0", "0"),
         ("burst-repeat", "0", "0"),
         ("burst-repeat", "often", "'often'"),
         ("burst-interval", "-1s", "'-1s'"),

@@ -25,6 +25,7 @@ mod tail_cache;
 mod tests;
 mod uri_template;
 
+use std::num::NonZero;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub use tail_cache::TailCacheSize;
 use super::log::{
     AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
 };
-use sessions::{NewSession, Sessions};
+use sessions::{NewSession, Sessions, Shard};
 use tail_cache::TailCache;
 
 /// Bytes of entries that a session which is behind holds in memory, unless told otherwise.
@@ -79,6 +80,8 @@ pub struct HubOptions {
     pub heartbeat: Duration,
     /// Maximum number of open sessions of one client.
     pub sessions_per_client: Option<usize>,
+    /// Over how many tasks the fan-out is spread, and with it the sessions.
+    pub shards: usize,
     /// Whether subscriptions are listed, and told of when they begin and end.
     pub presence: bool,
     /// The wall clock, which tokens expire by.
@@ -93,10 +96,16 @@ impl Default for HubOptions {
             tail_cache: TailCacheSize::default(),
             heartbeat: DEFAULT_HEARTBEAT,
             sessions_per_client: None,
+            shards: default_shards(),
             presence: true,
             clock: Arc::new(chrono::Utc::now),
         }
     }
+}
+
+/// As many shards as there are cores.
+pub fn default_shards() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Decides who hears what. Cheap to clone.
@@ -108,11 +117,11 @@ pub struct Hub {
 struct HubShared {
     log: Arc<dyn Log>,
     tail_cache: TailCache,
-    sessions: Arc<Sessions>,
+    sessions: Sessions,
     patterns: Arc<Patterns>,
     presence: Presence,
-    /// The newest entry that was offered to all sessions that want it.
-    fanned_out: watch::Receiver<Cursor>,
+    /// The newest entry that each shard has offered to all its sessions that want it.
+    fanned_out: Vec<watch::Receiver<Cursor>>,
     options: HubOptions,
     opened: Instant,
 }
@@ -124,10 +133,11 @@ impl Hub {
     pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
         let newest = log.bounds().newest;
         let presence = Presence::new(&log, options.url.path());
-        let (position, fanned_out) = watch::channel(newest);
+        let sessions = Sessions::new(options.shards, presence.root(), newest);
+        let (positions, fanned_out) = sessions.shards().iter().map(|_| watch::channel(newest)).unzip();
         let shared = Arc::new(HubShared {
             tail_cache: TailCache::new(newest, options.tail_cache),
-            sessions: Arc::new(Sessions::new(presence.root().into(), newest)),
+            sessions,
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
             fanned_out,
@@ -135,9 +145,11 @@ impl Hub {
             options,
             opened: Instant::now(),
         });
-        tokio::spawn(fan_out::run(Arc::downgrade(&shared), tail, position));
+        fan_out::start(&shared, tail, positions);
         tokio::spawn(sweep(Arc::downgrade(&shared), shared.options.heartbeat));
-        tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(&shared.sessions), shared.options.clock.clone()));
+        for shard in shared.sessions.shards() {
+            tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(shard), shared.options.clock.clone()));
+        }
         Self { shared }
     }
 
@@ -205,8 +217,10 @@ impl Hub {
     /// an update that was acknowledged just before.
     pub async fn catch_up(&self) {
         let newest = self.log().bounds().newest;
-        // It fails when the fan-out has ended: nothing will be heard then.
-        let _ = self.shared.fanned_out.clone().wait_for(|position| *position >= newest).await;
+        for fanned_out in &self.shared.fanned_out {
+            // It fails when the fan-out has ended: nothing will be heard then.
+            _ = fanned_out.clone().wait_for(|position| *position >= newest).await;
+        }
     }
 
     /// Subscribes the server itself: no client's limit counts it, and presence does not tell of it.
@@ -241,8 +255,8 @@ impl Hub {
             deadline: lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
             subscriptions,
         };
-        let (key, position) = self.shared.sessions.insert(session, self.shared.options.sessions_per_client)?;
-        Ok((Session::new(self.shared.clone(), key, mailbox.clone()), position))
+        let (place, position) = self.shared.sessions.insert(session, self.shared.options.sessions_per_client)?;
+        Ok((Session::new(self.shared.clone(), place, mailbox.clone()), position))
     }
 
     /// Ends the sessions of a token, of a subject, or of those who hear a topic; answers how many.
@@ -304,11 +318,11 @@ async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
 }
 
 /// Ends the sessions of expired tokens until the hub and its sessions are gone.
-async fn expire(hub: Weak<HubShared>, sessions: Weak<Sessions>, clock: Clock) {
+async fn expire(hub: Weak<HubShared>, shard: Weak<Shard>, clock: Clock) {
     while hub.strong_count() > 0
-        && let Some(sessions) = sessions.upgrade()
+        && let Some(shard) = shard.upgrade()
     {
-        sessions.expire_for(SWEEP_EVERY, &clock).await;
+        shard.expire_for(SWEEP_EVERY, &clock).await;
     }
 }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use super::HubShared;
 use super::mailbox::{Mailbox, Signal};
-use super::sessions::{ClientKey, Holder, SessionKey};
+use super::sessions::{ClientKey, Holder, SessionPlace};
 
 /// Who opens a session, and for how long.
 #[derive(Clone, Default)]
@@ -26,13 +26,13 @@ pub struct SessionOptions {
 /// An open stream: in the table of sessions for as long as this lives.
 pub struct Session {
     hub: Arc<HubShared>,
-    key: SessionKey,
+    place: SessionPlace,
     mailbox: Arc<Mailbox>,
 }
 
 impl Session {
-    pub(super) fn new(hub: Arc<HubShared>, key: SessionKey, mailbox: Arc<Mailbox>) -> Self {
-        let session = Self { hub, key, mailbox };
+    pub(super) fn new(hub: Arc<HubShared>, place: SessionPlace, mailbox: Arc<Mailbox>) -> Self {
+        let session = Self { hub, place, mailbox };
         session.wrote();
         session
     }
@@ -55,7 +55,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let subscriptions = self.hub.sessions.remove(self.key);
+        let subscriptions = self.hub.sessions.remove(self.place);
         self.hub.presence.ended(&subscriptions);
     }
 }

@@ -21,7 +21,7 @@ pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
 pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
 
-use super::hub::DEFAULT_READER_BUFFER;
+use super::hub::{DEFAULT_READER_BUFFER, default_shards};
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
 use crate::wire::message::TOPIC;
 
@@ -57,6 +57,8 @@ pub struct Settings {
     pub stall_timeout: Duration,
     /// How many bytes of the log are held in memory for one client that has fallen behind.
     pub reader_buffer: usize,
+    /// Over how many tasks the streams are spread.
+    pub shards: usize,
     /// The demo: its bursts and its messages; `None` where it is switched off.
     pub demo: Option<DemoSettings>,
     /// Publishes per second from one address, with bursts of four times as many; `None` for no limit.
@@ -134,6 +136,7 @@ impl Options {
             heartbeat: at_least_100ms("heartbeat", options.heartbeat, DEFAULT_HEARTBEAT)?,
             stall_timeout: at_least_100ms("stall-timeout", options.stall_timeout, DEFAULT_STALL_TIMEOUT)?,
             reader_buffer: usize::try_from(reader_buffer.as_u64()).unwrap_or(usize::MAX),
+            shards: within("shards", options.shards, default_shards(), 1, 1024)?,
             demo,
             rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
             max_body,

@@ -119,6 +119,10 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_READER_BUFFER", value_name = "SIZE", help_heading = "Streams")]
     pub reader_buffer: Option<ByteSize>,
 
+    /// Over how many tasks the streams are spread that are written to at once [default: the number of cores]
+    #[arg(long, env = "TIDINGS_SHARDS", value_name = "COUNT", help_heading = "Streams")]
+    pub shards: Option<usize>,
+
     /// Serve the demo: the page, its messages and its streams [default: true if only this machine can connect and
     /// no public URL is set]
     #[arg(long, env = "TIDINGS_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Demo")]
@@ -258,6 +262,7 @@ impl Options {
             heartbeat: self.heartbeat.or(file.heartbeat),
             stall_timeout: self.stall_timeout.or(file.stall_timeout),
             reader_buffer: self.reader_buffer.or(file.reader_buffer),
+            shards: self.shards.or(file.shards),
             demo: self.demo.or(file.demo),
             burst_repeat: self.burst_repeat.or(file.burst_repeat),
             burst_interval: self.burst_interval.or(file.burst_interval),

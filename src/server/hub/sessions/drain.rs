@@ -21,11 +21,12 @@ const STEP: Duration = Duration::from_millis(10);
 impl Sessions {
     /// Ends every session, in random order, within 3 s. Sessions that are opened meanwhile end at once.
     pub(in crate::server::hub) async fn drain(&self) {
-        let mut mailboxes: Vec<_> = {
-            let mut table = self.table();
+        let mut mailboxes = Vec::new();
+        for shard in self.shards() {
+            let mut table = shard.table();
             table.draining = true;
-            table.records.iter().map(|(_, record)| record.session.mailbox.clone()).collect()
-        };
+            mailboxes.extend(table.records.iter().map(|(_, record)| record.session.mailbox.clone()));
+        }
         mailboxes.shuffle(&mut rand::rng());
         let spread = Duration::from_secs_f64(mailboxes.len() as f64 / PER_SECOND).min(LONGEST);
         let steps = spread.div_duration_f64(STEP).max(1.0);

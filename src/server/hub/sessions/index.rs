@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slab::Slab;
 
-use super::SessionKey;
 use crate::server::hub::matcher::Matchers;
 use crate::server::hub::pattern::{Candidate, Pattern, PatternId};
 use crate::server::log::Topic;
 
 /// Number of patterns that are copied at a time to be compared with a topic: the lock is held only for the copying.
 const SLICE: usize = 64;
+
+/// The key of a session in its shard. It is used again once the session has ended.
+pub(in crate::server::hub) type SessionKey = usize;
 
 /// Sessions by what they want.
 #[derive(Default)]

@@ -1,36 +1,40 @@
 //! The open streams, each a session: who holds it, what it wants and may have, until when, and where its entries go.
 //!
-//! One table under one lock holds all of them. Limits, revocation, presence's list, heartbeats, deadlines and the drain
-//! are queries on it, and one guard removes a session everywhere. What a session wants is evaluated outside the lock.
+//! They are spread over shards, each a table under a lock and with a fan-out of its own. Limits, revocation, presence's
+//! list, heartbeats, deadlines and the drain are queries on them, and one guard removes a session everywhere.
 
 mod drain;
 mod index;
+mod shard;
 mod sweep;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use slab::Slab;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use index::IndexKeys;
-pub(super) use index::{Index, SubscribedPatterns, TopicMatches};
+#[cfg(test)]
+pub(super) use index::Index;
+pub(super) use index::{SubscribedPatterns, TopicMatches};
+pub(super) use shard::{Scratch, Selected, Shard};
 
-use super::batch::{Batch, Selection};
-use super::mailbox::{EndReason, Mailbox};
+use super::mailbox::Mailbox;
 use super::matcher::Matchers;
-use super::pattern::Candidate;
 use super::presence::ActiveSubscription;
 use crate::server::log::Cursor;
+use index::SessionKey;
 
-/// The key of a session in the table. It is used again once the session has ended.
-pub(super) type SessionKey = usize;
+/// Where a session is. The place is used again once the session has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SessionPlace {
+    shard: usize,
+    key: SessionKey,
+}
 
 /// Who holds a token, as far as limits and revocations ask.
 pub trait Holder: Send + Sync {
@@ -94,39 +98,6 @@ pub struct AtLimit(
     pub usize,
 );
 
-/// The table of the open streams.
-pub(super) struct Sessions {
-    /// The path below which presence events have their topics: they are matched only against who may read them.
-    presence_root: Box<str>,
-    table: Mutex<Table>,
-    /// Notified when a session may expire before all others.
-    expiry_added: Notify,
-}
-
-#[derive(Default)]
-struct Table {
-    records: Slab<Record>,
-    index: Index,
-    presence_index: Index,
-    clients: HashMap<ClientKey, usize>,
-    /// By their topics, so those of one matcher stand together.
-    listed: BTreeMap<Arc<str>, Arc<ActiveSubscription>>,
-    /// The sessions whose tokens expire, first those that expire first.
-    expiries: BTreeSet<(DateTime<Utc>, SessionKey)>,
-    /// What has been fanned out. A session that is opened now begins after it.
-    position: Cursor,
-    draining: bool,
-}
-
-struct Record {
-    session: NewSession,
-    keys: IndexKeys,
-    /// What it may hear of presence, and its places in that index.
-    presence: Option<Box<(Matchers, IndexKeys)>>,
-    /// Whether it has a right to any private update.
-    may_read_private: bool,
-}
-
 /// Some of the open subscriptions, by their topics.
 #[derive(Debug)]
 pub struct SubscriptionList {
@@ -138,227 +109,107 @@ pub struct SubscriptionList {
     pub more: bool,
 }
 
-/// A session that is to be offered entries of a batch.
-pub(super) struct Selected {
-    pub(super) mailbox: Arc<Mailbox>,
-    pub(super) selection: Selection,
-    /// Present where the selection has private entries: whether the session may have them is to be evaluated.
-    pub(super) matchers: Option<Arc<Matchers>>,
-}
-
-/// Selects sessions without allocating for each batch.
-#[derive(Default)]
-pub(super) struct Scratch {
-    selections: Vec<Selection>,
-    touched: Vec<SessionKey>,
-    pub(super) selected: Vec<Selected>,
-    behind: Vec<Arc<Mailbox>>,
+/// The open streams.
+pub(super) struct Sessions {
+    shards: Box<[Arc<Shard>]>,
+    /// The next session's shard, as often counted on as there were sessions.
+    next: AtomicUsize,
+    /// How many sessions each client has.
+    clients: Mutex<HashMap<ClientKey, usize>>,
 }
 
 impl Sessions {
-    /// An empty table. Sessions begin after `position`.
-    pub(super) fn new(presence_root: Box<str>, position: Cursor) -> Self {
-        let table = Table { position, ..Table::default() };
-        Self { presence_root, table: Mutex::new(table), expiry_added: Notify::new() }
+    /// None yet, in so many shards. Sessions begin after `position`.
+    pub(super) fn new(shards: usize, presence_root: &str, position: Cursor) -> Self {
+        let shards = (0..shards.max(1)).map(|_| Arc::new(Shard::new(presence_root.into(), position))).collect();
+        Self { shards, next: AtomicUsize::new(0), clients: Mutex::default() }
     }
 
-    /// Opens a session, and answers its key and the position it begins after. Every entry that is fanned out from now
+    pub(super) fn shards(&self) -> &[Arc<Shard>] {
+        &self.shards
+    }
+
+    /// Opens a session, and answers its place and the position it begins after. Every entry that is fanned out from now
     /// on, and that it wants, is offered to its mailbox. A session opened during a drain is ended at once.
     pub(super) fn insert(
         &self,
         session: NewSession,
         client_limit: Option<usize>,
-    ) -> Result<(SessionKey, Cursor), AtLimit> {
-        let below = session.matchers.as_ref().and_then(|matchers| matchers.below(&self.presence_root));
-        let may_read_private = session.matchers.as_ref().is_some_and(|matchers| matchers.rights().may_read_private());
-        let mut guard = self.table();
-        let table = &mut *guard;
+    ) -> Result<(SessionPlace, Cursor), AtLimit> {
         if let Some(client) = &session.client {
-            let count = table.clients.get(client).copied().unwrap_or_default();
-            if let Some(limit) = client_limit.filter(|limit| count >= *limit) {
+            let mut clients = self.clients();
+            let count = clients.entry(client.clone()).or_default();
+            if let Some(limit) = client_limit.filter(|limit| *count >= *limit) {
                 return Err(AtLimit(limit));
             }
-            table.clients.insert(client.clone(), count + 1);
+            *count += 1;
         }
-        if table.draining {
-            session.mailbox.end(EndReason::Shutdown);
-        }
-        let entry = table.records.vacant_entry();
-        let key = entry.key();
-        let keys = session.matchers.as_ref().map(|matchers| table.index.insert(matchers, key)).unwrap_or_default();
-        let presence = below.map(|below| {
-            let keys = table.presence_index.insert(&below, key);
-            Box::new((below, keys))
-        });
-        table.listed.extend(session.subscriptions.iter().map(|active| (active.id.clone(), active.clone())));
-        if let Some(expires) = session.expires {
-            table.expiries.insert((expires, key));
-            self.expiry_added.notify_one();
-        }
-        entry.insert(Record { session, keys, presence, may_read_private });
-        Ok((key, table.position))
+        let shard = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        let (key, position) = self.shards[shard].insert(session);
+        Ok((SessionPlace { shard, key }, position))
     }
 
-    /// Removes a session from the table and all its indexes, and answers what presence listed of it.
-    pub(super) fn remove(&self, key: SessionKey) -> Arc<[Arc<ActiveSubscription>]> {
-        let mut guard = self.table();
-        let table = &mut *guard;
-        let Some(record) = table.records.try_remove(key) else { return Arc::default() };
-        if let Some(matchers) = &record.session.matchers {
-            table.index.remove(matchers, &record.keys);
-        }
-        if let Some(presence) = &record.presence {
-            table.presence_index.remove(&presence.0, &presence.1);
-        }
-        if let Some(expires) = record.session.expires {
-            table.expiries.remove(&(expires, key));
-        }
-        for active in record.session.subscriptions.iter() {
-            table.listed.remove(&active.id);
-        }
-        if let Some(client) = &record.session.client
-            && let Some(count) = table.clients.get_mut(client)
-        {
-            *count -= 1;
-            if *count == 0 {
-                table.clients.remove(client);
-            }
-        }
-        let subscriptions = record.session.subscriptions.clone();
-        drop(guard);
-        // What the record holds is freed outside the lock.
-        drop(record);
-        subscriptions
-    }
-
-    /// Moves the position behind the batch, and collects the sessions that want entries of it: `matches` are those of
-    /// each entry's topics, in order. Whether they may have the private ones is left to evaluate.
-    pub(super) fn select(&self, batch: &Batch, matches: &[Vec<TopicMatches>], scratch: &mut Scratch) {
-        let Scratch { selections, touched, selected, behind } = scratch;
-        let mut table = self.table();
-        selections.resize(table.records.capacity(), Selection::NONE);
-        for (n, (entry, matches)) in batch.entries().iter().zip(matches).enumerate() {
-            let is_presence = self.is_presence(entry);
-            let index = if is_presence { &table.presence_index } else { &table.index };
-            let mut select = |key: SessionKey| {
-                if entry.private && !table.records.get(key).is_some_and(|record| record.may_read_private) {
-                    return;
+    /// Removes a session, and answers what presence listed of it.
+    pub(super) fn remove(&self, place: SessionPlace) -> Arc<[Arc<ActiveSubscription>]> {
+        let Some(session) = self.shards[place.shard].remove(place.key) else { return Arc::default() };
+        if let Some(client) = &session.client {
+            let mut clients = self.clients();
+            if let Some(count) = clients.get_mut(client) {
+                *count -= 1;
+                if *count == 0 {
+                    clients.remove(client);
                 }
-                let Some(selection) = selections.get_mut(key) else { return };
-                if selection.is_empty() {
-                    touched.push(key);
-                }
-                selection.insert(n);
-            };
-            index.select_everything(&mut select);
-            for (topic, matches) in entry.topics.iter().zip(matches) {
-                index.select(topic, matches, &mut select);
-            }
-            // Their patterns were subscribed to after the topic was compared with all there were.
-            if let Some(checked_up_to) = matches.iter().map(|matches| matches.checked_up_to).min() {
-                let records = &table.records;
-                index.select_newer(checked_up_to, |key| {
-                    behind.extend(records.get(key).map(|record| record.session.mailbox.clone()));
-                });
             }
         }
-        if let Some(last) = batch.entries().last() {
-            table.position = last.cursor;
-        }
-        let private = batch.private();
-        for key in touched.drain(..) {
-            let selection = std::mem::take(&mut selections[key]);
-            let Some(Record { session, .. }) = table.records.get(key) else { continue };
-            let has_private = !selection.and(private).is_empty();
-            let matchers = session.matchers.as_ref().filter(|_| has_private).cloned();
-            selected.push(Selected { mailbox: session.mailbox.clone(), selection, matchers });
-        }
-        drop(table);
-        behind.drain(..).for_each(|mailbox| mailbox.fall_behind());
-    }
-
-    /// The patterns that this entry's topics are to be compared with.
-    pub(super) fn subscribed(&self, is_presence: bool) -> Arc<SubscribedPatterns> {
-        let table = self.table();
-        let index = if is_presence { &table.presence_index } else { &table.index };
-        index.subscribed().clone()
-    }
-
-    /// Whether the entry is a presence event: nobody else may publish on its topics.
-    pub(super) fn is_presence(&self, entry: &crate::server::log::Entry) -> bool {
-        entry.topics.first().is_some_and(|topic| topic.as_str().starts_with(&*self.presence_root))
+        session.subscriptions
     }
 
     /// Ends sessions, and answers how many.
     pub(super) fn end(&self, target: RevocationTarget<'_>) -> usize {
-        let mut found = Vec::new();
-        for (_, Record { session, .. }) in &self.table().records {
-            let holder = session.holder.as_deref();
-            let is_meant = match target {
-                RevocationTarget::Subject { issuer, subject } => {
-                    holder.is_some_and(|holder| holder.issuer() == issuer && holder.subject() == subject)
-                }
-                RevocationTarget::Token { issuer, id } => {
-                    holder.is_some_and(|holder| holder.issuer() == issuer && holder.token_id() == id)
-                }
-                RevocationTarget::Topic(_) => session.client.is_some() && session.matchers.is_some(),
-            };
-            if is_meant {
-                found.push((session.mailbox.clone(), session.matchers.clone()));
-            }
+        self.shards.iter().map(|shard| shard.end(target)).sum()
+    }
+
+    /// Ends the sessions that have lived for as long as they may, and has those send a comment that wrote nothing since
+    /// `silent_since`. Both times are in milliseconds since the hub was opened.
+    pub(super) async fn sweep(&self, now: Instant, elapsed: u64, silent_since: Option<u64>) {
+        for shard in &self.shards {
+            shard.sweep(now, elapsed, silent_since).await;
         }
-        if let RevocationTarget::Topic(topic) = target {
-            let topic = Candidate::new(topic);
-            found.retain(|(_, matchers)| matchers.as_ref().is_some_and(|matchers| matchers.match_topic(&topic)));
-        }
-        found.iter().for_each(|(mailbox, _)| mailbox.end(EndReason::Revoked));
-        found.len()
     }
 
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
     pub(super) fn list(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
-        let table = self.table();
-        let below = format!("{topic}/");
-        let begin = match after.filter(|after| *after > below.as_str()) {
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(below.as_str()),
-        };
-        let from = |begin: Bound<&str>| {
-            let range = table.listed.range::<str, _>((begin, Bound::Unbounded));
-            range.take_while(|(id, _)| id.starts_with(&below)).map(|(_, active)| active)
-        };
-        let is_root = topic == self.presence_root.trim_end_matches('/');
-        let total = if is_root { table.listed.len() } else { from(Bound::Included(&below)).count() };
-        let mut subscriptions: Vec<_> = from(begin).take(limit.saturating_add(1)).cloned().collect();
-        let more = subscriptions.len() > limit;
-        subscriptions.truncate(limit);
-        SubscriptionList { subscriptions, total, more }
+        let mut all = SubscriptionList { subscriptions: Vec::new(), total: 0, more: false };
+        for shard in &self.shards {
+            let of_shard = shard.list(topic, after, limit);
+            all.subscriptions.extend(of_shard.subscriptions);
+            all.total += of_shard.total;
+            all.more |= of_shard.more;
+        }
+        all.subscriptions.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        all.more |= all.subscriptions.len() > limit;
+        all.subscriptions.truncate(limit);
+        all
     }
 
     /// The open subscription with this topic.
     pub(super) fn subscription(&self, topic: &str) -> Option<Arc<ActiveSubscription>> {
-        self.table().listed.get(topic).cloned()
+        self.shards.iter().find_map(|shard| shard.subscription(topic))
     }
 
-    /// What has been fanned out.
+    /// What has been fanned out to all.
     #[cfg(test)]
     pub(super) fn position(&self) -> Cursor {
-        self.table().position
+        self.shards.iter().map(|shard| shard.position()).min().unwrap_or(Cursor::START)
     }
 
     /// Whether nothing is left of any session.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let table = self.table();
-        table.records.is_empty()
-            && table.index.is_empty()
-            && table.presence_index.is_empty()
-            && table.clients.is_empty()
-            && table.expiries.is_empty()
-            && table.listed.is_empty()
+        self.shards.iter().all(|shard| shard.is_empty()) && self.clients().is_empty()
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    fn clients(&self) -> MutexGuard<'_, HashMap<ClientKey, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

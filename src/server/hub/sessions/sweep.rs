@@ -7,14 +7,15 @@ use chrono::{DateTime, Utc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{SessionKey, Sessions};
+use super::index::SessionKey;
+use super::shard::Shard;
 use crate::server::hub::mailbox::{EndReason, Mailbox};
 use crate::server::log::Clock;
 
 /// Number of sessions that are looked at under one lock.
 const CHUNK: usize = 256;
 
-impl Sessions {
+impl Shard {
     /// Ends the sessions that have lived for as long as they may, and has those send a comment that wrote nothing since
     /// `silent_since`. Both times are in milliseconds since the hub was opened.
     pub(in crate::server::hub) async fn sweep(&self, now: Instant, elapsed: u64, silent_since: Option<u64>) {

@@ -7,6 +7,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep};
 
+use super::super::batch::Batch;
 use super::super::*;
 use super::*;
 use crate::server::log::{Field, MemoryLog};
@@ -17,7 +18,12 @@ fn hub_with(options: HubOptions) -> Hub {
 }
 
 fn hub() -> Hub {
-    hub_with(HubOptions::default())
+    hub_with(HubOptions { shards: 1, ..HubOptions::default() })
+}
+
+/// The only shard of the hub.
+fn shard(hub: &Hub) -> &Shard {
+    &hub.shared.sessions.shards()[0]
 }
 
 fn matcher(hub: &Hub, match_type: MatchType, text: &str) -> Matcher {
@@ -134,7 +140,7 @@ async fn presence_is_compared_only_with_patterns_of_those_who_may_read_it() {
         crowd.push(open(&hub, SessionOptions::default(), &matchers[..1], &own));
         crowd.push(open(&hub, SessionOptions::default(), &matchers, &Arc::default()));
     }
-    assert!(hub.shared.sessions.subscribed(true).is_empty(), "nobody may read presence");
+    assert!(shard(&hub).subscribed(true).is_empty(), "nobody may read presence");
     settle(&hub).await;
     let watching = rights(vec![pattern(&hub, &presence_topics)]);
     let (_session, mut watcher) = open(&hub, SessionOptions::default(), &[pattern(&hub, &presence_topics)], &watching);
@@ -157,7 +163,7 @@ async fn the_patterns_of_tokens_are_not_compared_with_topics_that_are_published(
     let hub = hub();
     let granted = rights((0..50).map(|n| pattern(&hub, &format!("/granted/{n}/:id"))).collect());
     let (_session, mut reader) = open(&hub, SessionOptions::default(), &[exact(&hub, "/granted/7/x")], &granted);
-    assert!(hub.shared.sessions.subscribed(false).is_empty());
+    assert!(shard(&hub).subscribed(false).is_empty());
     publish(&hub, "/granted/7/x", true).await;
     assert_eq!(heard(&mut reader), ["/granted/7/x"]);
 }
@@ -167,7 +173,7 @@ async fn a_pattern_that_is_subscribed_to_while_a_topic_is_matched_misses_nothing
     let hub = hub();
     let _other = open(&hub, SessionOptions::default(), &[pattern(&hub, "/other/:id")], &Arc::default());
     let topic = Topic::parse("/a/1").expect("a topic");
-    let before = hub.shared.sessions.subscribed(false).matches(&topic);
+    let before = shard(&hub).subscribed(false).matches(&topic);
     let (_session, mut late) = open(&hub, SessionOptions::default(), &[pattern(&hub, "/a/:id")], &Arc::default());
     let log_entry = {
         let update = Update {
@@ -184,7 +190,7 @@ async fn a_pattern_that_is_subscribed_to_while_a_topic_is_matched_misses_nothing
     let batch = Arc::new(Batch::new([log_entry].into()));
     hub.shared.tail_cache.push(batch.entries());
     let mut scratch = Scratch::default();
-    hub.shared.sessions.select(&batch, &[vec![before]], &mut scratch);
+    shard(&hub).select(&batch, &[vec![before]], &mut scratch);
     assert!(scratch.selected.is_empty(), "the fan-out did not know of it");
     assert_eq!(heard(&mut late), ["late"]);
 }
