@@ -156,7 +156,7 @@ impl App {
             hub.catch_up().await;
         }
         let options = SessionOptions { client: Some(request.client), ..SessionOptions::default() };
-        let (session, subscription) = hub.open_session(options, &[], wanted, start)?;
+        let (session, subscription) = hub.open_session(options, hub.untold(&wanted), start)?;
         Ok(stream::respond_directly(name, Frames::new(subscription, true, asked), session, request.handover))
     }
 

@@ -111,6 +111,11 @@ impl Matcher {
         self.text.as_str()
     }
 
+    /// Its text, shared.
+    pub(super) fn topic(&self) -> &Topic {
+        &self.text
+    }
+
     /// Whether it matches every topic.
     pub fn is_everything(&self) -> bool {
         matches!(self.kind, Kind::Everything)

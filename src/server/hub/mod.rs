@@ -24,6 +24,7 @@ mod tail_cache;
 #[cfg(test)]
 mod tests;
 mod uri_template;
+mod wanted;
 
 use std::num::NonZero;
 use std::sync::{Arc, Weak};
@@ -33,6 +34,7 @@ use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
+use uuid::Uuid;
 
 pub use batch::{Chunk, chunk};
 pub use mailbox::{EndReason, Mailbox, Signal};
@@ -45,12 +47,14 @@ pub use session::{Session, SessionOptions};
 pub use sessions::{AtLimit, ClientKey, Holder, RevocationTarget, SubscriptionList};
 pub use subscription::{Delivery, Start, Subscription};
 pub use tail_cache::TailCacheSize;
+pub use wanted::Wanted;
 
 use super::log::{
     AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
 };
 use sessions::{NewSession, Sessions, Shard};
 use tail_cache::TailCache;
+use wanted::AllWanted;
 
 /// Bytes of entries that a session which is behind holds in memory, unless told otherwise.
 pub const DEFAULT_READER_BUFFER: usize = 64 * 1024;
@@ -120,6 +124,7 @@ struct HubShared {
     sessions: Sessions,
     patterns: Arc<Patterns>,
     presence: Presence,
+    wanted: AllWanted,
     /// The newest entry that each shard has offered to all its sessions that want it.
     fanned_out: Vec<watch::Receiver<Cursor>>,
     options: HubOptions,
@@ -140,6 +145,7 @@ impl Hub {
             sessions,
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
+            wanted: AllWanted::default(),
             fanned_out,
             log,
             options,
@@ -187,30 +193,38 @@ impl Hub {
     /// and ends at a shutdown like all others.
     pub fn session(&self, options: SessionOptions) -> Result<Session, AtLimit> {
         let mailbox = Arc::new(Mailbox::default());
-        let (session, _) = self.insert(options, &mailbox, None, Arc::default())?;
+        let (session, _) = self.insert(options, &mailbox, None, Uuid::nil())?;
         Ok(session)
     }
 
-    /// Opens a session that hears what is wanted, as far as its rights allow. Presence tells of it, by the matchers that
-    /// were asked for, while the [`Session`] lives.
+    /// What somebody wants who asked for these matchers and has these rights: shared with all who want the same.
+    pub fn wanted(&self, asked: &[Matcher], rights: &Arc<Rights>) -> Arc<Wanted> {
+        let presence = Some(&self.shared.presence).filter(|_| self.shared.options.presence);
+        self.shared.wanted.of(asked, rights, presence)
+    }
+
+    /// What presence does not tell of.
+    pub fn untold(&self, matchers: &Arc<Matchers>) -> Arc<Wanted> {
+        Wanted::untold(matchers.clone())
+    }
+
+    /// Opens a session that hears what is wanted, as far as its rights allow. Presence tells of it while the [`Session`]
+    /// lives.
     ///
     /// Every update that the log acknowledges after this call is delivered; what it acknowledged before is delivered as
     /// `start` says.
     pub fn open_session(
         &self,
         options: SessionOptions,
-        asked: &[Matcher],
-        wanted: Arc<Matchers>,
+        wanted: Arc<Wanted>,
         start: Start,
     ) -> Result<(Session, Subscription), AtLimit> {
-        let subscriptions = match self.shared.options.presence {
-            true => self.shared.presence.subscriptions(asked, wanted.rights()),
-            false => Arc::default(),
-        };
         let mailbox = Arc::new(Mailbox::default());
-        let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()), subscriptions.clone())?;
-        self.shared.presence.begun(&subscriptions);
-        Ok((session, Subscription::new(self.shared.clone(), wanted, mailbox, start, position)))
+        let subscriber = Uuid::new_v4();
+        let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()), subscriber)?;
+        self.shared.presence.begun(wanted.targets(), subscriber);
+        let matchers = wanted.matchers().clone();
+        Ok((session, Subscription::new(self.shared.clone(), matchers, mailbox, start, position)))
     }
 
     /// Waits until what is durable now was fanned out. Without that, a session that begins with [`Start::Now`] may hear
@@ -230,7 +244,8 @@ impl Hub {
     pub fn subscribe(&self, matchers: impl Into<Arc<Matchers>>, start: Start) -> Subscription {
         let matchers = matchers.into();
         let mailbox = Arc::new(Mailbox::default());
-        let inserted = self.insert(SessionOptions::default(), &mailbox, Some(matchers.clone()), Arc::default());
+        let wanted = Wanted::untold(matchers.clone());
+        let inserted = self.insert(SessionOptions::default(), &mailbox, Some(wanted), Uuid::nil());
         let (session, position) = inserted.expect("a session without a client has no limit");
         Subscription::new(self.shared.clone(), matchers, mailbox, start, position).keeping(session)
     }
@@ -239,8 +254,8 @@ impl Hub {
         &self,
         options: SessionOptions,
         mailbox: &Arc<Mailbox>,
-        matchers: Option<Arc<Matchers>>,
-        subscriptions: Arc<[Arc<ActiveSubscription>]>,
+        wanted: Option<Arc<Wanted>>,
+        subscriber: Uuid,
     ) -> Result<(Session, Cursor), AtLimit> {
         let lifetime = options.lifetime.map(|lifetime| {
             let shortened = rand::rng().random_range(0.0..LIFETIME_SPREAD);
@@ -248,12 +263,12 @@ impl Hub {
         });
         let session = NewSession {
             mailbox: mailbox.clone(),
-            matchers,
+            wanted,
             client: options.client,
             holder: options.holder,
             expires: options.expires,
             deadline: lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
-            subscriptions,
+            subscriber,
         };
         let (place, position) = self.shared.sessions.insert(session, self.shared.options.sessions_per_client)?;
         Ok((Session::new(self.shared.clone(), place, mailbox.clone()), position))
@@ -281,7 +296,7 @@ impl Hub {
     }
 
     /// The open subscription with this topic.
-    pub fn subscription(&self, topic: &str) -> Option<Arc<ActiveSubscription>> {
+    pub fn subscription(&self, topic: &str) -> Option<ActiveSubscription> {
         self.shared.sessions.subscription(topic)
     }
 

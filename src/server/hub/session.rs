@@ -55,7 +55,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let subscriptions = self.hub.sessions.remove(self.place);
-        self.hub.presence.ended(&subscriptions);
+        if let Some((wanted, subscriber)) = self.hub.sessions.remove(self.place) {
+            self.hub.presence.ended(wanted.targets(), subscriber);
+        }
     }
 }

@@ -23,7 +23,7 @@ use super::App;
 use super::error::ApiError;
 use super::origin::PublishOrigins;
 use crate::server::auth::{Auth, KEYS_RETRY_AFTER, TICKET_LIFETIME, TicketError, TokenError};
-use crate::server::hub::{AtLimit, Hub};
+use crate::server::hub::{AtLimit, Hub, Rights};
 use crate::server::settings::MercureSettings;
 use crate::wire::paths;
 use opening::OpeningLimits;
@@ -34,6 +34,8 @@ pub(super) struct Mercure {
     auth: Arc<Auth>,
     settings: MercureSettings,
     opening: OpeningLimits,
+    /// Those of who has no token: the same for all of them.
+    no_rights: Arc<Rights>,
     pub(super) origins: PublishOrigins,
     /// The URL of the protected resource metadata (RFC 9728).
     metadata: Url,
@@ -60,7 +62,8 @@ impl Mercure {
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
         let origins = PublishOrigins::new(settings.publish_origins.clone(), hub.url());
-        Self { hub, auth, settings, opening: OpeningLimits::new(), origins, metadata }
+        let (opening, no_rights) = (OpeningLimits::new(), Arc::default());
+        Self { hub, auth, settings, opening, no_rights, origins, metadata }
     }
 
     /// The hub that is served here.

@@ -96,13 +96,13 @@ impl App {
         let client = client_key(token.as_deref(), peer);
         hub.opening.check_patterns(&client, hub.new_patterns(params), hub.hub.patterns())?;
         let matchers = hub.matchers(params)?;
-        let rights = token.as_ref().map(|token| token.rights.clone()).unwrap_or_default();
+        let rights = token.as_ref().map_or_else(|| hub.no_rights.clone(), |token| token.rights.clone());
         let last_event_id = match LastEventId::of(headers, params)? {
             LastEventId::Given(id) => LastEventId::Given(id),
             none => hub.older_last_event_id(params)?.map_or(none, LastEventId::Given),
         };
-        let wanted = Arc::new(Matchers::new(&matchers, rights));
-        let resume = hub.resume_point(&last_event_id, &wanted).await?;
+        let wanted = hub.hub.wanted(&matchers, &rights);
+        let resume = hub.resume_point(&last_event_id, wanted.matchers()).await?;
 
         let gaps = params.get("gap")? == Some("1");
         let mut reconnect_cookie = None;
@@ -120,7 +120,7 @@ impl App {
             if resume.start == Start::Now {
                 hub.hub.catch_up().await;
             }
-            let (session, subscription) = hub.hub.open_session(options, &matchers, wanted, resume.start)?;
+            let (session, subscription) = hub.hub.open_session(options, wanted, resume.start)?;
             reconnect_cookie = hub.admit(&subscriber, headers)?;
             let frames = Frames::new(subscription, gaps, last_event_id.id());
             stream::respond_directly(paths::HUB, frames, session, handover)

@@ -148,7 +148,7 @@ impl Mercure {
 }
 
 fn next_page(topic: &str, limit: usize, last: &ActiveSubscription) -> String {
-    let after: String = url::form_urlencoded::byte_serialize(last.id.as_bytes()).collect();
+    let after: String = url::form_urlencoded::byte_serialize(last.id().as_bytes()).collect();
     format!("{topic}?limit={limit}&after={after}")
 }
 

@@ -7,14 +7,14 @@ mod queue;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::{MatchType, Matcher, Rights};
-use crate::server::log::Log;
+use crate::server::log::{Log, Topic};
 use queue::EventQueue;
 
 /// The type of presence events, which nobody else may use.
@@ -26,6 +26,9 @@ pub const CONTEXT: &str = "https://mercure.rocks/";
 /// What stands in a topic as it is: RFC 3986's unreserved characters, as simple expansion has it (RFC 6570, 3.2.2).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Bytes of a subscriber in its topic.
+const URN_BYTES: usize = 49;
+
 /// Publishes an event for each subscription that begins or ends.
 pub struct Presence {
     /// The path below which each subscription has its topic.
@@ -34,19 +37,22 @@ pub struct Presence {
     publisher: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// One open subscription: one matcher of one session.
+/// What all subscriptions have in common that were asked for alike: a matcher, and what their token says of them.
 #[derive(Debug)]
+pub(super) struct Target {
+    /// What their topics begin with, up to the subscriber.
+    path: Arc<str>,
+    match_type: MatchType,
+    text: Topic,
+    payload: Option<Map<String, Value>>,
+}
+
+/// One open subscription: one matcher of one session.
+#[derive(Clone, Debug)]
 pub struct ActiveSubscription {
-    /// Its topic.
-    pub id: Arc<str>,
-    /// The type of its matcher.
-    pub match_type: MatchType,
-    /// The text of its matcher.
-    pub text: Box<str>,
-    /// Its subscriber: of this session alone.
-    pub subscriber: Arc<str>,
-    /// The payload that the subscriber's token grants it.
-    pub payload: Option<Map<String, Value>>,
+    target: Arc<Target>,
+    /// Of this session alone.
+    subscriber: Uuid,
 }
 
 /// A subscription as its event and the list show it.
@@ -118,34 +124,28 @@ impl Presence {
         }
     }
 
-    /// The subscriptions of a new subscriber with these matchers. Their payloads come from its rights.
-    pub(super) fn subscriptions(&self, matchers: &[Matcher], rights: &Rights) -> Arc<[Arc<ActiveSubscription>]> {
-        let subscriber: Arc<str> = Uuid::new_v4().urn().to_string().into();
-        let subscription = |matcher: &Matcher| {
+    /// What presence tells of those who asked for these matchers with these rights.
+    pub(super) fn targets(&self, asked: &[Matcher], rights: &Rights) -> Box<[Arc<Target>]> {
+        let target = |matcher: &Matcher| {
             let match_type = matcher.match_type();
-            let id = match match_type {
-                MatchType::UriTemplate => self.topic(&[matcher.text(), &subscriber]),
-                _ => self.topic(&[match_type.name(), matcher.text(), &subscriber]),
+            let path = match match_type {
+                MatchType::UriTemplate => self.topic(&[matcher.text()]),
+                _ => self.topic(&[match_type.name(), matcher.text()]),
             };
-            Arc::new(ActiveSubscription {
-                id: id.into(),
-                match_type,
-                text: matcher.text().into(),
-                subscriber: subscriber.clone(),
-                payload: rights.payload(matcher).cloned(),
-            })
+            let payload = rights.payload(matcher).cloned();
+            Arc::new(Target { path: (path + "/").into(), match_type, text: matcher.topic().clone(), payload })
         };
-        matchers.iter().map(subscription).collect()
+        asked.iter().map(target).collect()
     }
 
     /// Tells of subscriptions that have begun.
-    pub(super) fn begun(&self, subscriptions: &[Arc<ActiveSubscription>]) {
-        self.queue.push(subscriptions, true);
+    pub(super) fn begun(&self, targets: &[Arc<Target>], subscriber: Uuid) {
+        self.queue.push(targets, subscriber, true);
     }
 
     /// Tells of subscriptions that have ended.
-    pub(super) fn ended(&self, subscriptions: &[Arc<ActiveSubscription>]) {
-        self.queue.push(subscriptions, false);
+    pub(super) fn ended(&self, targets: &[Arc<Target>], subscriber: Uuid) {
+        self.queue.push(targets, subscriber, false);
     }
 }
 
@@ -155,20 +155,57 @@ impl Drop for Presence {
     }
 }
 
+impl Target {
+    pub(super) fn path(&self) -> &Arc<str> {
+        &self.path
+    }
+}
+
 impl ActiveSubscription {
+    pub(super) fn new(target: Arc<Target>, subscriber: Uuid) -> Self {
+        Self { target, subscriber }
+    }
+
+    /// Its topic.
+    pub fn id(&self) -> String {
+        let subscriber = self.urn();
+        format!("{}{}", self.target.path, utf8_percent_encode(&subscriber, ESCAPED))
+    }
+
+    /// The two parts of a subscription's topic: what it has in common with others, and its subscriber, if it is one.
+    pub(super) fn parts(id: &str) -> (&str, Option<Uuid>) {
+        let (path, subscriber) = id.split_at(id.rfind('/').map_or(0, |slash| slash + 1));
+        (path, percent_decode_str(subscriber).decode_utf8().ok().and_then(|urn| Uuid::try_parse(&urn).ok()))
+    }
+
+    /// What the list is in the order of.
+    pub(super) fn place(&self) -> (&str, Uuid) {
+        (&self.target.path, self.subscriber)
+    }
+
     /// The subscription as JSON, as it is now.
     pub fn document(&self) -> Value {
         self.to_json(true)
     }
 
+    fn urn(&self) -> String {
+        self.subscriber.urn().to_string()
+    }
+
     /// Whether clients of the older protocol are to understand its events: it is one of theirs.
     fn is_legacy(&self) -> bool {
-        self.match_type == MatchType::UriTemplate
+        self.target.match_type == MatchType::UriTemplate
+    }
+
+    /// About as many bytes as its event takes: its topic is in its data too.
+    fn size(&self) -> usize {
+        2 * (self.target.path.len() + URN_BYTES) + self.target.text.as_str().len()
     }
 
     fn to_json(&self, active: bool) -> Value {
-        let Self { id, text, subscriber, .. } = self;
-        let payload = self.payload.as_ref();
+        let Target { match_type, text, payload, .. } = &*self.target;
+        let (id, subscriber) = (&self.id(), &self.urn());
+        let (text, payload) = (text.as_str(), payload.as_ref());
         let document = if self.is_legacy() {
             serde_json::to_value(LegacyDocument {
                 context: CONTEXT,
@@ -180,15 +217,8 @@ impl ActiveSubscription {
                 payload,
             })
         } else {
-            serde_json::to_value(Document {
-                id,
-                kind: "subscription",
-                match_type: self.match_type.name(),
-                text,
-                subscriber,
-                active,
-                payload,
-            })
+            let (kind, match_type) = ("subscription", match_type.name());
+            serde_json::to_value(Document { id, kind, match_type, text, subscriber, active, payload })
         };
         document.unwrap_or_default()
     }
@@ -215,8 +245,8 @@ mod tests {
 
     fn open(hub: &Hub, topics: &[&str]) -> (Session, Subscription) {
         let matchers = exact(topics, hub.patterns());
-        let wanted = Arc::new(Matchers::new(&matchers, Arc::default()));
-        hub.open_session(SessionOptions::default(), &matchers, wanted, Start::Now).expect("a session")
+        let wanted = hub.wanted(&matchers, &Arc::default());
+        hub.open_session(SessionOptions::default(), wanted, Start::Now).expect("a session")
     }
 
     async fn events(hub: &Hub) -> Vec<Value> {
@@ -248,11 +278,11 @@ mod tests {
         let hub = hub();
         let presence = hub.presence();
         let sessions: Vec<_> = (0..7).map(|_| open(&hub, &["a", "ab"])).collect();
-        let (mut ids, mut after) = (Vec::new(), None::<Arc<str>>);
+        let (mut ids, mut after) = (Vec::new(), None::<String>);
         loop {
             let page = hub.subscriptions(&presence.topic(&["exact", "a"]), after.as_deref(), 3);
             assert_eq!(page.total, 7);
-            ids.extend(page.subscriptions.iter().map(|active| active.id.clone()));
+            ids.extend(page.subscriptions.iter().map(ActiveSubscription::id));
             after = ids.last().cloned();
             if !page.more {
                 break;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::error;
+use uuid::Uuid;
 
-use super::{ActiveSubscription, EVENT};
+use super::{ActiveSubscription, EVENT, Target};
 use crate::server::log::{Field, Log, Topic, Update};
 
 /// How long events are kept: a client that comes back later reads the list anew.
@@ -39,7 +40,7 @@ struct EventQueueState {
 }
 
 struct PresenceEvent {
-    subscription: Arc<ActiveSubscription>,
+    subscription: ActiveSubscription,
     is_active: bool,
 }
 
@@ -47,7 +48,7 @@ impl PresenceEvent {
     fn update(&self) -> Option<Update> {
         let Self { subscription, is_active } = self;
         Some(Update {
-            topics: vec![Topic::parse(&subscription.id).ok()?],
+            topics: vec![Topic::parse(&subscription.id()).ok()?],
             data: subscription.to_json(*is_active).to_string(),
             id: None,
             // Clients of the older protocol hear only events without a type.
@@ -57,26 +58,21 @@ impl PresenceEvent {
             ttl: Some(EVENT_TTL),
         })
     }
-
-    /// About as many bytes as the event takes: its topic is in its data too.
-    fn size(&self) -> usize {
-        2 * self.subscription.id.len() + self.subscription.text.len()
-    }
 }
 
 impl EventQueue {
-    pub(super) fn push(&self, subscriptions: &[Arc<ActiveSubscription>], is_active: bool) {
-        if subscriptions.is_empty() {
+    pub(super) fn push(&self, targets: &[Arc<Target>], subscriber: Uuid, is_active: bool) {
+        if targets.is_empty() {
             return;
         }
         {
             let mut state = self.state();
-            for subscription in subscriptions {
-                let event = PresenceEvent { subscription: subscription.clone(), is_active };
-                state.bytes += event.size();
-                state.waiting.push_back(event);
+            for target in targets {
+                let subscription = ActiveSubscription::new(target.clone(), subscriber);
+                state.bytes += subscription.size();
+                state.waiting.push_back(PresenceEvent { subscription, is_active });
             }
-            state.pushed += subscriptions.len() as u64;
+            state.pushed += targets.len() as u64;
         }
         self.pushed.notify_one();
     }
@@ -97,7 +93,7 @@ impl EventQueue {
                 while bytes < BATCH_BYTES
                     && let Some(event) = state.waiting.pop_front()
                 {
-                    bytes += event.size();
+                    bytes += event.subscription.size();
                     batch.push(event);
                 }
                 state.bytes -= bytes;

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 #[cfg(test)]
 pub(super) use index::Index;
@@ -25,7 +26,8 @@ pub(super) use shard::{Scratch, Selected, Shard};
 
 use super::mailbox::Mailbox;
 use super::matcher::Matchers;
-use super::presence::ActiveSubscription;
+use super::presence::{ActiveSubscription, Target};
+use super::wanted::Wanted;
 use crate::server::log::Cursor;
 use index::SessionKey;
 
@@ -80,15 +82,26 @@ pub enum RevocationTarget<'a> {
 pub(super) struct NewSession {
     pub(super) mailbox: Arc<Mailbox>,
     /// What it wants from the hub; `None` for a stream that is not fed by the hub.
-    pub(super) matchers: Option<Arc<Matchers>>,
+    pub(super) wanted: Option<Arc<Wanted>>,
     pub(super) client: Option<ClientKey>,
     pub(super) holder: Option<Arc<dyn Holder>>,
     /// When its token expires, by the wall clock.
     pub(super) expires: Option<DateTime<Utc>>,
     /// When it has lived for as long as it may.
     pub(super) deadline: Option<Instant>,
+    /// Whom presence tells of.
+    pub(super) subscriber: Uuid,
+}
+
+impl NewSession {
+    fn matchers(&self) -> Option<&Arc<Matchers>> {
+        self.wanted.as_ref().map(|wanted| wanted.matchers())
+    }
+
     /// What presence lists of it.
-    pub(super) subscriptions: Arc<[Arc<ActiveSubscription>]>,
+    fn targets(&self) -> &[Arc<Target>] {
+        self.wanted.as_ref().map_or(&[], |wanted| wanted.targets())
+    }
 }
 
 /// A client is at its limit of open streams.
@@ -102,7 +115,7 @@ pub struct AtLimit(
 #[derive(Debug)]
 pub struct SubscriptionList {
     /// In order.
-    pub subscriptions: Vec<Arc<ActiveSubscription>>,
+    pub subscriptions: Vec<ActiveSubscription>,
     /// How many there are on all pages.
     pub total: usize,
     /// Whether more follow.
@@ -149,9 +162,9 @@ impl Sessions {
         Ok((SessionPlace { shard, key }, position))
     }
 
-    /// Removes a session, and answers what presence listed of it.
-    pub(super) fn remove(&self, place: SessionPlace) -> Arc<[Arc<ActiveSubscription>]> {
-        let Some(session) = self.shards[place.shard].remove(place.key) else { return Arc::default() };
+    /// Removes a session, and answers what it wanted from the hub, and as whom.
+    pub(super) fn remove(&self, place: SessionPlace) -> Option<(Arc<Wanted>, Uuid)> {
+        let session = self.shards[place.shard].remove(place.key)?;
         if let Some(client) = &session.client {
             let mut clients = self.clients();
             if let Some(count) = clients.get_mut(client) {
@@ -161,7 +174,7 @@ impl Sessions {
                 }
             }
         }
-        session.subscriptions
+        Some((session.wanted?, session.subscriber))
     }
 
     /// Ends sessions, and answers how many.
@@ -186,14 +199,14 @@ impl Sessions {
             all.total += of_shard.total;
             all.more |= of_shard.more;
         }
-        all.subscriptions.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        all.subscriptions.sort_unstable_by(|one, other| one.place().cmp(&other.place()));
         all.more |= all.subscriptions.len() > limit;
         all.subscriptions.truncate(limit);
         all
     }
 
     /// The open subscription with this topic.
-    pub(super) fn subscription(&self, topic: &str) -> Option<Arc<ActiveSubscription>> {
+    pub(super) fn subscription(&self, topic: &str) -> Option<ActiveSubscription> {
         self.shards.iter().find_map(|shard| shard.subscription(topic))
     }
 

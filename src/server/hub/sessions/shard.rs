@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use slab::Slab;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::index::{Index, IndexKeys, SessionKey, SubscribedPatterns, TopicMatches};
 use super::{NewSession, RevocationTarget, SubscriptionList};
@@ -14,7 +15,7 @@ use crate::server::hub::batch::{Batch, Selection};
 use crate::server::hub::mailbox::{EndReason, Mailbox};
 use crate::server::hub::matcher::Matchers;
 use crate::server::hub::pattern::Candidate;
-use crate::server::hub::presence::ActiveSubscription;
+use crate::server::hub::presence::{ActiveSubscription, Target};
 use crate::server::log::{Cursor, Entry};
 
 /// The sessions of one shard: one table under one lock.
@@ -28,11 +29,12 @@ pub(in crate::server::hub) struct Shard {
 
 #[derive(Default)]
 pub(super) struct Table {
-    pub(super) records: Slab<Record>,
+    /// In boxes: the slab has room for up to twice as many.
+    pub(super) records: Slab<Box<Record>>,
     index: Index,
     presence_index: Index,
-    /// By their topics, so those of one matcher stand together.
-    listed: BTreeMap<Arc<str>, Arc<ActiveSubscription>>,
+    /// The subscribers that presence lists, by the beginning of their subscriptions' topics.
+    listed: BTreeMap<Arc<str>, BTreeMap<Uuid, Arc<Target>>>,
     /// The sessions whose tokens expire, first those that expire first.
     pub(super) expiries: BTreeSet<(DateTime<Utc>, SessionKey)>,
     /// What has been fanned out. A session that is opened now begins after it.
@@ -76,8 +78,8 @@ impl Shard {
     /// Opens a session, and answers its key and the position it begins after. Every entry that is fanned out from now
     /// on, and that it wants, is offered to its mailbox. A session opened during a drain is ended at once.
     pub(super) fn insert(&self, session: NewSession) -> (SessionKey, Cursor) {
-        let below = session.matchers.as_ref().and_then(|matchers| matchers.below(&self.presence_root));
-        let may_read_private = session.matchers.as_ref().is_some_and(|matchers| matchers.rights().may_read_private());
+        let below = session.matchers().and_then(|matchers| matchers.below(&self.presence_root));
+        let may_read_private = session.matchers().is_some_and(|matchers| matchers.rights().may_read_private());
         let mut guard = self.table();
         let table = &mut *guard;
         if table.draining {
@@ -85,17 +87,19 @@ impl Shard {
         }
         let entry = table.records.vacant_entry();
         let key = entry.key();
-        let keys = session.matchers.as_ref().map(|matchers| table.index.insert(matchers, key)).unwrap_or_default();
+        let keys = session.matchers().map(|matchers| table.index.insert(matchers, key)).unwrap_or_default();
         let presence = below.map(|below| {
             let keys = table.presence_index.insert(&below, key);
             Box::new((below, keys))
         });
-        table.listed.extend(session.subscriptions.iter().map(|active| (active.id.clone(), active.clone())));
+        for target in session.targets() {
+            table.listed.entry(target.path().clone()).or_default().insert(session.subscriber, target.clone());
+        }
         if let Some(expires) = session.expires {
             table.expiries.insert((expires, key));
             self.expiry_added.notify_one();
         }
-        entry.insert(Record { session, keys, presence, may_read_private });
+        entry.insert(Box::new(Record { session, keys, presence, may_read_private }));
         (key, table.position)
     }
 
@@ -104,7 +108,7 @@ impl Shard {
         let mut guard = self.table();
         let table = &mut *guard;
         let record = table.records.try_remove(key)?;
-        if let Some(matchers) = &record.session.matchers {
+        if let Some(matchers) = record.session.matchers() {
             table.index.remove(matchers, &record.keys);
         }
         if let Some(presence) = &record.presence {
@@ -113,8 +117,12 @@ impl Shard {
         if let Some(expires) = record.session.expires {
             table.expiries.remove(&(expires, key));
         }
-        for active in record.session.subscriptions.iter() {
-            table.listed.remove(&active.id);
+        for target in record.session.targets() {
+            let Some(subscribers) = table.listed.get_mut(&**target.path()) else { continue };
+            subscribers.remove(&record.session.subscriber);
+            if subscribers.is_empty() {
+                table.listed.remove(&**target.path());
+            }
         }
         // What the record holds is freed outside the lock.
         drop(guard);
@@ -158,9 +166,9 @@ impl Shard {
         let private = batch.private();
         for key in touched.drain(..) {
             let selection = std::mem::take(&mut selections[key]);
-            let Some(Record { session, .. }) = table.records.get(key) else { continue };
+            let Some(session) = table.records.get(key).map(|record| &record.session) else { continue };
             let has_private = !selection.and(private).is_empty();
-            let matchers = session.matchers.as_ref().filter(|_| has_private).cloned();
+            let matchers = session.matchers().filter(|_| has_private).cloned();
             selected.push(Selected { mailbox: session.mailbox.clone(), selection, matchers });
         }
         drop(table);
@@ -182,7 +190,8 @@ impl Shard {
     /// Ends sessions, and answers how many.
     pub(super) fn end(&self, target: RevocationTarget<'_>) -> usize {
         let mut found = Vec::new();
-        for (_, Record { session, .. }) in &self.table().records {
+        for (_, record) in &self.table().records {
+            let session = &record.session;
             let holder = session.holder.as_deref();
             let is_meant = match target {
                 RevocationTarget::Subject { issuer, subject } => {
@@ -191,10 +200,10 @@ impl Shard {
                 RevocationTarget::Token { issuer, id } => {
                     holder.is_some_and(|holder| holder.issuer() == issuer && holder.token_id() == id)
                 }
-                RevocationTarget::Topic(_) => session.client.is_some() && session.matchers.is_some(),
+                RevocationTarget::Topic(_) => session.client.is_some() && session.wanted.is_some(),
             };
             if is_meant {
-                found.push((session.mailbox.clone(), session.matchers.clone()));
+                found.push((session.mailbox.clone(), session.matchers().cloned()));
             }
         }
         if let RevocationTarget::Topic(topic) = target {
@@ -205,29 +214,37 @@ impl Shard {
         found.len()
     }
 
-    /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
+    /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`: in the order of
+    /// what they have in common, then of their subscribers.
     pub(super) fn list(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
         let table = self.table();
         let below = format!("{topic}/");
-        let begin = match after.filter(|after| *after > below.as_str()) {
-            Some(after) => Bound::Excluded(after),
-            None => Bound::Included(below.as_str()),
+        let from = |path: &str| {
+            let range = table.listed.range::<str, _>((Bound::Included(path), Bound::Unbounded));
+            range.take_while(|(path, _)| path.starts_with(&below))
         };
-        let from = |begin: Bound<&str>| {
-            let range = table.listed.range::<str, _>((begin, Bound::Unbounded));
-            range.take_while(|(id, _)| id.starts_with(&below)).map(|(_, active)| active)
-        };
-        let is_root = topic == self.presence_root.trim_end_matches('/');
-        let total = if is_root { table.listed.len() } else { from(Bound::Included(&below)).count() };
-        let mut subscriptions: Vec<_> = from(begin).take(limit.saturating_add(1)).cloned().collect();
+        let total = from(&below).map(|(_, subscribers)| subscribers.len()).sum();
+        let (after_path, after_subscriber) = after.map(ActiveSubscription::parts).unwrap_or_default();
+        let rest = from(after_path.max(&below)).flat_map(|(path, subscribers)| {
+            let begin = match after_subscriber.filter(|_| **path == *after_path) {
+                Some(subscriber) => Bound::Excluded(subscriber),
+                None => Bound::Unbounded,
+            };
+            subscribers.range((begin, Bound::Unbounded))
+        });
+        let active = rest.map(|(subscriber, target)| ActiveSubscription::new(target.clone(), *subscriber));
+        let mut subscriptions: Vec<_> = active.take(limit.saturating_add(1)).collect();
         let more = subscriptions.len() > limit;
         subscriptions.truncate(limit);
         SubscriptionList { subscriptions, total, more }
     }
 
     /// The open subscription with this topic.
-    pub(super) fn subscription(&self, topic: &str) -> Option<Arc<ActiveSubscription>> {
-        self.table().listed.get(topic).cloned()
+    pub(super) fn subscription(&self, topic: &str) -> Option<ActiveSubscription> {
+        let (path, subscriber) = ActiveSubscription::parts(topic);
+        let subscriber = subscriber?;
+        let target = self.table().listed.get(path)?.get(&subscriber)?.clone();
+        Some(ActiveSubscription::new(target, subscriber))
     }
 
     /// What has been fanned out.

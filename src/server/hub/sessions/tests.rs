@@ -45,8 +45,7 @@ fn rights(topics: Vec<Matcher>) -> Arc<Rights> {
 }
 
 fn open(hub: &Hub, options: SessionOptions, matchers: &[Matcher], rights: &Arc<Rights>) -> (Session, Subscription) {
-    let wanted = Arc::new(Matchers::new(matchers, rights.clone()));
-    hub.open_session(options, matchers, wanted, Start::Now).expect("a session")
+    hub.open_session(options, hub.wanted(matchers, rights), Start::Now).expect("a session")
 }
 
 async fn publish(hub: &Hub, topic: &str, private: bool) {
