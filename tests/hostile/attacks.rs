@@ -66,7 +66,7 @@ const ATTACKS: &[Make] = &[
             Manner::Read,
         )
     },
-    |a| (a.publish_form(&a.long_topics(200), ""), Manner::Read),
+    |a| (a.publish_form(&a.long_topics(15), ""), Manner::Read),
     |a| (a.publish_form(&a.long_topics(200), ""), Manner::Half),
     |a| (a.publish_form(&[("topic", "*")], ""), Manner::Read),
     |a| (a.publish_form(&[("topic", "urn:hostile:retry"), ("retry", "9999999999")], ""), Manner::Read),

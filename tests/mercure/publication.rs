@@ -193,4 +193,8 @@ async fn what_is_too_large_is_refused_with_413() {
     let topics: Vec<_> = names.iter().map(|name| ("topic", name.as_str())).collect();
     hub.publish(&topics).await.problem(413);
     hub.publish(&topics[..1000]).await.assert_status(200);
+    let long = "x".repeat(4000);
+    let detail = hub.publish(&vec![("topic", &*long); 17]).await.problem(413);
+    assert!(detail.contains("bytes"), "{detail}");
+    hub.publish(&vec![("topic", &*long); 16]).await.assert_status(200);
 }

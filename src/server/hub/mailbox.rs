@@ -130,8 +130,10 @@ impl Mailbox {
         self.change(|state| match &mut state.outlet {
             Some(outlet) => {
                 self.wrote(now);
-                // A client that takes nothing is found by what waits for it.
-                state.resumes = outlet.comment() != Written::All;
+                let written = outlet.comment();
+                // The task waits for its client to take the comment, and gives up on one that takes nothing.
+                state.heartbeat = written == Written::Nothing;
+                state.resumes = written != Written::All;
             }
             None => state.heartbeat = true,
         });

@@ -5,19 +5,25 @@ use std::collections::HashMap;
 use super::sessions::{SubscribedPatterns, TopicMatches};
 use crate::server::log::Topic;
 
+/// Maximum bytes of the topics' names in one generation.
+const NAME_BYTES: usize = 4 << 20;
+
 /// The matches of the newest topics. It belongs to the fan-out alone, so no lock is held while a topic is compared
 /// with patterns.
 pub(super) struct MatchCache {
     capacity: usize,
+    /// Of the names in the young generation.
+    bytes: usize,
     /// Two generations: when the young one is full, the old one is dropped.
     young: HashMap<Topic, TopicMatches>,
     old: HashMap<Topic, TopicMatches>,
 }
 
 impl MatchCache {
-    /// Remembers at least the `capacity` topics that were asked for last, and at most twice as many.
+    /// Remembers at least the `capacity` topics that were asked for last, and at most twice as many: fewer if their
+    /// names are long.
     pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity, young: HashMap::new(), old: HashMap::new() }
+        Self { capacity, bytes: 0, young: HashMap::new(), old: HashMap::new() }
     }
 
     /// The patterns that the topic matches now.
@@ -31,9 +37,11 @@ impl MatchCache {
         }
         let mut matches = self.old.remove(topic).unwrap_or_default();
         patterns.update(topic, &mut matches);
-        if self.young.len() >= self.capacity {
+        if self.young.len() >= self.capacity || self.bytes >= NAME_BYTES {
             self.old = std::mem::take(&mut self.young);
+            self.bytes = 0;
         }
+        self.bytes += topic.as_str().len();
         self.young.insert(topic.clone(), matches.clone());
         matches
     }

@@ -32,7 +32,7 @@ struct TailCacheState {
 
 impl Default for TailCacheSize {
     fn default() -> Self {
-        Self { entries: 4096, bytes: 8 << 20 }
+        Self { entries: 2048, bytes: 4 << 20 }
     }
 }
 

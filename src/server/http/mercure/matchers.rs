@@ -1,9 +1,11 @@
 //! The matchers in a query or a form body.
 
+use tokio::task::spawn_blocking;
+
 use super::Mercure;
 use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
-use crate::server::hub::{MatchType, Matcher};
+use crate::server::hub::{ClientKey, MatchType, Matcher};
 
 /// Maximum number of matchers of one request.
 const MAX_MATCHERS: usize = 100;
@@ -15,14 +17,34 @@ const MAX_PATTERNS_LENGTH: usize = 16 * 1024;
 const PREFIX: &str = "match";
 
 impl Mercure {
-    /// Number of patterns in a request that would have to be compiled.
-    pub(super) fn new_patterns(&self, params: &Params) -> usize {
-        let is_new = |name: &str, value: &str| {
-            let match_type = match_type(name).ok().flatten().or_else(|| self.older_matcher(name));
-            match_type.is_some_and(|match_type| Matcher::is_new_pattern(match_type, value, self.hub.patterns()))
-        };
-        let values = params.iter().filter_map(|(name, value)| Some((name, value.ok()?)));
-        values.filter(|(name, value)| is_new(name, value)).take(MAX_MATCHERS).count()
+    /// Compiles the patterns of a request that nobody uses yet, as far as `client` may have more of them. They are shared
+    /// with whoever asks for them while the result is held.
+    pub(super) async fn compile_patterns(&self, client: &ClientKey, params: &Params) -> Result<Vec<Matcher>, ApiError> {
+        let patterns = self.hub.patterns().clone();
+        let new: Vec<_> = self.new_patterns(params).map(|(match_type, text)| (match_type, text.to_owned())).collect();
+        self.opening.check_patterns(client, new.len(), &patterns)?;
+        if new.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _turn = self.opening.compiling().await;
+        // A hundred of them take tens of milliseconds. What is wrong with one is said when it is read.
+        let compile =
+            move || new.iter().filter_map(|(kind, text)| Matcher::parse(*kind, text, &patterns).ok()).collect();
+        Ok(spawn_blocking(compile).await.unwrap_or_default())
+    }
+
+    fn new_patterns<'a>(&self, params: &'a Params) -> impl Iterator<Item = (MatchType, &'a str)> {
+        let patterns = params.iter().filter_map(|(name, value)| {
+            let match_type = match_type(name).ok().flatten().or_else(|| self.older_matcher(name))?;
+            let value = value.ok()?;
+            Matcher::is_new_pattern(match_type, value, self.hub.patterns()).then_some((match_type, value))
+        });
+        // Beyond that the request is refused when they are read.
+        let mut left = MAX_PATTERNS_LENGTH;
+        patterns.take(MAX_MATCHERS).map_while(move |(match_type, value)| {
+            left = left.checked_sub(value.len())?;
+            Some((match_type, value))
+        })
     }
 
     /// All matchers of a request, without duplicates. A parameter that looks like a matcher and is none is refused:

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use governor::clock::DefaultClock;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::server::http::error::ApiError;
 use crate::server::http::limits::{ClientLimit, cells, wait};
@@ -34,6 +35,8 @@ pub(super) struct OpeningLimits {
     subscriptions: ClientLimit<ClientKey>,
     client_patterns: ClientLimit<ClientKey>,
     all_patterns: DefaultDirectRateLimiter,
+    /// The requests whose patterns are compiled at a time.
+    compiling: Semaphore,
     clock: DefaultClock,
 }
 
@@ -43,6 +46,7 @@ impl OpeningLimits {
             subscriptions: ClientLimit::new(SUBSCRIPTIONS, SUBSCRIPTIONS_BURST),
             client_patterns: ClientLimit::new(CLIENT_PATTERNS, CLIENT_PATTERNS_BURST),
             all_patterns: RateLimiter::direct(Quota::per_second(ALL_PATTERNS).allow_burst(ALL_PATTERNS_BURST)),
+            compiling: Semaphore::new(1),
             clock: DefaultClock::default(),
         }
     }
@@ -50,6 +54,11 @@ impl OpeningLimits {
     /// Counts subscriptions that a client is about to open.
     pub(super) fn check_subscriptions(&self, client: &ClientKey, count: usize) -> Result<(), ApiError> {
         self.subscriptions.check(client, count).map_err(ApiError::TooManySubscriptions)
+    }
+
+    /// Waits for one's turn to compile patterns: it must not take more than a core.
+    pub(super) async fn compiling(&self) -> Option<SemaphorePermit<'_>> {
+        self.compiling.acquire().await.ok()
     }
 
     /// Counts patterns that are about to be compiled for a client, beside those of others.

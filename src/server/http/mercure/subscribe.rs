@@ -94,7 +94,7 @@ impl App {
             return Err(hub.token_needed(&format!("Subscribing here needs a token.{hint}")));
         }
         let client = client_key(token.as_deref(), peer);
-        hub.opening.check_patterns(&client, hub.new_patterns(params), hub.hub.patterns())?;
+        let _compiled = hub.compile_patterns(&client, params).await?;
         let matchers = hub.matchers(params)?;
         let rights = token.as_ref().map_or_else(|| hub.no_rights.clone(), |token| token.rights.clone());
         let last_event_id = match LastEventId::of(headers, params)? {

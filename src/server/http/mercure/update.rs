@@ -18,6 +18,9 @@ use crate::wire::paths;
 
 /// Maximum number of topics of one update.
 const MAX_TOPICS: usize = 1000;
+/// Maximum bytes of the topics of one update together: the names of all that are kept are held in memory, and each new one is
+/// compared with all patterns.
+const MAX_TOPICS_BYTES: usize = 64 * 1024;
 /// Maximum length of a topic, an id and a type, in bytes.
 const MAX_LENGTH: usize = 4096;
 /// Maximum number of updates in one JSON array.
@@ -157,6 +160,10 @@ impl Fields {
         }
         if self.topics.len() > MAX_TOPICS {
             return Err(ApiError::TooMuch(format!("The update has more than {MAX_TOPICS} topics. Send fewer.")));
+        }
+        if self.topics.iter().map(String::len).sum::<usize>() > MAX_TOPICS_BYTES {
+            let detail = format!("The topics have more than {MAX_TOPICS_BYTES} bytes together. Send fewer.");
+            return Err(ApiError::TooMuch(detail));
         }
         let topics = self.topics.iter().map(|topic| checked_topic(topic, hub)).collect::<Result<_, _>>()?;
         if self.kind == presence::EVENT {

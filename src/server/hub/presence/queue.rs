@@ -14,8 +14,8 @@ use crate::server::log::{Field, Log, Topic, Update};
 /// How long events are kept: a client that comes back later reads the list anew.
 const EVENT_TTL: Duration = Duration::from_secs(600);
 
-/// Maximum bytes of events that are published at once; one event always fits.
-const BATCH_BYTES: usize = 1 << 20;
+/// Maximum bytes of events that are published at once; one event always fits. A publisher waits behind them.
+const BATCH_BYTES: usize = 64 << 10;
 
 /// Bytes of events that wait to be published before new subscriptions have to wait too. Events of subscriptions that
 /// end are not held back, so more may wait, at most one for each subscription that was open.

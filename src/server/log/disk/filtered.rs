@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
 use super::Shared;
@@ -27,7 +28,7 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// How many bytes a read looks at before it answers, wanted or not.
 const SCAN_BYTES: usize = 16 << 20;
 /// How many topics a filter is asked about in one go.
-const TOPICS_AT_ONCE: usize = 256;
+const TOPICS_AT_ONCE: usize = 32;
 /// How many topics a reader remembers. Finding more of them by the index is hardly ever less work than looking at
 /// all entries.
 const MOST_WANTED: usize = 4096;
@@ -78,10 +79,12 @@ impl Scan {
         filter: &dyn TopicFilter,
         verdicts: &mut Verdicts<u64>,
         newest: Cursor,
+        asking: &Semaphore,
     ) {
         self.seen += named.window.places.len();
         self.bytes += named.window.bytes;
         for slice in named.window.places.chunks(SLICE) {
+            let turn = asking.acquire().await;
             for seen in slice {
                 let wanted = named.wants(seen, filter, verdicts);
                 self.full = self.budget.is_full() || (wanted && !self.budget.take_bytes(seen.size));
@@ -93,6 +96,7 @@ impl Scan {
                 }
                 self.next = seen.cursor;
             }
+            drop(turn);
             yield_now().await;
         }
         if named.window.is_last {
@@ -109,13 +113,13 @@ impl Scan {
 
 impl Wanted {
     /// Asks a filter about all topics that it has not been asked about. Afterwards they aren't `Unknown`.
-    async fn ask(&mut self, filter: &dyn TopicFilter, directory: &TopicDirectory) {
+    async fn ask(&mut self, filter: &dyn TopicFilter, directory: &TopicDirectory, asking: &Semaphore) {
         if matches!(self, Self::Unknown) {
             *self = Self::Few { numbers: Arc::default(), last: None };
         }
         while let Self::Few { numbers, last } = self {
             let topics = directory.after(*last, TOPICS_AT_ONCE);
-            let wanted = wanted_of(&topics, filter);
+            let wanted = wanted_of(&topics, filter, asking).await;
             if numbers.len() + wanted.len() > MOST_WANTED {
                 *self = Self::Many;
                 return;
@@ -151,7 +155,7 @@ impl Shared {
         let mut snapshot = None;
         let snapshot = loop {
             let (now, named) = self.window_from(snapshot, scan.next, bytes).await?;
-            scan.go_on(&named, filter, &mut state.archived_verdicts, now.totals.newest).await;
+            scan.go_on(&named, filter, &mut state.archived_verdicts, now.totals.newest, &self.asking).await;
             if scan.is_done() {
                 break now;
             }
@@ -159,7 +163,7 @@ impl Shared {
             bytes = (bytes * 2).min(WINDOW_BYTES);
         };
         if !is_known && !scan.ended && !scan.full {
-            state.wanted.ask(filter, &self.topics).await;
+            state.wanted.ask(filter, &self.topics, &self.asking).await;
             if let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
                 return Ok(page);
             }
@@ -192,7 +196,7 @@ impl Shared {
         // Before the filter is asked about the topics of what is archived now, and before the snapshot, which has all
         // of these evictions at least.
         let (to, evictions) = (self.unarchived().archived, self.topics.evictions());
-        state.wanted.ask(filter, &self.topics).await;
+        state.wanted.ask(filter, &self.topics, &self.asking).await;
         let Wanted::Few { numbers, .. } = &state.wanted else { return Ok(None) };
         let (numbers, known) = (numbers.clone(), state.evictions);
         let page = self
@@ -225,7 +229,7 @@ impl Shared {
         }
         let mut place = EvictionPlace::after(known);
         while let Some(topics) = self.topics.evicted_after(&mut place, cursor, TOPICS_AT_ONCE) {
-            let wanted = wanted_of(&topics, filter);
+            let wanted = wanted_of(&topics, filter, &self.asking).await;
             if wanted.is_empty() {
                 yield_now().await;
                 continue;
@@ -283,6 +287,7 @@ impl Shared {
         let mut rest = named.window.places.last().map(|seen| seen.cursor).filter(|_| !named.window.is_last);
         let mut wanted = Vec::new();
         'window: for slice in named.window.places.chunks(SLICE) {
+            let turn = self.asking.acquire().await;
             for seen in slice.iter().filter(|seen| named.wants(seen, filter, verdicts)) {
                 wanted.push(seen.cursor);
                 if wanted.len() == limit {
@@ -290,6 +295,7 @@ impl Shared {
                     break 'window;
                 }
             }
+            drop(turn);
             yield_now().await;
         }
         if wanted.is_empty() {
@@ -302,7 +308,8 @@ impl Shared {
 }
 
 /// The numbers of the topics that a filter wants.
-fn wanted_of(topics: &[(u64, Topic)], filter: &dyn TopicFilter) -> Vec<u64> {
+async fn wanted_of(topics: &[(u64, Topic)], filter: &dyn TopicFilter, asking: &Semaphore) -> Vec<u64> {
+    let _turn = asking.acquire().await;
     topics.iter().filter(|(_, topic)| filter.wants(topic.as_str())).map(|(number, _)| *number).collect()
 }
 

@@ -39,6 +39,7 @@ mod unarchived;
 mod writer;
 
 use std::io;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -79,6 +80,11 @@ const ARCHIVE_ENTRIES: usize = 16 * 1024;
 /// a thread: a thousand at once read no faster than a few.
 const READERS: usize = 32;
 
+/// How many filters are asked about topics at a time: half of the cores are left to those who publish and listen.
+fn askers() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get).div_ceil(2)
+}
+
 /// How long the log may take to close. Everything acknowledged is in the journal by then: what is cut off is found there
 /// at the next start.
 const CLOSE_WITHIN: Duration = Duration::from_secs(20);
@@ -106,6 +112,8 @@ struct Shared {
     database: RwLock<Option<Database>>,
     /// The reads of the archive that may be under way at a time.
     readers: Arc<Semaphore>,
+    /// The readers whose filters may be asked at a time.
+    asking: Semaphore,
     troubles: Troubles,
     /// Cursors up to here may be given to entries that are never flushed.
     reserved: AtomicU64,
@@ -157,6 +165,7 @@ impl DiskLog {
             topics: TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to),
             database: RwLock::new(Some(opened.database)),
             readers: Arc::new(Semaphore::new(READERS)),
+            asking: Semaphore::new(askers()),
             troubles: Troubles::default(),
             reserved: AtomicU64::new(newest.0),
             archive_moved: Notify::new(),

@@ -68,6 +68,7 @@ impl Shared {
                 (unarchived.after(page.next).take(SLICE).cloned().collect(), unarchived.newest())
             };
             let now = self.clock.now();
+            let turn = self.asking.acquire().await;
             for entry in &slice {
                 let wanted = !entry.has_expired(now) && verdicts.wants(filter, entry);
                 if budget.is_full() || (wanted && !budget.take(entry)) {
@@ -85,6 +86,7 @@ impl Shared {
                 return true;
             }
             looked_at += slice.len();
+            drop(turn);
             yield_now().await;
         }
         true

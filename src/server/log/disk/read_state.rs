@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::server::log::verdicts::Verdicts;
 
-/// How many entries a filter is asked about in one go.
-pub(super) const SLICE: usize = 256;
+/// How many entries a filter is asked about in one go: it may have a hundred patterns, and topics may be long.
+pub(super) const SLICE: usize = 32;
 /// How many entries a read looks at before it answers, wanted or not.
 pub(super) const SCAN_LIMIT: usize = 4096;
 
