@@ -56,7 +56,7 @@ test("without a script nothing pretends to work @no-js", async ({ page }) => {
 
 test("a command is copied as it stands, with this server's address @js", async ({ page, context, server }) => {
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
-  const button = page.getByRole("button", { name: "the command: Is the server there?" });
+  const button = page.getByRole("button", { name: "the command: Is the server there, and does it take updates?" });
   await button.click();
   await expect(button).toContainText("Copied");
   await expect(page.locator("#said")).toHaveText("Copied.");
