@@ -27,6 +27,7 @@ mod uri_template;
 mod wanted;
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -125,6 +126,8 @@ struct HubShared {
     patterns: Arc<Patterns>,
     presence: Presence,
     wanted: AllWanted,
+    /// The newest update that a publisher was told of.
+    acknowledged: AtomicU64,
     /// The newest entry that each shard has offered to all its sessions that want it.
     fanned_out: Vec<watch::Receiver<Cursor>>,
     options: HubOptions,
@@ -146,6 +149,7 @@ impl Hub {
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
             wanted: AllWanted::default(),
+            acknowledged: AtomicU64::new(newest.0),
             fanned_out,
             log,
             options,
@@ -175,7 +179,13 @@ impl Hub {
         updates: Vec<Update>,
         key: Option<IdempotencyKey>,
     ) -> Result<Appended, AppendError> {
-        self.shared.log.append(updates, key).await
+        let appended = self.shared.log.append(updates, key).await?;
+        if let Appended::New(entries) = &appended
+            && let Some(last) = entries.last()
+        {
+            self.shared.acknowledged.fetch_max(last.cursor.0, Ordering::Relaxed);
+        }
+        Ok(appended)
     }
 
     /// The hub's public URL.
@@ -185,7 +195,7 @@ impl Hub {
 
     /// Publishes an update: answers when it is durable. Its subscribers hear it then, not before.
     pub async fn publish(&self, update: Update) -> Result<Arc<Entry>, AppendError> {
-        let mut entries = self.shared.log.append(vec![update], None).await?.into_entries();
+        let mut entries = self.publish_all(vec![update], None).await?.into_entries();
         entries.pop().ok_or_else(|| AppendError::Failed("it lost an update".into()))
     }
 
@@ -227,10 +237,10 @@ impl Hub {
         Ok((session, Subscription::new(self.shared.clone(), matchers, mailbox, start, position)))
     }
 
-    /// Waits until what is durable now was fanned out. Without that, a session that begins with [`Start::Now`] may hear
-    /// an update that was acknowledged just before.
+    /// Waits until every update that was acknowledged was fanned out. Without that, a session that begins with
+    /// [`Start::Now`] may hear one that was acknowledged just before.
     pub async fn catch_up(&self) {
-        let newest = self.log().bounds().newest;
+        let newest = Cursor(self.shared.acknowledged.load(Ordering::Relaxed));
         for fanned_out in &self.shared.fanned_out {
             // It fails when the fan-out has ended: nothing will be heard then.
             _ = fanned_out.clone().wait_for(|position| *position >= newest).await;
