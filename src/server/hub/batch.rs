@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use crate::server::log::{Cursor, Entry};
 
@@ -56,19 +56,20 @@ impl Batch {
     }
 
     /// Those that have expired, of the few that have a time to live.
-    pub(super) fn expired(&self, now: impl Fn() -> DateTime<Utc>) -> Selection {
-        let mut expired = Selection::NONE;
-        let mortal = self.0.iter().enumerate().filter(|(_, entry)| entry.expires_at.is_some());
-        mortal.filter(|(_, entry)| entry.has_expired(now())).for_each(|(n, _)| expired.insert(n));
-        expired
+    pub(super) fn expired(&self) -> Selection {
+        self.select(has_expired)
     }
 
     /// The private ones.
     pub(super) fn private(&self) -> Selection {
-        let mut private = Selection::NONE;
-        let numbers = self.0.iter().enumerate().filter(|(_, entry)| entry.private);
-        numbers.for_each(|(n, _)| private.insert(n));
-        private
+        self.select(|entry| entry.private)
+    }
+
+    fn select(&self, is_meant: impl Fn(&Entry) -> bool) -> Selection {
+        let mut selection = Selection::NONE;
+        let numbers = self.0.iter().enumerate().filter(|(_, entry)| is_meant(entry));
+        numbers.for_each(|(n, _)| selection.insert(n));
+        selection
     }
 }
 
@@ -126,6 +127,11 @@ impl Chunk {
         let entries = frames.len() as u64;
         Some(Self { bytes: chunk(frames.iter().map(|entry| &*entry.frame), length), last, entries, is_whole })
     }
+}
+
+/// Few updates have a time to live: the others must not cost a look at the clock.
+pub(super) fn has_expired(entry: &Entry) -> bool {
+    entry.expires_at.is_some() && entry.has_expired(Utc::now())
 }
 
 /// One chunk of HTTP/1.1 (RFC 9112, 7.1) with these frames, which have `length` bytes together.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tracing::debug;
@@ -99,7 +98,7 @@ impl FanOut {
             matches.push(of_entry.collect());
         }
         shard.select(batch, &matches, &mut self.scratch);
-        let expired = batch.expired(Utc::now);
+        let expired = batch.expired();
         let mut rights = ReadRights::new(batch);
         self.scratch.selected.retain_mut(|Selected { selection, matchers, .. }| {
             *selection = selection.without(expired);

@@ -48,8 +48,6 @@ struct MailboxState {
     heartbeat: bool,
     waker: Option<Waker>,
     outlet: Option<Box<dyn Outlet>>,
-    /// Whether the outlet has to be resumed.
-    resumes: bool,
 }
 
 /// What waits in a mailbox.
@@ -81,11 +79,11 @@ impl Mailbox {
         self.change(|state| {
             let Some(outlet) = &mut state.outlet else {
                 state.offer(offer.batch(), selection);
-                return;
+                return false;
             };
             // It may have read on to the end by itself since the fan-out selected it.
             let selection = offer.after(outlet.cursor(), selection);
-            let Some(chunk) = offer.chunk(selection) else { return };
+            let Some(chunk) = offer.chunk(selection) else { return false };
             let written = outlet.write(chunk);
             let is_whole = chunk.is_whole;
             match written {
@@ -93,14 +91,14 @@ impl Mailbox {
                 Written::All | Written::Part => {
                     self.wrote(offer.at);
                     if written == Written::All && is_whole {
-                        return;
+                        return false;
                     }
                     if !is_whole {
                         state.offered = Offered::Behind;
                     }
                 }
             }
-            state.resumes = true;
+            true
         });
     }
 
@@ -108,7 +106,7 @@ impl Mailbox {
     pub(super) fn fall_behind(&self) {
         self.change(|state| {
             state.offered = Offered::Behind;
-            state.resumes = true;
+            true
         });
     }
 
@@ -116,7 +114,7 @@ impl Mailbox {
     pub(super) fn end(&self, reason: EndReason) {
         self.change(|state| {
             state.end.get_or_insert(reason);
-            state.resumes = true;
+            true
         });
     }
 
@@ -133,9 +131,12 @@ impl Mailbox {
                 let written = outlet.comment();
                 // The task waits for its client to take the comment, and gives up on one that takes nothing.
                 state.heartbeat = written == Written::Nothing;
-                state.resumes = written != Written::All;
+                written != Written::All
             }
-            None => state.heartbeat = true,
+            None => {
+                state.heartbeat = true;
+                false
+            }
         });
     }
 
@@ -189,12 +190,11 @@ impl Mailbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state, and then lets the stream know: by its waker, or by resuming its outlet where that is due.
-    fn change(&self, change: impl FnOnce(&mut MailboxState)) {
+    /// Changes the state, and then lets the stream know: by its waker, or by resuming its outlet if `change` says so.
+    fn change(&self, change: impl FnOnce(&mut MailboxState) -> bool) {
         let (waker, outlet) = {
             let mut state = self.state();
-            change(&mut state);
-            let resumes = std::mem::take(&mut state.resumes);
+            let resumes = change(&mut state);
             (state.waker.take(), if resumes { state.outlet.take() } else { None })
         };
         // Not under the lock: the woken task takes it at once, on another core.
@@ -210,7 +210,7 @@ impl Mailbox {
 /// Wakes a parked outlet: its client has sent something or gone away.
 impl Wake for Mailbox {
     fn wake(self: Arc<Self>) {
-        self.change(|state| state.resumes = true);
+        self.change(|_| true);
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A publish goes into the log. What has become durable comes back through the log's tail. The fan-out puts it into the
 //! tail cache, decides for each session once what it wants and may have, and offers that to the session's mailbox. A
-//! session without a task of its own is written to at once; one that has not taken its last offer yet falls behind: it reads on from its own cursor, out of the tail cache
-//! or, where that no longer reaches back, out of the log. Nothing is queued for a session, however slow it is.
+//! session without a task of its own is written to at once; one that has not taken its last offer yet falls behind: it
+//! reads on from its own cursor, out of the tail cache or, where that no longer reaches back, out of the log. Nothing is
+//! queued for a session, however slow it is.
 
 mod batch;
 mod fan_out;

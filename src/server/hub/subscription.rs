@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::vec;
 
-use chrono::Utc;
 use futures_util::Stream;
 use futures_util::future::BoxFuture;
 use tracing::error;
 
-use super::batch::{Batch, Selection};
+use super::batch::{Batch, Selection, has_expired};
 use super::mailbox::{Mailbox, Offered};
 use super::matcher::Matchers;
 use super::{HubShared, Session};
@@ -214,11 +213,6 @@ impl Stream for Subscription {
             }
         }
     }
-}
-
-/// Few updates have a time to live: the others must not cost a look at the clock.
-fn has_expired(entry: &Entry) -> bool {
-    entry.expires_at.is_some() && entry.has_expired(Utc::now())
 }
 
 #[cfg(test)]
