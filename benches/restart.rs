@@ -3,7 +3,7 @@
 //! the last one is answered, has had the update that was published meanwhile, is in the list of subscriptions, and
 //! has been told of to a client that watches who comes.
 //!
-//! `--clients` and `--rounds` change the load, `--presence false` turns presence off.
+//! `--clients` and `--rounds` change the load, `--match` what the clients ask for, `--presence false` turns presence off.
 
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
@@ -12,6 +12,7 @@ mod support;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
@@ -36,7 +37,7 @@ const WATCHED: &str = "match_urlpattern=/.well-known/mercure/subscriptions/*";
 /// A client of the hub, as a browser's: it knows the last id it has had.
 struct Client {
     address: SocketAddr,
-    query: &'static str,
+    query: Arc<str>,
     token: Option<String>,
     stream: Option<TcpStream>,
     unread: Vec<u8>,
@@ -54,9 +55,10 @@ async fn main() {
     let address = server.address();
     let hub = Hub { http: reqwest::Client::builder().no_proxy().build().expect("a client"), address };
     let token = token(data.path(), address);
-    let mut watcher = Client::new(address, WATCHED, Some(token.clone()));
+    let mut watcher = Client::new(address, WATCHED.into(), Some(token.clone()));
     watcher.come_back().await;
-    let mut clients: Vec<_> = (0..count).map(|_| Client::new(address, "match=news", None)).collect();
+    let query: Arc<str> = arg("--match", "match=news".to_owned()).into();
+    let mut clients: Vec<_> = (0..count).map(|_| Client::new(address, query.clone(), None)).collect();
     for client in &mut clients {
         client.come_back().await;
     }
@@ -118,7 +120,7 @@ async fn main() {
 }
 
 impl Client {
-    fn new(address: SocketAddr, query: &'static str, token: Option<String>) -> Self {
+    fn new(address: SocketAddr, query: Arc<str>, token: Option<String>) -> Self {
         Self { address, query, token, stream: None, unread: Vec::new(), last: None }
     }
 

@@ -41,6 +41,7 @@ macro_rules! contract {
 
 contract! {
     an_empty_log_has_nothing_to_read: Retention::default();
+    a_reader_costs_no_look_at_what_it_can_not_want: Retention::default();
     entries_are_in_the_order_in_which_they_were_appended: Retention::default();
     an_entry_says_what_was_published: Retention::default();
     the_tail_hears_every_entry_in_order: Retention::default();

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use tidings::server::log::{Cursor, PageSize, Reader};
+use tidings::server::log::{Cursor, PageSize, Reader, Update};
 
-use super::rig::{ALL, AnyFilter, Beginning, Rig, any, exactly, of, update};
+use super::rig::{ALL, AnyFilter, Beginning, Listing, Rig, Unasked, any, exactly, of, update};
 
 /// Publishes an update for each of these sizes of its data, on a topic, each beside one that nobody wants.
 async fn publish_sizes(rig: &Rig, topic: &str, sizes: impl IntoIterator<Item = usize>) -> Vec<(u64, usize)> {
@@ -62,6 +62,26 @@ pub(crate) async fn a_page_has_as_many_entries_as_its_bytes_hold(rig: Rig) {
                 read.retain(|page| !page.is_empty());
                 assert_eq!(read, expected, "{size:?}, archived: {archived}");
             }
+        }
+        rig.log.sweep().await;
+    }
+}
+
+pub(crate) async fn a_reader_costs_no_look_at_what_it_can_not_want(rig: Rig) {
+    let mut wanted = Vec::new();
+    for n in 0..100 {
+        rig.publish(Update { private: true, ..update(&format!("private/{n}"), "x") }).await;
+        if n % 10 == 0 {
+            wanted.push(rig.publish(update("a", "x")).await.cursor);
+        }
+    }
+    let size = PageSize { entries: 7, bytes: usize::MAX };
+    for _ in 0..2 {
+        for listing in [Listing::Lists, Listing::ListsNothing] {
+            let mut reader = rig.reader(Cursor::START, any(Unasked(exactly(&["a"]), listing)));
+            let pages = [reader.next(size).await.expect("a page"), reader.next(size).await.expect("a page")];
+            let read: Vec<_> = pages.iter().flat_map(|page| &page.entries).map(|entry| entry.cursor).collect();
+            assert_eq!(read, wanted);
         }
         rig.log.sweep().await;
     }

@@ -172,6 +172,30 @@ impl TopicFilter for Beginning {
     }
 }
 
+/// Wants these topics, and is to be asked about no other one, nor about private entries.
+pub(crate) struct Unasked(pub(crate) Exactly, pub(crate) Listing);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Listing {
+    Lists,
+    ListsNothing,
+}
+
+impl TopicFilter for Unasked {
+    fn wants(&self, topic: &str) -> bool {
+        assert!(self.1 == Listing::ListsNothing && !topic.starts_with("private"), "asked about {topic}");
+        self.0.wants(topic)
+    }
+
+    fn exact(&self) -> Option<&[Topic]> {
+        self.0.exact().filter(|_| self.1 == Listing::Lists)
+    }
+
+    fn wants_private(&self) -> bool {
+        false
+    }
+}
+
 /// One of several kinds of filters.
 pub(crate) type AnyFilter = Arc<dyn TopicFilter>;
 

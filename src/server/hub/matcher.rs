@@ -214,6 +214,9 @@ impl Matchers {
 
     /// Whether the entry has a topic that is wanted, and may be read.
     pub(super) fn want(&self, entry: &Entry) -> bool {
+        if entry.private && !self.rights.may_read_private() {
+            return false;
+        }
         let candidates: Vec<_> = entry.topics.iter().map(|topic| Candidate::new(topic.as_str())).collect();
         candidates.iter().any(|topic| self.match_topic(topic))
             && (!entry.private || self.rights.may_read_any_of(&candidates))
@@ -250,6 +253,10 @@ impl TopicFilter for Matchers {
 
     fn exact(&self) -> Option<&[Topic]> {
         (!self.everything && self.patterns.is_empty()).then_some(&self.topics)
+    }
+
+    fn wants_private(&self) -> bool {
+        self.rights.may_read_private()
     }
 }
 

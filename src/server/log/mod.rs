@@ -105,6 +105,11 @@ pub trait TopicFilter: Send + Sync {
 
     /// All topics that are wanted, where they can be listed: a backend reads these by index.
     fn exact(&self) -> Option<&[Topic]>;
+
+    /// Whether private updates are wanted. Where they are not, the log need not look at them; it may still give some.
+    fn wants_private(&self) -> bool {
+        true
+    }
 }
 
 /// What a log keeps on a topic.

@@ -43,7 +43,8 @@ struct NamedWindow {
 
 impl NamedWindow {
     fn wants(&self, seen: &Seen, filter: &dyn TopicFilter, verdicts: &mut Verdicts<u64>) -> bool {
-        seen.topics.iter().any(|number| {
+        let may_be_wanted = !seen.private || filter.wants_private();
+        may_be_wanted && seen.topics.iter().any(|number| {
             let Some(topic) = self.topics.get(number) else { return false };
             verdicts.get_or_ask(*number, |_| filter.wants(topic.as_str()))
         })

@@ -35,6 +35,7 @@ pub(super) struct Seen {
     pub(super) cursor: Cursor,
     /// Its topics' numbers.
     pub(super) topics: Vec<u64>,
+    pub(super) private: bool,
     /// How many bytes it counts for.
     pub(super) size: usize,
 }
@@ -292,7 +293,7 @@ fn look_at<'a>(
         let (cursor, value) = row?;
         let header = codec::archived(value.value())?;
         let (topics, size) = (header.topics().collect(), usize::try_from(header.size).unwrap_or(usize::MAX));
-        window.places.push(Seen { cursor: Cursor(cursor.value()), topics, size });
+        window.places.push(Seen { cursor: Cursor(cursor.value()), topics, private: header.private, size });
         window.bytes += value.value().len();
     }
     Ok(window)

@@ -1,15 +1,21 @@
 //! The newest entries: durable in the journal, and in memory until the archive has them.
 
+use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::server::log::{Bounds, Cursor, Entry};
+use itertools::Itertools;
+
+use crate::server::log::{Bounds, Cursor, Entry, Topic};
 
 /// The entries after `archived`, in order.
 pub(super) struct Unarchived {
     entries: VecDeque<Arc<Entry>>,
     /// Where the entries with an id of their publisher's are, in order.
     given_ids: HashMap<Box<str>, VecDeque<Cursor>>,
+    /// Where the entries on each topic are, in order.
+    topics: HashMap<Topic, VecDeque<Cursor>>,
     /// How many bytes they count for.
     pub(super) bytes: usize,
     /// The archive has everything up to here.
@@ -22,7 +28,8 @@ pub(super) struct Unarchived {
 
 impl Unarchived {
     pub(super) fn new(archived: Cursor, oldest_archived: Option<Cursor>, newest: Cursor) -> Self {
-        Self { entries: VecDeque::new(), given_ids: HashMap::new(), bytes: 0, archived, newest, oldest_archived }
+        let (given_ids, topics) = (HashMap::new(), HashMap::new());
+        Self { entries: VecDeque::new(), given_ids, topics, bytes: 0, archived, newest, oldest_archived }
     }
 
     pub(super) fn newest(&self) -> Cursor {
@@ -44,6 +51,9 @@ impl Unarchived {
         if id_given {
             self.given_ids.entry(entry.id.clone()).or_default().push_back(entry.cursor);
         }
+        for topic in &entry.topics {
+            self.topics.entry(topic.clone()).or_default().push_back(entry.cursor);
+        }
         self.bytes += entry.size();
         self.newest = self.newest.max(entry.cursor);
         self.entries.push_back(entry);
@@ -61,6 +71,13 @@ impl Unarchived {
     /// The entries after `cursor`, which must not be before `archived`.
     pub(super) fn after(&self, cursor: Cursor) -> impl DoubleEndedIterator<Item = &Arc<Entry>> {
         self.entries.range(self.index(cursor.next())..)
+    }
+
+    /// The entries on these topics after `cursor`, which must not be before `archived`.
+    pub(super) fn on_topics(&self, topics: &[Topic], cursor: Cursor) -> impl Iterator<Item = &Arc<Entry>> {
+        let indexes = topics.iter().filter_map(|topic| self.topics.get(topic));
+        let after = indexes.map(|cursors| cursors.range(cursors.partition_point(|place| *place <= cursor)..));
+        after.kmerge().dedup().filter_map(|cursor| self.get(*cursor))
     }
 
     /// The entries before `cursor`.
@@ -83,14 +100,8 @@ impl Unarchived {
     pub(super) fn drop_until(&mut self, cursor: Cursor) {
         for entry in self.entries.drain(..self.index(cursor.next())) {
             self.bytes -= entry.size();
-            if let Some(cursors) = self.given_ids.get_mut(&entry.id) {
-                if cursors.front() == Some(&entry.cursor) {
-                    cursors.pop_front();
-                }
-                if cursors.is_empty() {
-                    self.given_ids.remove(&entry.id);
-                }
-            }
+            drop_first(&mut self.given_ids, &entry.id, entry.cursor);
+            entry.topics.iter().for_each(|topic| drop_first(&mut self.topics, topic, entry.cursor));
         }
         self.archived = self.archived.max(cursor);
     }
@@ -104,5 +115,20 @@ impl Unarchived {
             return guess;
         }
         self.entries.partition_point(|entry| entry.cursor < cursor)
+    }
+}
+
+/// Removes a place from an index, where it is the first under its key.
+fn drop_first<K: Borrow<Q> + Eq + Hash, Q: Eq + Hash + ?Sized>(
+    index: &mut HashMap<K, VecDeque<Cursor>>,
+    key: &Q,
+    cursor: Cursor,
+) {
+    let Some(cursors) = index.get_mut(key) else { return };
+    if cursors.front() == Some(&cursor) {
+        cursors.pop_front();
+    }
+    if cursors.is_empty() {
+        index.remove(key);
     }
 }

@@ -1,10 +1,10 @@
 //! What the log in memory holds, with its indexes. Whoever has it has locked it, and asks no filter meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::iter::{self, Peekable};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use itertools::Itertools;
 
 use crate::server::log::clock::{ClockWatch, Reading};
 use crate::server::log::{Bounds, Cursor, Entry, Lane, Retention, Size, TimeSource, Topic, TopicInfo};
@@ -160,14 +160,7 @@ impl State {
     /// The places of the entries on these topics after `cursor`, in order.
     pub(super) fn on_topics(&self, topics: &[Topic], cursor: Cursor) -> impl Iterator<Item = Cursor> {
         let indexes = topics.iter().filter_map(|topic| self.topics.get(topic));
-        let mut places: Vec<_> = indexes.map(|index| index.cursors.range(cursor.next()..).peekable()).collect();
-        iter::from_fn(move || {
-            let first = **places.iter_mut().filter_map(Peekable::peek).min()?;
-            for places in &mut places {
-                places.next_if(|&&place| place == first);
-            }
-            Some(first)
-        })
+        indexes.map(move |index| index.cursors.range(cursor.next()..).copied()).kmerge().dedup()
     }
 
     /// The last entries on these topics before `end`, newest first.
