@@ -14,7 +14,7 @@ use super::Shared;
 use super::archive_reads::read_error;
 use super::failure::Failure;
 use super::read_state::{ReadState, SCAN_LIMIT, SLICE, Wanted};
-use super::snapshot::{Seen, Snapshot, Window};
+use super::snapshot::{Look, Seen, Snapshot, Window};
 use super::topic_directory::{EvictionPlace, TopicDirectory};
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
@@ -43,8 +43,7 @@ struct NamedWindow {
 
 impl NamedWindow {
     fn wants(&self, seen: &Seen, filter: &dyn TopicFilter, verdicts: &mut Verdicts<u64>) -> bool {
-        let may_be_wanted = !seen.private || filter.wants_private();
-        may_be_wanted && seen.topics.iter().any(|number| {
+        seen.topics.iter().any(|number| {
             let Some(topic) = self.topics.get(number) else { return false };
             verdicts.get_or_ask(*number, |_| filter.wants(topic.as_str()))
         })
@@ -82,7 +81,7 @@ impl Scan {
         newest: Cursor,
         asking: &Semaphore,
     ) {
-        self.seen += named.window.places.len();
+        self.seen += named.window.count;
         self.bytes += named.window.bytes;
         for slice in named.window.places.chunks(SLICE) {
             let turn = asking.acquire().await;
@@ -100,6 +99,7 @@ impl Scan {
             drop(turn);
             yield_now().await;
         }
+        self.next = named.window.last.unwrap_or(self.next);
         if named.window.is_last {
             self.ended = true;
             self.next = self.next.max(newest);
@@ -155,7 +155,7 @@ impl Shared {
         let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
         let snapshot = loop {
-            let (now, named) = self.window_from(snapshot, scan.next, bytes).await?;
+            let (now, named) = self.window_from(snapshot, scan.next, Look { count: WINDOW, bytes, private: filter.wants_private() }).await?;
             scan.go_on(&named, filter, &mut state.archived_verdicts, now.totals.newest, &self.asking).await;
             if scan.is_done() {
                 break now;
@@ -254,12 +254,12 @@ impl Shared {
         self: &Arc<Self>,
         snapshot: Option<Snapshot>,
         after: Cursor,
-        bytes: usize,
+        look: Look,
     ) -> Result<(Snapshot, NamedWindow), ReadError> {
         let shared = self.clone();
         self.blocking(move || {
             let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
-            let window = snapshot.window_from(after.next(), WINDOW, bytes).map_err(read_error)?;
+            let window = snapshot.window_from(after.next(), look).map_err(read_error)?;
             let topics = snapshot.topics_of(&window, &shared.topics).map_err(read_error)?;
             Ok((snapshot, NamedWindow { window, topics }))
         })
@@ -276,16 +276,17 @@ impl Shared {
         limit: usize,
     ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), ReadError> {
         let shared = self.clone();
+        let look = Look { count: WINDOW, bytes: WINDOW_BYTES, private: filter.wants_private() };
         let (snapshot, named) = self
             .blocking(move || {
                 shared.with_snapshot(|snapshot| {
-                    let window = snapshot.window_until(to, WINDOW, WINDOW_BYTES)?;
+                    let window = snapshot.window_until(to, look)?;
                     let topics = snapshot.topics_of(&window, &shared.topics)?;
                     Ok((snapshot, NamedWindow { window, topics }))
                 })
             })
             .await?;
-        let mut rest = named.window.places.last().map(|seen| seen.cursor).filter(|_| !named.window.is_last);
+        let mut rest = named.window.last.filter(|_| !named.window.is_last);
         let mut wanted = Vec::new();
         'window: for slice in named.window.places.chunks(SLICE) {
             let turn = self.asking.acquire().await;

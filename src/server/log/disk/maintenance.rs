@@ -14,7 +14,7 @@ use thiserror::Error;
 use super::archive::{self, Opened};
 use super::failure::Failure;
 use super::lock::FolderLock;
-use super::snapshot::Snapshot;
+use super::snapshot::{Look, Snapshot};
 use super::topic_directory::TopicDirectory;
 use super::{DiskLog, Durability};
 use crate::server::log::page::PageBudget;
@@ -135,7 +135,7 @@ pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
         .map(|(_, row)| TopicStat { topic: row.name, updates: row.count - row.system, bytes: row.bytes })
         .collect();
     topics.sort_by(|one, other| (other.bytes, &one.topic).cmp(&(one.bytes, &other.topic)));
-    let last = snapshot.window_until(Cursor(u64::MAX), 1, usize::MAX)?;
+    let last = snapshot.window_until(Cursor(u64::MAX), Look { count: 1, bytes: usize::MAX, private: true })?;
     Ok(Stat {
         updates,
         bytes,
@@ -156,7 +156,7 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
     let now = Utc::now();
     let (mut at, mut exported) = (Cursor::START, 0);
     loop {
-        let window = snapshot.window_from(at.next(), BATCH, BATCH_BYTES)?;
+        let window = snapshot.window_from(at.next(), Look { count: BATCH, bytes: BATCH_BYTES, private: true })?;
         let Some(last) = window.places.last() else { break };
         at = last.cursor;
         let cursors: Vec<_> = window.places.iter().map(|seen| seen.cursor).collect();

@@ -10,7 +10,7 @@ use tokio::task::yield_now;
 
 use super::Shared;
 use super::failure::Failure;
-use super::read_state::{ReadState, SCAN_LIMIT, SLICE};
+use super::read_state::{PASSED_OVER, ReadState, SCAN_LIMIT, SLICE};
 use super::snapshot::Snapshot;
 use super::unarchived::Unarchived;
 use crate::server::log::page::PageBudget;
@@ -27,6 +27,12 @@ impl Shared {
     ) -> Result<Page, ReadError> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap: false };
         let mut budget = PageBudget::new(size);
+        if !filter.wants_private() {
+            let unarchived = self.unarchived();
+            if unarchived.has_nothing_public_after(cursor) {
+                return Ok(Page { next: cursor.max(unarchived.newest()), more: false, ..page });
+            }
+        }
         loop {
             if self.unarchived().archived <= page.next {
                 let is_complete = match filter.exact() {
@@ -83,15 +89,26 @@ impl Shared {
         budget: &mut PageBudget,
         page: &mut Page,
     ) -> bool {
+        let wants_private = filter.wants_private();
         let mut looked_at = 0;
         while looked_at < SCAN_LIMIT {
             // The writer needs the lock, so the filter is asked without it.
-            let (slice, newest): (Vec<_>, _) = {
+            let (mut slice, mut last, mut seen) = (Vec::new(), page.next, 0);
+            let newest = {
                 let unarchived = self.unarchived();
                 if unarchived.archived > page.next {
                     return false;
                 }
-                (unarchived.after(page.next).take(SLICE).cloned().collect(), unarchived.newest())
+                for entry in unarchived.after(page.next).take(PASSED_OVER) {
+                    (last, seen) = (entry.cursor, seen + 1);
+                    if wants_private || !entry.private {
+                        slice.push(entry.clone());
+                    }
+                    if slice.len() == SLICE {
+                        break;
+                    }
+                }
+                unarchived.newest()
             };
             let now = self.clock.now();
             let turn = self.asking.acquire().await;
@@ -105,13 +122,14 @@ impl Shared {
                 }
                 page.next = entry.cursor;
             }
-            if slice.len() < SLICE {
+            page.next = last;
+            if slice.len() < SLICE && seen < PASSED_OVER {
                 // After a crash it is behind the last entry: the cursors between are never given again.
                 page.next = page.next.max(newest);
                 page.more = false;
                 return true;
             }
-            looked_at += slice.len();
+            looked_at += seen;
             drop(turn);
             yield_now().await;
         }

@@ -6,6 +6,8 @@ use crate::server::log::verdicts::Verdicts;
 
 /// How many entries a filter is asked about in one go: it may have a hundred patterns, and topics may be long.
 pub(super) const SLICE: usize = 32;
+/// How many entries are passed over in one go, because they are private and the reader wants none of these.
+pub(super) const PASSED_OVER: usize = 512;
 /// How many entries a read looks at before it answers, wanted or not.
 pub(super) const SCAN_LIMIT: usize = 4096;
 

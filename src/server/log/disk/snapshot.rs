@@ -21,9 +21,23 @@ pub(super) struct Snapshot {
     pub(super) totals: Totals,
 }
 
+/// Which entries of the archive to look at.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    /// Maximum number of entries.
+    pub(super) count: usize,
+    /// About how many bytes of them.
+    pub(super) bytes: usize,
+    /// Whether private ones are looked at, or passed over.
+    pub(super) private: bool,
+}
+
 /// A part of the log as its headers tell it.
 pub(super) struct Window {
     pub(super) places: Vec<Seen>,
+    /// The last place that was looked at or passed over, and how many there were.
+    pub(super) last: Option<Cursor>,
+    pub(super) count: usize,
     /// Whether the log ends with it.
     pub(super) is_last: bool,
     /// How many bytes were looked at.
@@ -35,7 +49,6 @@ pub(super) struct Seen {
     pub(super) cursor: Cursor,
     /// Its topics' numbers.
     pub(super) topics: Vec<u64>,
-    pub(super) private: bool,
     /// How many bytes it counts for.
     pub(super) size: usize,
 }
@@ -163,15 +176,14 @@ impl Snapshot {
         Ok(cursors.into_iter().rev().collect())
     }
 
-    /// The first places from `from` on, whatever their topics, at most `count` of them and about `bytes` bytes.
-    pub(super) fn window_from(&self, from: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
-        look_at(self.entries.range(from.0..)?, count, bytes)
+    /// The first places from `from` on, whatever their topics.
+    pub(super) fn window_from(&self, from: Cursor, look: Look) -> Result<Window, Failure> {
+        look_at(self.entries.range(from.0..)?, look)
     }
 
-    /// The last places up to `to`, newest first, whatever their topics, at most `count` of them and about
-    /// `bytes` bytes.
-    pub(super) fn window_until(&self, to: Cursor, count: usize, bytes: usize) -> Result<Window, Failure> {
-        look_at(self.entries.range(..=to.0)?.rev(), count, bytes)
+    /// The last places up to `to`, newest first, whatever their topics.
+    pub(super) fn window_until(&self, to: Cursor, look: Look) -> Result<Window, Failure> {
+        look_at(self.entries.range(..=to.0)?.rev(), look)
     }
 
     /// The topics of what has been looked at, by their numbers.
@@ -281,19 +293,22 @@ type Row<'a> = (redb::AccessGuard<'a, u64>, redb::AccessGuard<'a, &'static [u8]>
 
 fn look_at<'a>(
     rows: impl Iterator<Item = Result<Row<'a>, redb::StorageError>>,
-    count: usize,
-    bytes: usize,
+    look: Look,
 ) -> Result<Window, Failure> {
-    let mut window = Window { places: Vec::new(), is_last: true, bytes: 0 };
+    let mut window = Window { places: Vec::new(), last: None, count: 0, is_last: true, bytes: 0 };
     for row in rows {
-        if window.places.len() == count || window.bytes >= bytes {
+        if window.count == look.count || window.bytes >= look.bytes {
             window.is_last = false;
             break;
         }
         let (cursor, value) = row?;
-        let header = codec::archived(value.value())?;
-        let (topics, size) = (header.topics().collect(), usize::try_from(header.size).unwrap_or(usize::MAX));
-        window.places.push(Seen { cursor: Cursor(cursor.value()), topics, private: header.private, size });
+        let (cursor, header) = (Cursor(cursor.value()), codec::archived(value.value())?);
+        if look.private || !header.private {
+            let (topics, size) = (header.topics().collect(), usize::try_from(header.size).unwrap_or(usize::MAX));
+            window.places.push(Seen { cursor, topics, size });
+        }
+        window.last = Some(cursor);
+        window.count += 1;
         window.bytes += value.value().len();
     }
     Ok(window)

@@ -22,6 +22,8 @@ pub(super) struct Unarchived {
     pub(super) archived: Cursor,
     /// The newest cursor that has been given, or may have been.
     newest: Cursor,
+    /// No entry after this one is public: there was none, or it has been evicted.
+    newest_public: Cursor,
     /// The archive's oldest entry.
     pub(super) oldest_archived: Option<Cursor>,
 }
@@ -29,11 +31,17 @@ pub(super) struct Unarchived {
 impl Unarchived {
     pub(super) fn new(archived: Cursor, oldest_archived: Option<Cursor>, newest: Cursor) -> Self {
         let (given_ids, topics) = (HashMap::new(), HashMap::new());
-        Self { entries: VecDeque::new(), given_ids, topics, bytes: 0, archived, newest, oldest_archived }
+        let entries = VecDeque::new();
+        Self { entries, given_ids, topics, bytes: 0, archived, newest, newest_public: archived, oldest_archived }
     }
 
     pub(super) fn newest(&self) -> Cursor {
         self.newest
+    }
+
+    /// Whether a reader at `cursor` that wants no private entries has read everything.
+    pub(super) fn has_nothing_public_after(&self, cursor: Cursor) -> bool {
+        self.newest_public <= cursor
     }
 
     /// How many entries there are.
@@ -56,6 +64,9 @@ impl Unarchived {
         }
         self.bytes += entry.size();
         self.newest = self.newest.max(entry.cursor);
+        if !entry.private {
+            self.newest_public = entry.cursor;
+        }
         self.entries.push_back(entry);
     }
 
