@@ -44,15 +44,15 @@ use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::auth::Auth;
-use super::hub::{ClientKey, Hub, Matchers, SessionOptions, Start};
+use super::hub::{ClientKey, Hub, SessionOptions, Start, Wanted};
 use super::net::{self, ConnectionLimits, Handover, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
 pub(super) use docs::Description;
 use error::ApiError;
-use frames::Frames;
 use limits::PublishLimit;
 use mercure::Mercure;
+use stream::StreamOpening;
 
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -144,20 +144,16 @@ impl App {
         &self,
         request: StreamRequest,
         name: &'static str,
-        wanted: Arc<Matchers>,
+        wanted: Arc<Wanted>,
         start: Start,
         asked: Option<String>,
     ) -> Result<Response, ApiError> {
         if request.is_head {
             return Ok(stream::respond_to_head());
         }
-        let hub = self.mercure.hub();
-        if start == Start::Now {
-            hub.catch_up().await;
-        }
         let options = SessionOptions { client: Some(request.client), ..SessionOptions::default() };
-        let (session, subscription) = hub.open_session(options, hub.untold(&wanted), start)?;
-        Ok(stream::respond_directly(name, Frames::new(subscription, true, asked), session, request.handover))
+        let opening = StreamOpening { name, options, wanted, start, tells_gaps: true, asked };
+        Ok(opening.respond(self.mercure.hub(), request.handover).await?)
     }
 
     /// Refuses what a page of another site makes a visitor's browser send, unless the operator allows its origin. A

@@ -1,6 +1,7 @@
 //! Responses that are streams.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -11,7 +12,7 @@ use super::cache;
 use super::direct::OpeningBody;
 use super::frames::Frames;
 use super::sse_body::SseBody;
-use crate::server::hub::Session;
+use crate::server::hub::{AtLimit, Hub, Session, SessionOptions, Start, Wanted};
 use crate::server::net::Handover;
 
 /// The response that carries these frames. `name` stands for the stream in the log.
@@ -22,19 +23,34 @@ where
     (headers(), Body::new(SseBody::new(name, frames, session))).into_response()
 }
 
-/// The same for what the hub delivers. It takes the connection over where that can be.
-pub(super) fn respond_directly(
-    name: &'static str,
-    frames: Frames,
-    session: Session,
-    handover: Option<Handover>,
-) -> Response {
-    match handover {
-        Some(handover) => {
-            let body = OpeningBody::new(SseBody::new(name, frames, session), handover);
-            (headers(), Body::new(body)).into_response()
+/// A stream of what the hub delivers, about to be opened.
+pub(super) struct StreamOpening {
+    /// Stands for the stream in the log.
+    pub(super) name: &'static str,
+    pub(super) options: SessionOptions,
+    pub(super) wanted: Arc<Wanted>,
+    pub(super) start: Start,
+    /// Whether the client is told of gaps.
+    pub(super) tells_gaps: bool,
+    /// The id that the client came back with.
+    pub(super) asked: Option<String>,
+}
+
+impl StreamOpening {
+    /// Opens the session, and answers the response that carries it. It takes the connection over where that can be.
+    pub(super) async fn respond(self, hub: &Hub, handover: Option<Handover>) -> Result<Response, AtLimit> {
+        if self.start == Start::Now {
+            hub.catch_up().await;
         }
-        None => respond(name, frames, session),
+        let (session, subscription) = hub.open_session(self.options, self.wanted, self.start)?;
+        let frames = Frames::new(subscription, self.tells_gaps, self.asked);
+        Ok(match handover {
+            Some(handover) => {
+                let body = OpeningBody::new(SseBody::new(self.name, frames, session), handover);
+                (headers(), Body::new(body)).into_response()
+            }
+            None => respond(self.name, frames, session),
+        })
     }
 }
 

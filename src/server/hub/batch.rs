@@ -55,6 +55,11 @@ impl Batch {
         &self.0
     }
 
+    /// The place of its last entry.
+    pub(super) fn last(&self) -> Cursor {
+        self.0.last().map_or(Cursor::START, |entry| entry.cursor)
+    }
+
     /// Those that have expired, of the few that have a time to live.
     pub(super) fn expired(&self) -> Selection {
         self.select(has_expired)

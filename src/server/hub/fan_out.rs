@@ -21,68 +21,115 @@ const MATCHED_TOPICS: usize = 50_000;
 /// Number of sessions that are offered a batch before other tasks have their turn: each may be written to.
 const OFFERS: usize = 128;
 
-/// Batches that may wait for a shard before the others wait with it.
+/// Offers that another task makes only if there are more of them: waking it takes as long as some of them.
+const FEW_OFFERS: usize = 64;
+
+/// Batches that may wait for a shard's task before the others wait with it.
 const WAITING_BATCHES: usize = 4;
 
-/// Starts the fan-out, with a task for each shard, which tells how far it is. It runs until the hub and its sessions are
-/// gone, or the log is closed.
+/// Starts the fan-out, which tells how far each shard is. It runs until the hub and its sessions are gone, or the log is
+/// closed.
 pub(super) fn start(shared: &Arc<HubShared>, tail: Tail, positions: Vec<watch::Sender<Cursor>>) {
-    let mut shards = Vec::new();
-    for (shard, position) in shared.sessions.shards().iter().zip(positions) {
-        let (batches, received) = mpsc::channel(WAITING_BATCHES);
-        tokio::spawn(serve(Arc::downgrade(shared), shard.clone(), received, position));
-        shards.push(batches);
-    }
-    tokio::spawn(distribute(Arc::downgrade(shared), tail, shards));
+    let shards = shared.sessions.shards().iter().zip(positions).enumerate().map(|(number, (shard, position))| {
+        let position = Arc::new(position);
+        // The first shard's offers are made where the batches are.
+        let task = (number > 0).then(|| {
+            let (shares, received) = mpsc::channel(WAITING_BATCHES);
+            tokio::spawn(make_offers(received, position.clone()));
+            shares
+        });
+        ShardFanOut {
+            shard: shard.clone(),
+            cache: MatchCache::new(MATCHED_TOPICS),
+            scratch: Scratch::default(),
+            position,
+            task,
+            handed_over: Cursor::START,
+        }
+    });
+    tokio::spawn(fan_out(Arc::downgrade(shared), tail, shards.collect()));
 }
 
-/// Makes batches of the tail's entries, for all shards.
-async fn distribute(shared: Weak<HubShared>, mut tail: Tail, shards: Vec<mpsc::Sender<Arc<Batch>>>) {
+/// Makes batches of the tail's entries, and offers them to the sessions of all shards.
+async fn fan_out(shared: Weak<HubShared>, mut tail: Tail, mut shards: Vec<ShardFanOut>) {
     let mut received = Vec::new();
     while tail.recv_many(&mut received, Batch::MAX).await > 0 {
         let Some(shared) = shared.upgrade() else { break };
         let batch = Arc::new(Batch::new(received.drain(..).collect()));
         // Before it is offered: a session that has fallen behind looks there at once.
         shared.tail_cache.push(batch.entries());
-        for shard in &shards {
-            _ = shard.send(batch.clone()).await;
+        let at = shared.elapsed();
+        for shard in &mut shards {
+            shard.select(&batch);
+            shard.hand_over(&batch, at).await;
+        }
+        let mut offer = Offer::new(batch, at);
+        for shard in &mut shards {
+            shard.make_offers(&mut offer).await;
         }
     }
     debug!("the fan-out has ended");
 }
 
-/// Offers batches to the sessions of a shard. Tells how far it is.
-async fn serve(
-    shared: Weak<HubShared>,
-    shard: Arc<Shard>,
-    mut batches: mpsc::Receiver<Arc<Batch>>,
-    position: watch::Sender<Cursor>,
-) {
-    let mut fan_out = FanOut { shard, cache: MatchCache::new(MATCHED_TOPICS), scratch: Scratch::default() };
-    while let Some(batch) = batches.recv().await {
-        let Some(elapsed) = shared.upgrade().map(|shared| shared.elapsed()) else { break };
-        fan_out.select(&batch);
-        let last = batch.entries().last().map(|entry| entry.cursor);
-        let mut offer = Offer::new(batch, elapsed);
-        for (n, Selected { mailbox, selection, .. }) in fan_out.scratch.selected.drain(..).enumerate() {
-            mailbox.offer(&mut offer, selection);
-            if (n + 1).is_multiple_of(OFFERS) {
-                yield_now().await;
-            }
-        }
-        if let Some(last) = last {
-            position.send_replace(last);
+/// What a shard's task has to do for a batch.
+struct Share {
+    batch: Arc<Batch>,
+    at: u64,
+    selected: Vec<Selected>,
+}
+
+/// Makes the offers of one shard, where there are many.
+async fn make_offers(mut shares: mpsc::Receiver<Share>, position: Arc<watch::Sender<Cursor>>) {
+    while let Some(Share { batch, at, mut selected }) = shares.recv().await {
+        let mut offer = Offer::new(batch, at);
+        offer_to(&mut selected, &mut offer).await;
+        position.send_replace(offer.batch().last());
+    }
+}
+
+async fn offer_to(selected: &mut Vec<Selected>, offer: &mut Offer) {
+    for (n, Selected { mailbox, selection, .. }) in selected.drain(..).enumerate() {
+        mailbox.offer(offer, selection);
+        if (n + 1).is_multiple_of(OFFERS) {
+            yield_now().await;
         }
     }
 }
 
-struct FanOut {
+/// The fan-out to one shard's sessions.
+struct ShardFanOut {
     shard: Arc<Shard>,
     cache: MatchCache,
     scratch: Scratch,
+    /// The newest entry that was offered to all who want it.
+    position: Arc<watch::Sender<Cursor>>,
+    task: Option<mpsc::Sender<Share>>,
+    /// The newest entry whose offers were left to the task.
+    handed_over: Cursor,
 }
 
-impl FanOut {
+impl ShardFanOut {
+    /// Leaves the offers to the shard's task where that is worth it, or where it still makes those before.
+    async fn hand_over(&mut self, batch: &Arc<Batch>, at: u64) {
+        let Some(task) = &self.task else { return };
+        let is_idle = *self.position.borrow() >= self.handed_over;
+        if is_idle && self.scratch.selected.len() <= FEW_OFFERS {
+            return;
+        }
+        let selected = std::mem::take(&mut self.scratch.selected);
+        self.handed_over = batch.last();
+        _ = task.send(Share { batch: batch.clone(), at, selected }).await;
+    }
+
+    /// Makes the offers that were not left to the task.
+    async fn make_offers(&mut self, offer: &mut Offer) {
+        let last = offer.batch().last();
+        if self.handed_over < last {
+            offer_to(&mut self.scratch.selected, offer).await;
+            self.position.send_replace(last);
+        }
+    }
+
     /// Collects the sessions that want entries of the batch and may have them.
     fn select(&mut self, batch: &Batch) {
         let shard = &self.shard;

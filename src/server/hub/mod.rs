@@ -26,6 +26,7 @@ mod tail_cache;
 mod tests;
 mod uri_template;
 mod wanted;
+mod weak_map;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -214,11 +215,6 @@ impl Hub {
         self.shared.wanted.of(asked, rights, presence)
     }
 
-    /// What presence does not tell of.
-    pub fn untold(&self, matchers: &Arc<Matchers>) -> Arc<Wanted> {
-        Wanted::untold(matchers.clone())
-    }
-
     /// Opens a session that hears what is wanted, as far as its rights allow. Presence tells of it while the [`Session`]
     /// lives.
     ///
@@ -255,7 +251,7 @@ impl Hub {
     pub fn subscribe(&self, matchers: impl Into<Arc<Matchers>>, start: Start) -> Subscription {
         let matchers = matchers.into();
         let mailbox = Arc::new(Mailbox::default());
-        let wanted = Wanted::untold(matchers.clone());
+        let wanted = Wanted::unlisted(matchers.clone());
         let inserted = self.insert(SessionOptions::default(), &mailbox, Some(wanted), Uuid::nil());
         let (session, position) = inserted.expect("a session without a client has no limit");
         Subscription::new(self.shared.clone(), matchers, mailbox, start, position).keeping(session)

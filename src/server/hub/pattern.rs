@@ -1,9 +1,8 @@
 //! Patterns: URL patterns (WHATWG URL Pattern), and the older protocol's URI templates. Each text is compiled once.
 
 use std::cell::OnceCell;
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use thiserror::Error;
 use url::Url;
@@ -13,11 +12,10 @@ use urlpattern::{UrlPattern, UrlPatternInit, UrlPatternMatchInput, UrlPatternOpt
 
 use super::linear_regex::LinearRegex;
 use super::uri_template::UriTemplate;
+use super::weak_map::WeakMap;
 
 /// Maximum bytes of a URI template's regular expression.
 const TEMPLATE_SIZE: usize = 256 * 1024;
-/// Unused patterns are removed when this many are known, and again at twice the number that was left.
-const CLEAN_UP_ABOVE: usize = 1024;
 /// Maximum number of patterns that subscribers may use at a time: each new topic is compared with all of them.
 const MAX_IN_USE: usize = 10_000;
 
@@ -69,71 +67,35 @@ pub struct Candidate<'a> {
 /// Compiles patterns. Identical texts share one compiled pattern for as long as somebody holds it.
 pub struct Patterns {
     base: Arc<Url>,
-    compiled: RwLock<CompiledPatterns>,
+    compiled: WeakMap<(Syntax, Box<str>), Pattern>,
     next_id: AtomicU64,
-}
-
-struct CompiledPatterns {
-    by_text: HashMap<(Syntax, Box<str>), Weak<Pattern>>,
-    clean_up_above: usize,
 }
 
 impl Patterns {
     /// Resolves relative patterns and topics against `base`, the hub's URL.
     pub fn new(base: Url) -> Self {
-        let compiled = CompiledPatterns { by_text: HashMap::new(), clean_up_above: CLEAN_UP_ABOVE };
-        Self { base: Arc::new(base), compiled: RwLock::new(compiled), next_id: AtomicU64::new(0) }
+        Self { base: Arc::new(base), compiled: WeakMap::default(), next_id: AtomicU64::new(0) }
     }
 
     /// Whether nobody uses this pattern: compiling it takes much longer than finding it.
     pub(super) fn is_new(&self, syntax: Syntax, text: &str) -> bool {
-        self.find(&(syntax, text.into())).is_none()
+        self.compiled.get(&(syntax, text.into())).is_none()
     }
 
     /// Whether this many new patterns may be used beside those that are in use.
     pub fn has_room_for(&self, count: usize) -> bool {
-        let fits = |compiled: &CompiledPatterns| compiled.by_text.len() + count <= MAX_IN_USE;
-        if fits(&self.compiled.read().unwrap_or_else(PoisonError::into_inner)) {
-            return true;
-        }
-        let mut compiled = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
-        compiled.remove_unused();
-        fits(&compiled)
+        self.compiled.has_room_for(count, MAX_IN_USE)
     }
 
     /// Compiles a pattern. Identical texts share one compiled pattern.
     pub(super) fn compile(&self, syntax: Syntax, text: &str) -> Result<Arc<Pattern>, PatternError> {
         let key = (syntax, Box::from(text));
-        if let Some(pattern) = self.find(&key) {
+        if let Some(pattern) = self.compiled.get(&key) {
             return Ok(pattern);
         }
         let strategy = Strategy::compile(syntax, text, &self.base)?;
         let id = PatternId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let pattern = Arc::new(Pattern { id, base: self.base.clone(), strategy });
-        let mut compiled = self.compiled.write().unwrap_or_else(PoisonError::into_inner);
-        if compiled.by_text.len() >= compiled.clean_up_above {
-            compiled.remove_unused();
-        }
-        // Another request may have compiled it meanwhile.
-        let entry = compiled.by_text.entry(key).or_default();
-        match entry.upgrade() {
-            Some(earlier) => Ok(earlier),
-            None => {
-                *entry = Arc::downgrade(&pattern);
-                Ok(pattern)
-            }
-        }
-    }
-
-    fn find(&self, key: &(Syntax, Box<str>)) -> Option<Arc<Pattern>> {
-        self.compiled.read().unwrap_or_else(PoisonError::into_inner).by_text.get(key)?.upgrade()
-    }
-}
-
-impl CompiledPatterns {
-    fn remove_unused(&mut self) {
-        self.by_text.retain(|_, pattern| pattern.strong_count() > 0);
-        self.clean_up_above = CLEAN_UP_ABOVE.max(2 * self.by_text.len());
+        Ok(self.compiled.share(key, Arc::new(Pattern { id, base: self.base.clone(), strategy })))
     }
 }
 

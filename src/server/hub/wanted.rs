@@ -1,15 +1,12 @@
 //! What sessions want: those that asked for the same share it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use super::matcher::{MatchType, Matcher, Matchers};
 use super::presence::{Presence, Target};
 use super::rights::Rights;
+use super::weak_map::WeakMap;
 use crate::server::log::Topic;
-
-/// Unused ones are removed when this many are known, and again at twice the number that was left.
-const CLEAN_UP_ABOVE: usize = 1024;
 
 /// What a session wants and may have, and what presence tells of it.
 #[derive(Debug)]
@@ -20,25 +17,14 @@ pub struct Wanted {
 
 /// Everything that sessions want.
 #[derive(Default)]
-pub(super) struct AllWanted(Mutex<State>);
-
-struct State {
-    by_key: HashMap<Key, Weak<Wanted>>,
-    clean_up_above: usize,
-}
+pub(super) struct AllWanted(WeakMap<Key, Wanted>);
 
 /// What was asked for, in its order, and the address of the rights, which are held as long as this is wanted.
 type Key = (Box<[(MatchType, Topic)]>, usize);
 
-impl Default for State {
-    fn default() -> Self {
-        Self { by_key: HashMap::new(), clean_up_above: CLEAN_UP_ABOVE }
-    }
-}
-
 impl Wanted {
-    /// What presence does not tell of.
-    pub(super) fn untold(matchers: Arc<Matchers>) -> Arc<Self> {
+    /// What presence does not list.
+    pub fn unlisted(matchers: Arc<Matchers>) -> Arc<Self> {
         Arc::new(Self { matchers, targets: Box::default() })
     }
 
@@ -57,18 +43,11 @@ impl AllWanted {
     pub(super) fn of(&self, asked: &[Matcher], rights: &Arc<Rights>, presence: Option<&Presence>) -> Arc<Wanted> {
         let texts = asked.iter().map(|matcher| (matcher.match_type(), matcher.topic().clone())).collect();
         let key: Key = (texts, Arc::as_ptr(rights).addr());
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = state.by_key.get(&key).and_then(Weak::upgrade) {
+        if let Some(shared) = self.0.get(&key) {
             return shared;
         }
-        if state.by_key.len() >= state.clean_up_above {
-            state.by_key.retain(|_, shared| shared.strong_count() > 0);
-            state.clean_up_above = CLEAN_UP_ABOVE.max(2 * state.by_key.len());
-        }
         let targets = presence.map(|presence| presence.targets(asked, rights)).unwrap_or_default();
-        let wanted = Arc::new(Wanted { matchers: Arc::new(Matchers::new(asked, rights.clone())), targets });
-        state.by_key.insert(key, Arc::downgrade(&wanted));
-        wanted
+        self.0.share(key, Arc::new(Wanted { matchers: Arc::new(Matchers::new(asked, rights.clone())), targets }))
     }
 }
 

@@ -36,8 +36,7 @@ impl Verdicts {
     /// Whether the filter wants an entry.
     pub(super) fn wants(&mut self, filter: &dyn TopicFilter, entry: &Entry) -> bool {
         // First: after a restart each of thousands of readers goes past the presence events of all others.
-        (!entry.private || filter.wants_private())
-            && entry.topics.iter().any(|topic| self.wants_topic(filter, topic))
+        (!entry.private || filter.wants_private()) && entry.topics.iter().any(|topic| self.wants_topic(filter, topic))
     }
 
     /// Whether the filter wants a topic.

@@ -23,14 +23,14 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::direct_socket::{DirectSocket, OpenConnection};
-use super::handover::{Flushed, Handover, Successor};
-use super::head_refusals::{HeadRefusals, WithHeadRefusals};
+use super::handover::{Handover, Successor};
+use super::http1_socket::{HeadRefusals, Http1Socket};
 use super::shutdown::Shutdown;
 use super::stalled_streams::{StallTrackedBody, Streams};
-use super::write_timeout::WriteTimeout;
+use super::write_timeout::{WriteTimeout, log_failure};
 
 /// A client that has not sent its headers by then is disconnected.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -109,8 +109,7 @@ pub(super) async fn serve<B: ResponseBody>(
     let ConnectionOptions { write_timeout, head_refusals, shutdown } = options;
     let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
         Some(Protocol::Http1) => {
-            let stream = WithHeadRefusals::new(prepare(stream, write_timeout), head_refusals);
-            match drive_http1(stream, service, &shutdown).await {
+            match drive_http1(prepare(stream, write_timeout), service, head_refusals, &shutdown).await {
                 Ok(Some((successor, stream))) => {
                     successor.take_over(DirectSocket::new(stream, peer, open));
                     return;
@@ -121,10 +120,8 @@ pub(super) async fn serve<B: ResponseBody>(
         Some(Protocol::Http2) => Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await,
         None => return,
     };
-    let Err(error) = ended else { return };
-    match write_timeout_of(&error) {
-        Some(reason) => info!(%peer, %reason, "a connection was cut"),
-        None => debug!(%peer, %error, "a connection ended with an error"),
+    if let Err(error) = ended {
+        log_failure(peer, &error);
     }
 }
 
@@ -227,12 +224,13 @@ where
 
 /// Answers who takes the connection over, and the socket, if it did not end here.
 async fn drive_http1<B: ResponseBody>(
-    stream: WithHeadRefusals<WriteTimeout>,
+    stream: WriteTimeout,
     service: impl ClientService<B>,
+    head_refusals: HeadRefusals,
     shutdown: &Shutdown,
 ) -> Result<Option<(Arc<dyn Successor>, WriteTimeout)>, hyper::Error> {
     let handover = Handover::default();
-    let stream = Flushed::new(stream, handover.clone());
+    let stream = Http1Socket::new(stream, handover.clone(), head_refusals);
     let offered = handover.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         if request.version() == Version::HTTP_11 {
@@ -258,8 +256,8 @@ async fn drive_http1<B: ResponseBody>(
 }
 
 /// The socket that hyper has let go of.
-fn socket_of<S>(parts: http1::Parts<TokioIo<Flushed<WithHeadRefusals<WriteTimeout>>>, S>) -> WriteTimeout {
-    parts.io.into_inner().into_inner().into_inner()
+fn socket_of<S>(parts: http1::Parts<TokioIo<Http1Socket<WriteTimeout>>, S>) -> WriteTimeout {
+    parts.io.into_inner().into_inner()
 }
 
 /// Reads what the client still sends, and throws it away.
@@ -287,10 +285,4 @@ async fn drive_http2<B: ResponseBody>(
         ended = drive(connection.as_mut(), shutdown, || None::<Infallible>) => ended.map(|_| ()),
         never = streams.watch() => match never {},
     }
-}
-
-/// The write timeout that ended a connection, wherever hyper has put it.
-fn write_timeout_of(error: &hyper::Error) -> Option<&io::Error> {
-    let mut causes = std::iter::successors(Some(error as &dyn Error), |&error| error.source());
-    causes.find_map(|cause| cause.downcast_ref().filter(|error: &&io::Error| error.kind() == io::ErrorKind::TimedOut))
 }

@@ -8,9 +8,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{debug, info};
 
-use super::write_timeout::WriteTimeout;
+use super::write_timeout::{WriteTimeout, log_failure};
 
 /// Maximum bytes that a client may send while it is being answered: they are thrown away.
 const UNASKED: usize = 64 * 1024;
@@ -43,15 +42,7 @@ impl DirectSocket {
 
     /// Writes all of it. Fails when the client has gone away, or takes nothing for too long.
     pub(crate) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.io.write_all(bytes).await;
-        match &written {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                info!(peer = %self.peer, reason = %error, "a connection was cut");
-            }
-            Err(error) => debug!(peer = %self.peer, %error, "a connection ended with an error"),
-            Ok(()) => {}
-        }
-        written
+        self.io.write_all(bytes).await.inspect_err(|error| log_failure(self.peer, error))
     }
 
     /// Says that nothing more comes.

@@ -4,12 +4,7 @@
 //! an idle stream would cost. So the response's body names a successor, and as soon as everything that hyper has taken
 //! from it was written, the successor gets the socket.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::direct_socket::DirectSocket;
 
@@ -48,62 +43,13 @@ impl Handover {
         if state.is_flushed { state.successor.take() } else { None }
     }
 
-    fn flushed(&self) {
+    /// Everything that the body has given was written.
+    pub(super) fn flushed(&self) {
         let mut state = self.state();
         state.is_flushed = state.successor.is_some();
     }
 
     fn state(&self) -> MutexGuard<'_, HandoverState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A socket that notes when everything was written: hyper flushes it only when its own buffers are empty.
-pub(super) struct Flushed<T> {
-    io: T,
-    handover: Handover,
-}
-
-impl<T> Flushed<T> {
-    pub(super) fn new(io: T, handover: Handover) -> Self {
-        Self { io, handover }
-    }
-
-    pub(super) fn into_inner(self) -> T {
-        self.io
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Flushed<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Flushed<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
-        self.handover.flushed();
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
 use super::direct_socket::OpenConnection;
-use super::head_refusals::HeadRefusals;
+use super::http1_socket::HeadRefusals;
 use super::shutdown::Shutdown;
 
 /// How long to wait when the system has no socket left, before accepting again.
@@ -39,7 +39,8 @@ pub(crate) struct ConnectionLimits {
 }
 
 /// Serves each client with the service made for it, until the shutdown begins. Connections above the limit are served
-/// by `refusal`, for one moment; requests whose head can't be read get `head_refusals`. Then waits for the connections to end, and answers how many had to be cut.
+/// by `refusal`, for one moment; requests whose head can't be read get `head_refusals`. Then waits for the connections to
+/// end, and answers how many had to be cut.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     service: impl Fn(SocketAddr) -> S,

@@ -4,7 +4,7 @@
 mod connection;
 mod direct_socket;
 mod handover;
-mod head_refusals;
+mod http1_socket;
 mod listener;
 mod shutdown;
 mod stalled_streams;
@@ -13,6 +13,6 @@ mod write_timeout;
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;
 pub(crate) use handover::{Handover, Successor};
-pub(crate) use head_refusals::HeadRefusals;
+pub(crate) use http1_socket::HeadRefusals;
 pub(crate) use listener::{ConnectionLimits, serve};
 pub(crate) use shutdown::Shutdown;

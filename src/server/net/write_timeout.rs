@@ -3,15 +3,18 @@
 //! A slow reader costs the hub its cursor alone, but its connection costs memory and a socket, and a client that has
 //! vanished would keep them for ever.
 
-use std::io;
+use std::error::Error;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
+use std::{io, iter};
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tracing::{debug, info};
 
 /// Writes of up to this many bytes in several pieces are copied into one.
 const SMALL: usize = 1024;
@@ -50,6 +53,17 @@ impl WriteTimeout {
         }
         let reason = format!("the client took nothing for {timeout:?} while data waited");
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+}
+
+/// Logs why a connection has failed. A write timeout is no error of ours or of the network: an operator is told of it.
+pub(super) fn log_failure(peer: SocketAddr, error: &(dyn Error + 'static)) {
+    // hyper puts it among the causes of its own error.
+    let mut causes = iter::successors(Some(error), |&error| error.source());
+    let timed_out = |error: &&io::Error| error.kind() == io::ErrorKind::TimedOut;
+    match causes.find_map(|cause| cause.downcast_ref().filter(timed_out)) {
+        Some(reason) => info!(%peer, %reason, "a connection was cut"),
+        None => debug!(%peer, %error, "a connection ended with an error"),
     }
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tracing::debug;
 use uuid::Uuid;
 
-use crate::server::hub::{Hub, Matchers, Start, Subscription};
+use crate::server::hub::{Hub, Matchers, Start, Subscription, Wanted};
 use crate::server::log::{AppendError, Cursor, Entry, Field, FieldError, ReadError, Topic, Update};
 use crate::wire::message::{Message, MessageText, TOPIC};
 use crate::wire::paths;
@@ -20,7 +20,7 @@ const MIN_PAGE: usize = 100;
 pub struct Messages {
     hub: Hub,
     topic: Topic,
-    matchers: Arc<Matchers>,
+    wanted: Arc<Wanted>,
 }
 
 /// Why a message was not published. No part of it is kept.
@@ -50,7 +50,8 @@ impl Messages {
     /// The messages of this hub.
     pub fn new(hub: Hub) -> Result<Self, FieldError> {
         let topic = Topic::parse(TOPIC)?;
-        Ok(Self { hub, matchers: Arc::new(Matchers::exact([topic.clone()])), topic })
+        let matchers = Arc::new(Matchers::exact([topic.clone()]));
+        Ok(Self { hub, wanted: Wanted::unlisted(matchers), topic })
     }
 
     /// Publishes a text as a message, and returns the message once it is durable.
@@ -93,7 +94,7 @@ impl Messages {
         let mut messages = Vec::new();
         // Publishers can put private updates and updates that are not messages on the topic: the list skips them.
         while messages.len() < limit {
-            let entries = self.hub.log().read_before(before, &*self.matchers, limit.max(MIN_PAGE)).await?;
+            let entries = self.hub.log().read_before(before, &**self.wanted.matchers(), limit.max(MIN_PAGE)).await?;
             let Some(last) = entries.last() else { break };
             before = Some(last.cursor);
             messages.extend(entries.iter().filter(|entry| !entry.private).filter_map(|entry| decode(entry)));
@@ -103,8 +104,8 @@ impl Messages {
     }
 
     /// What a stream of the messages wants from the hub.
-    pub fn matchers(&self) -> &Arc<Matchers> {
-        &self.matchers
+    pub fn wanted(&self) -> &Arc<Wanted> {
+        &self.wanted
     }
 
     /// Where a stream of the messages begins.
@@ -131,7 +132,7 @@ impl Messages {
         if start == Start::Now {
             self.hub.catch_up().await;
         }
-        self.hub.subscribe(self.matchers.clone(), start)
+        self.hub.subscribe(self.wanted.matchers().clone(), start)
     }
 }
 

@@ -76,7 +76,7 @@ async fn list_or_follow(
         EVENT_STREAM => {
             let last = LastEventId::of(&headers, &params)?.id();
             let start = demo.messages.resume_point(last.as_deref()).await?;
-            demo.app.deliver(request, paths::MESSAGES, demo.messages.matchers().clone(), start, last).await?
+            demo.app.deliver(request, paths::MESSAGES, demo.messages.wanted().clone(), start, last).await?
         }
         _ => list(&demo, &params).await?,
     };

@@ -12,9 +12,9 @@ use axum::{Router, handler::Handler};
 use super::{Mercure, publish};
 use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
-use crate::server::http::frames::Frames;
 use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
+use crate::server::http::stream::StreamOpening;
 use crate::server::http::{App, AppState, Connection, body, limits, method_not_allowed, stream};
 use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
 use crate::server::log::{Cursor, Log, PageSize, ReadError};
@@ -104,7 +104,7 @@ impl App {
         let wanted = hub.hub.wanted(&matchers, &rights);
         let resume = hub.resume_point(&last_event_id, wanted.matchers()).await?;
 
-        let gaps = params.get("gap")? == Some("1");
+        let tells_gaps = params.get("gap")? == Some("1");
         let mut reconnect_cookie = None;
         let mut response = if method == Method::HEAD {
             stream::respond_to_head()
@@ -117,13 +117,12 @@ impl App {
                 expires: token.as_ref().and_then(|token| token.expires),
                 lifetime: hub.settings.stream_lifetime,
             };
-            if resume.start == Start::Now {
-                hub.hub.catch_up().await;
-            }
-            let (session, subscription) = hub.hub.open_session(options, wanted, resume.start)?;
+            let (name, start, asked) = (paths::HUB, resume.start, last_event_id.id());
+            let opening = StreamOpening { name, options, wanted, start, tells_gaps, asked };
+            let response = opening.respond(&hub.hub, handover).await?;
+            // Behind it: a token that is revoked meanwhile is seen here, or ends the session.
             reconnect_cookie = hub.admit(&subscriber, headers)?;
-            let frames = Frames::new(subscription, gaps, last_event_id.id());
-            stream::respond_directly(paths::HUB, frames, session, handover)
+            response
         };
         if let Some(cookie) = reconnect_cookie {
             response.headers_mut().insert(header::SET_COOKIE, cookie);

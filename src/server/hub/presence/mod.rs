@@ -230,7 +230,7 @@ fn root(hub_path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Hub, HubOptions, Matchers, Patterns, Session, SessionOptions, Start, Subscription};
+    use super::super::{Grant, Hub, HubOptions, Matchers, Patterns, Session, SessionOptions, Start, Subscription};
     use super::*;
     use crate::server::log::{Cursor, MemoryLog, PageSize};
 
@@ -250,7 +250,9 @@ mod tests {
     }
 
     async fn events(hub: &Hub) -> Vec<Value> {
-        let everything = Matchers::new(&exact(&["*"], hub.patterns()), Arc::default());
+        let topics = exact(&["*"], hub.patterns());
+        let grant = Grant { publish: false, subscribe: true, revoke: false, topics: topics.clone(), payload: None };
+        let everything = Matchers::new(&topics, Arc::new(Rights::new(vec![grant])));
         let size = PageSize { entries: 100, bytes: usize::MAX };
         let page = hub.log().reader(Cursor::START, Arc::new(everything)).next(size).await.expect("a page");
         page.entries.iter().map(|entry| serde_json::from_str(&entry.data()).expect("JSON")).collect()

@@ -160,9 +160,7 @@ impl Shard {
                 });
             }
         }
-        if let Some(last) = batch.entries().last() {
-            table.position = last.cursor;
-        }
+        table.position = table.position.max(batch.last());
         let private = batch.private();
         for key in touched.drain(..) {
             let selection = std::mem::take(&mut selections[key]);

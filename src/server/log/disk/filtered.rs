@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use super::Shared;
 use super::archive_reads::read_error;
 use super::failure::Failure;
-use super::read_state::{ReadState, SCAN_LIMIT, SLICE, Wanted};
+use super::read_state::{ReadState, SCAN_LIMIT, SLICE, WantedTopics};
 use super::snapshot::{Look, Seen, Snapshot, Window};
 use super::topic_directory::{EvictionPlace, TopicDirectory};
 use crate::server::log::page::PageBudget;
@@ -112,7 +112,7 @@ impl Scan {
     }
 }
 
-impl Wanted {
+impl WantedTopics {
     /// Asks a filter about all topics that it has not been asked about. Afterwards they aren't `Unknown`.
     async fn ask(&mut self, filter: &dyn TopicFilter, directory: &TopicDirectory, asking: &Semaphore) {
         if matches!(self, Self::Unknown) {
@@ -146,7 +146,7 @@ impl Shared {
         budget: PageBudget,
         state: &mut ReadState,
     ) -> Result<Page, ReadError> {
-        let is_known = !matches!(state.wanted, Wanted::Unknown);
+        let is_known = !matches!(state.wanted, WantedTopics::Unknown);
         if is_known && let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
             return Ok(page);
         }
@@ -155,7 +155,9 @@ impl Shared {
         let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
         let snapshot = loop {
-            let (now, named) = self.window_from(snapshot, scan.next, Look { count: WINDOW, bytes, private: filter.wants_private() }).await?;
+            let (now, named) = self
+                .window_from(snapshot, scan.next, Look { count: WINDOW, bytes, private: filter.wants_private() })
+                .await?;
             scan.go_on(&named, filter, &mut state.archived_verdicts, now.totals.newest, &self.asking).await;
             if scan.is_done() {
                 break now;
@@ -198,7 +200,7 @@ impl Shared {
         // of these evictions at least.
         let (to, evictions) = (self.unarchived().archived, self.topics.evictions());
         state.wanted.ask(filter, &self.topics, &self.asking).await;
-        let Wanted::Few { numbers, .. } = &state.wanted else { return Ok(None) };
+        let WantedTopics::Few { numbers, .. } = &state.wanted else { return Ok(None) };
         let (numbers, known) = (numbers.clone(), state.evictions);
         let page = self
             .read(move |shared, snapshot| {

@@ -16,7 +16,7 @@ pub(super) const SCAN_LIMIT: usize = 4096;
 pub(super) struct ReadState {
     /// How many evictions have been looked at: pages have said what they mean to this reader.
     pub(super) evictions: u64,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: WantedTopics,
     /// By topic, for entries in memory.
     pub(super) verdicts: Verdicts,
     /// By topic's number, for entries of the archive.
@@ -25,7 +25,7 @@ pub(super) struct ReadState {
 
 /// The topics that a filter wants which can't list them.
 #[derive(Default)]
-pub(super) enum Wanted {
+pub(super) enum WantedTopics {
     /// It has not been asked.
     #[default]
     Unknown,

@@ -291,10 +291,7 @@ impl Snapshot {
 
 type Row<'a> = (redb::AccessGuard<'a, u64>, redb::AccessGuard<'a, &'static [u8]>);
 
-fn look_at<'a>(
-    rows: impl Iterator<Item = Result<Row<'a>, redb::StorageError>>,
-    look: Look,
-) -> Result<Window, Failure> {
+fn look_at<'a>(rows: impl Iterator<Item = Result<Row<'a>, redb::StorageError>>, look: Look) -> Result<Window, Failure> {
     let mut window = Window { places: Vec::new(), last: None, count: 0, is_last: true, bytes: 0 };
     for row in rows {
         if window.count == look.count || window.bytes >= look.bytes {

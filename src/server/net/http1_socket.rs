@@ -1,5 +1,6 @@
-//! Answers for requests whose head can't be read: no service ever sees them, and hyper's own answers have no body and no
-//! header that lets a browser's script read them.
+//! The socket that hyper gets for HTTP/1.1. It answers requests whose head can't be read, since no service ever sees them
+//! and hyper's own answers have no body and no header that lets a browser's script read them; and it notes when everything
+//! was written, for whoever takes the connection over.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,6 +10,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::handover::Handover;
+
 /// The whole HTTP/1.1 response for a status that hyper answers by itself; `None` leaves hyper's.
 pub(crate) type HeadRefusals = Arc<dyn Fn(u16) -> Option<Bytes> + Send + Sync>;
 
@@ -17,17 +20,18 @@ const STATUS_LINE: &[u8] = b"HTTP/1.1 ";
 /// What hyper's own answers have, and an answer with a problem document never has.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// A socket that replaces hyper's own refusals.
-pub(super) struct WithHeadRefusals<T> {
+/// A socket for hyper.
+pub(super) struct Http1Socket<T> {
     io: T,
+    handover: Handover,
     refusals: HeadRefusals,
     /// What is left of a response that is written in the place of hyper's.
     replacement: Option<Box<Bytes>>,
 }
 
-impl<T> WithHeadRefusals<T> {
-    pub(super) fn new(io: T, refusals: HeadRefusals) -> Self {
-        Self { io, refusals, replacement: None }
+impl<T> Http1Socket<T> {
+    pub(super) fn new(io: T, handover: Handover, refusals: HeadRefusals) -> Self {
+        Self { io, handover, refusals, replacement: None }
     }
 
     pub(super) fn into_inner(self) -> T {
@@ -44,7 +48,7 @@ impl<T> WithHeadRefusals<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> WithHeadRefusals<T> {
+impl<T: AsyncWrite + Unpin> Http1Socket<T> {
     fn poll_replacement(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while let Some(rest) = &mut self.replacement {
             if rest.is_empty() {
@@ -58,13 +62,13 @@ impl<T: AsyncWrite + Unpin> WithHeadRefusals<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for WithHeadRefusals<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for Http1Socket<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_read(cx, buf)
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for WithHeadRefusals<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Http1Socket<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.replacement(buf) {
             Some(replacement) => {
@@ -93,7 +97,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for WithHeadRefusals<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_replacement(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        // hyper flushes only when its own buffers are empty.
+        self.handover.flushed();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
