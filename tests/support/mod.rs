@@ -185,7 +185,13 @@ impl Client {
 
     /// Asks whether the server takes updates.
     pub(crate) async fn ping(&self) -> reqwest::Result<Answer> {
-        answer(self.http.get(self.url("/api/ping"))).await
+        self.get("/api/ping", "").await
+    }
+
+    /// Asks for a document, with a token if it isn't empty.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> reqwest::Result<Answer> {
+        let request = self.http.get(self.url(path));
+        answer(if token.is_empty() { request } else { request.bearer_auth(token) }).await
     }
 
     async fn post(&self, path: &str, media_type: &str, body: String) -> reqwest::Result<Answer> {

@@ -9,6 +9,9 @@ use itertools::Itertools;
 
 use crate::server::log::{Bounds, Cursor, Entry, Topic};
 
+/// Room that is kept while there are no entries.
+const FEW: usize = 1024;
+
 /// The entries after `archived`, in order.
 pub(super) struct Unarchived {
     entries: VecDeque<Arc<Entry>>,
@@ -115,6 +118,12 @@ impl Unarchived {
             entry.topics.iter().for_each(|topic| drop_first(&mut self.topics, topic, entry.cursor));
         }
         self.archived = self.archived.max(cursor);
+        if self.entries.is_empty() {
+            // After a crowd has come or gone.
+            self.entries.shrink_to(FEW);
+            self.given_ids.shrink_to(FEW);
+            self.topics.shrink_to(FEW);
+        }
     }
 
     /// The index of the first entry that is not before `cursor`.
