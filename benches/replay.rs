@@ -11,6 +11,7 @@ mod support;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -124,18 +125,24 @@ async fn memory(data: &Path, count: usize, clients: usize, replayed: usize) {
     settle(server.pid());
     let before = resident(server.pid());
     let begin = Instant::now();
-    let replays = join_all((0..clients).map(async |client| {
+    let address = server.address();
+    let replay = async move |client| {
         // Spread over the log; where it has no more than each replays, all replay all of it.
         let first = (count - replayed) / clients * client;
         let id = (first > 0).then(|| seed::id(first - 1));
-        let mut reader = Reader::open(server.address(), id.as_deref().or(EARLIEST), 16 * 1024).await;
+        let mut reader = Reader::open(address, id.as_deref().or(EARLIEST), 16 * 1024).await;
         reader.read_events(replayed).await;
-    }));
-    let mut replays = std::pin::pin!(replays);
+    };
+    // Each a task: in one they would share its budget, and some would not be read from until the server cuts them.
+    let mut replays = pin!(join_all((0..clients).map(|client| tokio::spawn(replay(client)))));
     let mut most = before;
-    while timeout(Duration::from_millis(100), &mut replays).await.is_err() {
-        most = most.max(resident(server.pid()));
-    }
+    let replays = loop {
+        match timeout(Duration::from_millis(100), &mut replays).await {
+            Ok(replays) => break replays,
+            Err(_) => most = most.max(resident(server.pid())),
+        }
+    };
+    replays.into_iter().for_each(|replay| replay.expect("all that was asked for"));
     println!(
         "  {replayed:>6} of a log of {count:>8}: {:>6.1} MB before, {:>6.1} at most, {:>5.1} KiB for each client; {:.0} events/s",
         before as f64 / 1e6,

@@ -32,7 +32,7 @@ struct TailCacheState {
 
 impl Default for TailCacheSize {
     fn default() -> Self {
-        Self { entries: 2048, bytes: 4 << 20 }
+        Self { entries: 1024, bytes: 4 << 20 }
     }
 }
 

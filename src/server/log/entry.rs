@@ -93,7 +93,7 @@ impl Entry {
             lane: Lane::Main,
             at,
             expires_at: update.ttl.and_then(|ttl| at.checked_add_signed(TimeDelta::from_std(ttl).ok()?)),
-            frame: Bytes::from(frame.to_string()),
+            frame: Bytes::from(frame.encode().into_boxed_bytes()),
             id,
             topics: update.topics.into(),
             private: update.private,

@@ -19,8 +19,10 @@ pub(super) struct TopicDirectory(RwLock<State>);
 
 #[derive(Default)]
 struct State {
-    topics: BTreeMap<u64, Known>,
-    /// The topics that have lost something, each under the last count at which it did.
+    topics: BTreeMap<u64, Topic>,
+    /// What has been evicted of those that have lost something.
+    evicted: BTreeMap<u64, Evicted>,
+    /// The same topics, each under the last count at which it lost something.
     evictions: BTreeSet<(u64, u64)>,
     /// Of the topics that have been dropped: the newest entry that was evicted, and the last count at which one
     /// of them lost something.
@@ -30,11 +32,13 @@ struct State {
     committed: u64,
 }
 
-struct Known {
-    topic: Topic,
-    /// The newest of its entries that retention has evicted, or is about to.
-    evicted: Cursor,
-    evicted_at: u64,
+/// What retention has evicted of a topic, or is about to.
+#[derive(Clone, Copy, Default)]
+struct Evicted {
+    /// The newest of its entries that are gone.
+    cursor: Cursor,
+    /// The last count at which it lost something.
+    at: u64,
 }
 
 /// A place in the order of the evictions.
@@ -54,7 +58,7 @@ impl TopicDirectory {
     }
 
     pub(super) fn get(&self, number: u64) -> Option<Topic> {
-        self.read().topics.get(&number).map(|known| known.topic.clone())
+        self.read().topics.get(&number).cloned()
     }
 
     /// The next topics after a number (from the first for `None`), at most `limit`.
@@ -62,7 +66,7 @@ impl TopicDirectory {
         let from = number.map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.read();
         let topics = state.topics.range((from, Bound::Unbounded)).take(limit);
-        topics.map(|(&number, known)| (number, known.topic.clone())).collect()
+        topics.map(|(&number, topic)| (number, topic.clone())).collect()
     }
 
     /// To be called before a transaction is committed: whoever sees a topic's entries must be able to find the
@@ -77,16 +81,12 @@ impl TopicDirectory {
         state.announced += u64::from(!outcome.evicted.is_empty());
         let evicted_at = state.announced;
         for (number, evicted) in &outcome.evicted {
-            if let Some(topic) = state.topics.get(number).map(|known| known.topic.clone()) {
-                state.insert(*number, topic, *evicted, evicted_at);
-            }
+            state.evict(*number, Evicted { cursor: *evicted, at: evicted_at });
         }
         for number in &outcome.dropped {
-            let Some(&Known { evicted, evicted_at, .. }) = state.topics.get(number) else { continue };
-            if evicted > Cursor::START {
-                state.dropped = state.dropped.max(evicted);
-                state.dropped_at = state.dropped_at.max(evicted_at);
-            }
+            let Some(&Evicted { cursor, at }) = state.evicted.get(number) else { continue };
+            state.dropped = state.dropped.max(cursor);
+            state.dropped_at = state.dropped_at.max(at);
         }
     }
 
@@ -95,8 +95,9 @@ impl TopicDirectory {
         let mut state = self.write();
         state.committed = state.announced;
         for number in &outcome.dropped {
-            if let Some(known) = state.topics.remove(number) {
-                state.evictions.remove(&(known.evicted_at, *number));
+            state.topics.remove(number);
+            if let Some(evicted) = state.evicted.remove(number) {
+                state.evictions.remove(&(evicted.at, *number));
             }
         }
     }
@@ -107,8 +108,8 @@ impl TopicDirectory {
     }
 
     /// Whether topics that have been dropped since have lost entries after `cursor`, and that was not among the
-    /// first `known` evictions. It knows of topics that [`TopicDirectory::evicted_of`] and [`TopicDirectory::evicted_after`] have no longer,
-    /// so it must be asked after these.
+    /// first `known` evictions. It knows of topics that [`TopicDirectory::evicted_of`] and
+    /// [`TopicDirectory::evicted_after`] have no longer, so it must be asked after these.
     pub(super) fn have_evicted_dropped(&self, cursor: Cursor, known: u64) -> bool {
         let state = self.read();
         state.dropped > cursor && state.dropped_at > known
@@ -119,8 +120,8 @@ impl TopicDirectory {
     pub(super) fn evicted_of(&self, numbers: &[u64], cursor: Cursor, known: u64) -> Vec<u64> {
         let state = self.read();
         let may_have_lost = |number: &&u64| {
-            let topic = state.topics.get(number);
-            topic.is_none_or(|topic| topic.evicted_at > known && topic.evicted > cursor)
+            let evicted = state.evicted.get(number).copied().unwrap_or_default();
+            !state.topics.contains_key(number) || (evicted.at > known && evicted.cursor > cursor)
         };
         if state.announced > known { numbers.iter().filter(may_have_lost).copied().collect() } else { Vec::new() }
     }
@@ -140,8 +141,8 @@ impl TopicDirectory {
         let mut lost = Vec::new();
         for &(evicted_at, number) in next {
             *place = EvictionPlace((evicted_at, number));
-            if let Some(known) = state.topics.get(&number).filter(|known| known.evicted > cursor) {
-                lost.push((number, known.topic.clone()));
+            if state.evicted.get(&number).is_some_and(|evicted| evicted.cursor > cursor) {
+                lost.extend(state.topics.get(&number).map(|topic| (number, topic.clone())));
             }
         }
         Some(lost)
@@ -158,12 +159,18 @@ impl TopicDirectory {
 
 impl State {
     fn insert(&mut self, number: u64, topic: Topic, evicted: Cursor, evicted_at: u64) {
-        if let Some(known) = self.topics.insert(number, Known { topic, evicted, evicted_at }) {
-            self.evictions.remove(&(known.evicted_at, number));
+        self.topics.insert(number, topic);
+        self.evict(number, Evicted { cursor: evicted, at: evicted_at });
+    }
+
+    fn evict(&mut self, number: u64, evicted: Evicted) {
+        if evicted.cursor == Cursor::START || !self.topics.contains_key(&number) {
+            return;
         }
-        if evicted > Cursor::START {
-            self.evictions.insert((evicted_at, number));
+        if let Some(earlier) = self.evicted.insert(number, evicted) {
+            self.evictions.remove(&(earlier.at, number));
         }
+        self.evictions.insert((evicted.at, number));
     }
 }
 
