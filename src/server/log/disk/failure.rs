@@ -4,6 +4,7 @@ use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionErro
 use thiserror::Error;
 
 use super::codec::Unreadable;
+use crate::server::log::ReadError;
 
 /// Why the archive could not be read or written.
 #[derive(Debug, Error)]
@@ -19,6 +20,12 @@ impl Failure {
     /// Whether it will be over once the file has been opened again.
     pub(super) fn passes(&self) -> bool {
         matches!(self.0, redb::Error::DatabaseClosed | redb::Error::PreviousIo)
+    }
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> Self {
+        Self(failure.to_string())
     }
 }
 

@@ -11,14 +11,13 @@ use tokio::sync::Semaphore;
 use tokio::task::yield_now;
 
 use super::Shared;
-use super::archive_reads::read_error;
 use super::failure::Failure;
 use super::read_state::{ReadState, SCAN_LIMIT, SLICE, WantedTopics};
 use super::snapshot::{Look, Seen, Snapshot, Window};
 use super::topic_directory::{EvictionPlace, TopicDirectory};
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
-use crate::server::log::{Cursor, Entry, Page, ReadError, Topic, TopicFilter};
+use crate::server::log::{Cursor, Entry, Page, Topic, TopicFilter};
 
 /// How many entries of the archive are looked at in one go, and how many bytes of them: as many as are wanted at
 /// first, then more. They are read from the file whole.
@@ -145,7 +144,7 @@ impl Shared {
         filter: &dyn TopicFilter,
         budget: PageBudget,
         state: &mut ReadState,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<Page, Failure> {
         let is_known = !matches!(state.wanted, WantedTopics::Unknown);
         if is_known && let Some(page) = self.page_by_index(cursor, filter, budget, state).await? {
             return Ok(page);
@@ -179,7 +178,7 @@ impl Shared {
             page = self
                 .blocking(move || {
                     let (now, mut budget) = (shared.clock.now(), budget);
-                    snapshot.fetch(&scan.wanted, &shared.topics, now, &mut budget, &mut page).map_err(read_error)?;
+                    snapshot.fetch(&scan.wanted, &shared.topics, now, &mut budget, &mut page)?;
                     Ok(page)
                 })
                 .await?;
@@ -195,7 +194,7 @@ impl Shared {
         filter: &dyn TopicFilter,
         budget: PageBudget,
         state: &mut ReadState,
-    ) -> Result<Option<Page>, ReadError> {
+    ) -> Result<Option<Page>, Failure> {
         // Before the filter is asked about the topics of what is archived now, and before the snapshot, which has all
         // of these evictions at least.
         let (to, evictions) = (self.unarchived().archived, self.topics.evictions());
@@ -226,7 +225,7 @@ impl Shared {
         filter: &dyn TopicFilter,
         cursor: Cursor,
         known: u64,
-    ) -> Result<(Snapshot, bool), ReadError> {
+    ) -> Result<(Snapshot, bool), Failure> {
         if snapshot.totals.last_evicted <= cursor {
             return Ok((snapshot, false));
         }
@@ -240,7 +239,7 @@ impl Shared {
             let lost;
             (snapshot, lost) = self
                 .blocking(move || {
-                    let lost = snapshot.have_evicted(&wanted, cursor).map_err(read_error)?;
+                    let lost = snapshot.have_evicted(&wanted, cursor)?;
                     Ok((snapshot, lost))
                 })
                 .await?;
@@ -257,12 +256,12 @@ impl Shared {
         snapshot: Option<Snapshot>,
         after: Cursor,
         look: Look,
-    ) -> Result<(Snapshot, NamedWindow), ReadError> {
+    ) -> Result<(Snapshot, NamedWindow), Failure> {
         let shared = self.clone();
         self.blocking(move || {
             let snapshot = snapshot.map_or_else(|| shared.with_snapshot(Ok), Ok)?;
-            let window = snapshot.window_from(after.next(), look).map_err(read_error)?;
-            let topics = snapshot.topics_of(&window, &shared.topics).map_err(read_error)?;
+            let window = snapshot.window_from(after.next(), look)?;
+            let topics = snapshot.topics_of(&window, &shared.topics)?;
             Ok((snapshot, NamedWindow { window, topics }))
         })
         .await
@@ -276,7 +275,7 @@ impl Shared {
         filter: &dyn TopicFilter,
         verdicts: &mut Verdicts<u64>,
         limit: usize,
-    ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), ReadError> {
+    ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), Failure> {
         let shared = self.clone();
         let look = Look { count: WINDOW, bytes: WINDOW_BYTES, private: filter.wants_private() };
         let (snapshot, named) = self
@@ -306,7 +305,7 @@ impl Shared {
             return Ok((Vec::new(), rest));
         }
         let shared = self.clone();
-        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.topics).map_err(read_error)).await?;
+        let entries = self.blocking(move || snapshot.all_at(&wanted, &shared.topics)).await?;
         Ok((entries, rest))
     }
 }

@@ -264,11 +264,17 @@ impl Log for DiskLog {
         filter: &dyn TopicFilter,
         limit: usize,
     ) -> Result<Vec<Arc<Entry>>, ReadError> {
-        self.shared.entries_before(cursor, filter, limit).await
+        let mut tries = 0;
+        loop {
+            let entries = self.shared.entries_before(cursor, filter, limit).await;
+            if !self.shared.must_begin_again(&entries, &mut tries).await {
+                return Ok(entries?);
+            }
+        }
     }
 
     async fn find(&self, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
-        self.shared.find(id).await
+        Ok(self.shared.find(id).await?)
     }
 
     async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError> {
@@ -279,11 +285,11 @@ impl Log for DiskLog {
     }
 
     async fn topic(&self, topic: &Topic) -> Result<Option<TopicInfo>, ReadError> {
-        self.shared.topic(topic).await
+        Ok(self.shared.topic(topic).await?)
     }
 
     async fn topics(&self, after: Option<&Topic>, limit: usize) -> Result<Vec<TopicInfo>, ReadError> {
-        self.shared.topics_after(after, limit).await
+        Ok(self.shared.topics_after(after, limit).await?)
     }
 
     fn bounds(&self) -> Bounds {

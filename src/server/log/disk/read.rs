@@ -15,7 +15,7 @@ use super::snapshot::Snapshot;
 use super::unarchived::Unarchived;
 use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
-use crate::server::log::{Cursor, Entry, Page, PageSize, ReadError, Topic, TopicFilter};
+use crate::server::log::{Cursor, Entry, Page, PageSize, Topic, TopicFilter};
 
 impl Shared {
     pub(super) async fn page_after(
@@ -24,7 +24,7 @@ impl Shared {
         filter: &dyn TopicFilter,
         size: PageSize,
         state: &mut ReadState,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<Page, Failure> {
         let mut page = Page { entries: Vec::new(), next: cursor, more: true, gap: false };
         let mut budget = PageBudget::new(size);
         if !filter.wants_private() {
@@ -142,7 +142,7 @@ impl Shared {
         topics: Vec<Topic>,
         budget: PageBudget,
         state: &mut ReadState,
-    ) -> Result<Page, ReadError> {
+    ) -> Result<Page, Failure> {
         // Before the snapshot, which has all of these at least.
         let evictions = self.topics.evictions();
         let known = state.evictions;
@@ -222,7 +222,7 @@ impl Shared {
         cursor: Option<Cursor>,
         filter: &dyn TopicFilter,
         limit: usize,
-    ) -> Result<Vec<Arc<Entry>>, ReadError> {
+    ) -> Result<Vec<Arc<Entry>>, Failure> {
         let now = self.clock.now();
         let mut entries: Vec<Arc<Entry>> = Vec::new();
         let mut verdicts = Verdicts::default();
@@ -264,7 +264,7 @@ impl Shared {
         Ok(entries)
     }
 
-    pub(super) async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
+    pub(super) async fn find(self: &Arc<Self>, id: &str) -> Result<Option<Arc<Entry>>, Failure> {
         let made = self.cipher.decrypt(id).and_then(|cursor| self.unarchived().get(cursor).cloned());
         let entry = match made.filter(|entry| &*entry.id == id) {
             Some(entry) => Some(entry),
@@ -277,7 +277,7 @@ impl Shared {
     pub(super) async fn find_all(
         self: &Arc<Self>,
         ids: Arc<[Box<str>]>,
-    ) -> Result<(Vec<Option<Arc<Entry>>>, Cursor), ReadError> {
+    ) -> Result<(Vec<Option<Arc<Entry>>>, Cursor), Failure> {
         loop {
             let archived_ids = ids.clone();
             let (mut found, newest) = self

@@ -24,8 +24,13 @@ impl DiskReader {
 #[async_trait]
 impl Reader for DiskReader {
     async fn next(&mut self, size: PageSize) -> Result<Page, ReadError> {
-        let page = self.shared.page_after(self.at, &*self.filter, size, &mut self.state).await?;
-        self.at = page.next;
-        Ok(page)
+        let mut tries = 0;
+        loop {
+            let page = self.shared.page_after(self.at, &*self.filter, size, &mut self.state).await;
+            if !self.shared.must_begin_again(&page, &mut tries).await {
+                self.at = page.as_ref().map_or(self.at, |page| page.next);
+                return Ok(page?);
+            }
+        }
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::Shared;
 use super::failure::Failure;
 use super::snapshot::Snapshot;
-use crate::server::log::{Cursor, Entry, Lane, ReadError, Topic, TopicInfo};
+use crate::server::log::{Cursor, Entry, Lane, Topic, TopicInfo};
 
 impl Shared {
-    pub(super) async fn topic(self: &Arc<Self>, topic: &Topic) -> Result<Option<TopicInfo>, ReadError> {
+    pub(super) async fn topic(self: &Arc<Self>, topic: &Topic) -> Result<Option<TopicInfo>, Failure> {
         let wanted = topic.clone();
         let archived = move |shared: &Self, snapshot: &Snapshot| {
             Ok(snapshot.topic_info(&wanted, &shared.topics)?.into_iter().collect())
@@ -22,7 +22,7 @@ impl Shared {
         self: &Arc<Self>,
         after: Option<&Topic>,
         limit: usize,
-    ) -> Result<Vec<TopicInfo>, ReadError> {
+    ) -> Result<Vec<TopicInfo>, Failure> {
         let begin = after.cloned();
         let archived =
             move |shared: &Self, snapshot: &Snapshot| snapshot.topic_infos(begin.as_ref(), limit, &shared.topics);
@@ -37,7 +37,7 @@ impl Shared {
         self: &Arc<Self>,
         archived: impl Fn(&Self, &Snapshot) -> Result<Vec<TopicInfo>, Failure> + Clone + Send + 'static,
         counts: impl Fn(&Topic) -> bool + Send,
-    ) -> Result<BTreeMap<Topic, TopicInfo>, ReadError> {
+    ) -> Result<BTreeMap<Topic, TopicInfo>, Failure> {
         let (infos, rest) = loop {
             let archived = archived.clone();
             let (infos, newest) =
