@@ -1,14 +1,16 @@
 //! What an idle stream costs: the server's resident memory with many open streams, against with a few. What the kernel
-//! holds for its socket comes on top.
+//! holds for its socket comes on top. Over HTTP/2 a hundred streams share a connection.
 //!
 //! `--streams` changes how many.
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod support;
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use support::{Listeners, Server, arg, resident, settle};
 
 /// How many streams are opened at once: the listen queue is not what is measured here.
@@ -16,6 +18,8 @@ const STEP: usize = 100;
 
 /// What opening took is given back to the system within this time.
 const DECAY: Duration = Duration::from_secs(12);
+
+const FLAGS: [&str; 6] = ["--log-level", "warn", "--max-streams", "0", "--max-connections", "100000"];
 
 const HUB: &str = "/.well-known/mercure?match=https://example.com/books/1";
 
@@ -34,12 +38,35 @@ fn main() {
         let (at_once, later) = cost(path, presence, count);
         println!("  {name:<37} {later:>5.2} KiB, goal {}; right after opening {at_once:.2} KiB", goal / 1024);
     }
+    println!("  {:<37} {:>5.2} KiB", "the same over HTTP/2", http2_cost(count));
+}
+
+/// KiB for each of so many streams of the hub, a hundred on each connection.
+fn http2_cost(count: usize) -> f64 {
+    let server = Server::start(&FLAGS);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut streams = http2_streams(server.address()).await;
+        settle(server.pid());
+        let before = resident(server.pid());
+        for _ in 0..count / STEP {
+            streams.extend(http2_streams(server.address()).await);
+        }
+        tokio::time::sleep(DECAY).await;
+        resident(server.pid()).saturating_sub(before) as f64 / 1024.0 / (count / STEP * STEP) as f64
+    })
+}
+
+/// Streams that share a connection.
+async fn http2_streams(address: SocketAddr) -> Vec<reqwest::Response> {
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let open = || client.get(format!("http://{address}{HUB}")).send();
+    join_all((0..STEP).map(|_| open())).await.into_iter().map(|answer| answer.expect("a stream")).collect()
 }
 
 /// KiB for each of so many streams of an address: right after they were opened, and a little later.
 fn cost(path: &str, presence: &str, count: usize) -> (f64, f64) {
-    let flags = ["--log-level", "warn", "--max-streams", "0", "--max-connections", "100000", "--presence", presence];
-    let server = Server::start(&flags);
+    let server = Server::start(&[&FLAGS[..], &["--presence", presence]].concat());
     // What the first streams set up once is no part of the price of one more.
     let mut streams = vec![Listeners::open(server.address(), path, STEP)];
     settle(server.pid());

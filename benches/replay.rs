@@ -126,7 +126,7 @@ async fn memory(data: &Path, count: usize, clients: usize, replayed: usize) {
     let before = resident(server.pid());
     let begin = Instant::now();
     let address = server.address();
-    let replay = async move |client| {
+    let replay = move |client| async move {
         // Spread over the log; where it has no more than each replays, all replay all of it.
         let first = (count - replayed) / clients * client;
         let id = (first > 0).then(|| seed::id(first - 1));

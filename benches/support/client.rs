@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use tidings::wire::paths::HUB;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -54,6 +55,18 @@ impl Reader {
     pub(crate) async fn wait(&self) {
         self.stream.peek(&mut [0]).await.expect("an answer");
     }
+}
+
+/// Opens a stream of the hub on this connection, and waits for its first comment.
+pub(crate) async fn open_hub_stream(mut stream: TcpStream, query: &str) -> TcpStream {
+    let request = format!("GET {HUB}?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.expect("a request");
+    let mut head = Vec::new();
+    // The comment, in its chunk.
+    while !head.ends_with(b":\n\r\n") {
+        assert_ne!(stream.read_buf(&mut head).await.expect("an answer"), 0, "{}", String::from_utf8_lossy(&head));
+    }
+    stream
 }
 
 /// Publishes the same text again and again, over one connection.
