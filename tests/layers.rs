@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
     ("server/cli", &["wire", "server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.
-    ("server/settings", &["wire", "server/log", "server/hub", "server/auth"]),
+    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/net"]),
     ("server/telemetry", &["server/settings"]),
     // Sockets: they know no route.
     ("server/net", &[]),

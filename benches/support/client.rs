@@ -62,8 +62,8 @@ pub(crate) async fn open_hub_stream(mut stream: TcpStream, query: &str) -> TcpSt
     let request = format!("GET {HUB}?{query} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("a request");
     let mut head = Vec::new();
-    // The comment, in its chunk.
-    while !head.ends_with(b":\n\r\n") {
+    // No line of the head begins with a colon.
+    while !head.windows(2).any(|two| two == b"\n:") {
         assert_ne!(stream.read_buf(&mut head).await.expect("an answer"), 0, "{}", String::from_utf8_lossy(&head));
     }
     stream

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use reqwest::Method;
+use tidings::server::settings::Options;
 
 use crate::answer::Answer;
 use crate::app::{App, Ask, BROWSER};
@@ -68,7 +69,8 @@ async fn nothing_runs_without_its_nonce_and_nothing_comes_from_elsewhere() {
 
 #[tokio::test]
 async fn the_commands_are_for_the_server_as_it_was_reached() {
-    let app = App::start().await;
+    let trusted_proxies = Some("127.0.0.1".parse().expect("an address"));
+    let app = App::start_with(Options { trusted_proxies, ..Options::default() }).await;
     let command = format!("<code class=\"line-command\">curl http://{}/api/ping</code>", app.address);
     assert!(page(&app).await.html(200).contains(&command), "{command}");
     let request = app.request(Method::GET, "/docs").header("host", "hub.example").header("x-forwarded-proto", "https");

@@ -24,6 +24,7 @@ mod openapi;
 mod pace;
 mod ping;
 mod program;
+mod proxies;
 mod publish;
 mod readers;
 mod restart;

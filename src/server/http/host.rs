@@ -11,8 +11,8 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::App;
 use super::error::ApiError;
+use super::{App, callers};
 use crate::wire::paths;
 
 /// Refuses requests for other hosts with 421, once the operator has set the public URL. Health checks are answered under
@@ -41,7 +41,7 @@ pub(super) fn is_local(host: &str) -> bool {
 pub(in crate::server) fn origin(headers: &HeaderMap) -> String {
     let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let host = text("host").filter(|host| host.bytes().all(is_host_byte)).unwrap_or("127.0.0.1:3000");
-    let scheme = text("x-forwarded-proto").filter(|scheme| *scheme == "https").unwrap_or("http");
+    let scheme = text(callers::FORWARDED_PROTO.as_str()).filter(|scheme| *scheme == "https").unwrap_or("http");
     format!("{scheme}://{host}")
 }
 

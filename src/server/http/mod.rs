@@ -4,6 +4,7 @@
 pub(super) mod accept;
 pub(super) mod body;
 mod cache;
+mod callers;
 pub(super) mod compress;
 mod conditional;
 mod direct;
@@ -48,6 +49,7 @@ use super::hub::{ClientKey, Hub, SessionOptions, Start, Wanted};
 use super::net::{self, ConnectionLimits, Handover, Shutdown};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
+use callers::Callers;
 pub(super) use docs::Description;
 use error::ApiError;
 use limits::PublishLimit;
@@ -216,10 +218,11 @@ pub(super) async fn serve(
         hub.drain().await;
     });
     let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
+    let callers = Arc::new(Callers::new(settings.trusted_proxies.clone()));
     let service = |router: &Router, peer: SocketAddr| {
-        let router = router.clone();
+        let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(peer));
+            callers.identify(peer, &mut request);
             // In a box: a connection must not keep room for a request while it is idle.
             Box::pin(router.clone().oneshot(request.map(Body::new)))
         })

@@ -69,8 +69,7 @@ impl PublishOrigins {
     /// other names could be another site's, made to lead here (DNS rebinding).
     fn is_own(&self, origin: &str, headers: &HeaderMap) -> bool {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| host::is_local(host));
-        let reached = host.is_some_and(|host| origin.strip_prefix("http://") == Some(host));
-        self.own == origin || reached
+        self.own == origin || (host.is_some() && host::origin(headers) == origin)
     }
 }
 

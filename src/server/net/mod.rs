@@ -1,6 +1,7 @@
 //! Sockets: accepting, choosing the protocol, write timeouts, the end of connections at a shutdown. It knows no route and
 //! no web framework: whoever listens brings a service.
 
+mod client;
 mod connection;
 mod direct_socket;
 mod handover;
@@ -10,6 +11,7 @@ mod shutdown;
 mod stalled_streams;
 mod write_timeout;
 
+pub use client::TrustedProxies;
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;
 pub(crate) use handover::{Handover, Successor};

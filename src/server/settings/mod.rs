@@ -23,6 +23,7 @@ pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat,
 
 use super::hub::{DEFAULT_READER_BUFFER, default_shards};
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
+pub use super::net::TrustedProxies;
 use crate::wire::message::TOPIC;
 
 /// The log's folder within the data folder.
@@ -65,6 +66,8 @@ pub struct Settings {
     pub rate_limit: Option<NonZeroU32>,
     /// Maximum size of a request body, in bytes.
     pub max_body: usize,
+    /// The proxies that are believed when they say for whom they forward a request.
+    pub trusted_proxies: TrustedProxies,
     /// Maximum number of connections.
     pub max_connections: usize,
     /// A filter of `tracing`.
@@ -141,6 +144,7 @@ impl Options {
             rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
             max_body,
             listen: addresses,
+            trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
             cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
             log_level,
@@ -253,6 +257,7 @@ mod tests {
             ("max-message = 2000000", "--max-message 2000000"),
             ("hartbeat = '15s'", "hartbeat"),
             ("resource = 'hub.example'", "--resource hub.example"),
+            ("trusted-proxies = '10.0.0.0/99'", "trusted-proxies"),
         ] {
             let error = error(toml);
             assert!(error.contains(name), "{toml}: {error}");
@@ -269,6 +274,8 @@ mod tests {
             ("resource = 'https://hub.example/.well-known/mercure'", false),
             ("resource = 'https://hub.example/.well-known/mercure'\nanonymous = true", true),
             ("anonymous = false", false),
+            ("trusted-proxies = '127.0.0.1'", false),
+            ("trusted-proxies = ['::1', '10.0.0.0/8']", false),
         ] {
             let settings = options(toml).expect("options").resolve().expect("settings");
             assert_eq!(settings.mercure.anonymous, anonymous, "{toml}");

@@ -9,7 +9,9 @@ use clap::Args;
 use serde::Deserialize;
 use url::Url;
 
+use super::values::list;
 use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, SettingsError, Span, StorageKind};
+use crate::server::net::TrustedProxies;
 
 /// All options. Each may be missing.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -89,6 +91,7 @@ pub struct Options {
     /// Origins whose pages may publish, with a cookie or messages of the demo, comma-separated; * for all [default: the
     /// hub's own]
     #[arg(long, env = "TIDINGS_PUBLISH_ORIGINS", value_name = "ORIGINS", help_heading = "Tokens")]
+    #[serde(deserialize_with = "list")]
     pub publish_origins: Option<CorsOrigins>,
 
     /// Also support the legacy protocol, Mercure 0.x: topics as URI templates, its tokens and its cookie [default: false]
@@ -105,6 +108,7 @@ pub struct Options {
 
     /// Origins whose pages may read from this server, comma-separated; * for all [default: *]
     #[arg(long, env = "TIDINGS_CORS_ORIGINS", value_name = "ORIGINS", help_heading = "Streams")]
+    #[serde(deserialize_with = "list")]
     pub cors_origins: Option<CorsOrigins>,
 
     /// Send a comment on a stream after this much silence, so that proxies keep it open [default: 15s]
@@ -147,6 +151,11 @@ pub struct Options {
     /// Longest request body, in bytes [default: 1048576]
     #[arg(long, env = "TIDINGS_MAX_BODY", value_name = "BYTES", help_heading = "Limits")]
     pub max_body: Option<usize>,
+
+    /// Addresses and networks of proxies that say for whom they forward, with commas between them [default: none]
+    #[arg(long, env = "TIDINGS_TRUSTED_PROXIES", value_name = "NETWORKS", help_heading = "Limits")]
+    #[serde(deserialize_with = "list")]
+    pub trusted_proxies: Option<TrustedProxies>,
 
     /// Maximum number of connections; further ones are answered 503 [default: 50000]
     #[arg(long, env = "TIDINGS_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
@@ -213,10 +222,12 @@ pub struct Issuer {
 }
 
 impl Options {
-    /// Whether only this machine can reach a server that listens on these addresses. With a public URL it may stand
-    /// behind a proxy on the same machine, through which the whole internet comes from a loopback address.
+    /// Whether only this machine can reach a server that listens on these addresses. With a public URL or a proxy that it
+    /// trusts it may stand behind one on the same machine, through which the whole internet comes from a loopback address.
     pub(super) fn is_for_this_machine(&self, listen: &[SocketAddr]) -> bool {
-        self.resource.is_none() && listen.iter().all(|address| address.ip().is_loopback())
+        self.resource.is_none()
+            && self.trusted_proxies.is_none()
+            && listen.iter().all(|address| address.ip().is_loopback())
     }
 
     /// These options, filled in from the file that they name.
@@ -269,6 +280,7 @@ impl Options {
             rate_limit: self.rate_limit.or(file.rate_limit),
             max_message: self.max_message.or(file.max_message),
             max_body: self.max_body.or(file.max_body),
+            trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
             max_connections: self.max_connections.or(file.max_connections),
             max_streams: self.max_streams.or(file.max_streams),
             log_level: self.log_level.or(file.log_level),

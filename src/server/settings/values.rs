@@ -92,20 +92,21 @@ impl FromStr for CorsOrigins {
     }
 }
 
-impl<'de> Deserialize<'de> for CorsOrigins {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum OneOrMany {
-            One(String),
-            Many(Vec<String>),
-        }
-        let text = match OneOrMany::deserialize(deserializer)? {
-            OneOrMany::One(text) => text,
-            OneOrMany::Many(origins) => origins.join(","),
-        };
-        text.parse().map_err(serde::de::Error::custom)
+/// Reads a list in the file: as one text with commas, as on the command line, or as several.
+pub(super) fn list<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
     }
+    let text = match OneOrMany::deserialize(deserializer)? {
+        OneOrMany::One(text) => text,
+        OneOrMany::Many(texts) => texts.join(","),
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Parses an origin as browsers send it: scheme, host and, unless it is the scheme's default, port.

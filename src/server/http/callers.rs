@@ -1,0 +1,49 @@
+//! Who sends a request, for limits, logs and whatever depends on the address that a client has asked for.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderName, HeaderValue, Request, header};
+use tracing::warn;
+
+use crate::server::net::TrustedProxies;
+
+/// By which scheme a client has sent its request.
+pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Finds out who sends a request.
+pub(super) struct Callers {
+    proxies: TrustedProxies,
+    /// Whether somebody who is not trusted has said that a request was forwarded.
+    has_warned: AtomicBool,
+}
+
+impl Callers {
+    pub(super) fn new(proxies: TrustedProxies) -> Self {
+        Self { proxies, has_warned: AtomicBool::new(false) }
+    }
+
+    /// Notes who sends this request, which has come from `peer`, and by which host and scheme: the headers that say so are
+    /// those of a trusted proxy from here on.
+    pub(super) fn identify<B>(&self, peer: SocketAddr, request: &mut Request<B>) {
+        let client = self.proxies.client(peer.ip(), request.headers());
+        // Once: any client can send such a header.
+        if self.proxies.ignore(peer.ip(), request.headers()) && !self.has_warned.swap(true, Ordering::Relaxed) {
+            warn!(
+                %peer,
+                "requests say that they were forwarded, by somebody who is no trusted proxy: all who come that way count \
+                 as one client. If it is your proxy, name it with --trusted-proxies {}",
+                peer.ip()
+            );
+        }
+        request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client.address, peer.port())));
+        let headers = request.headers_mut();
+        headers.remove(FORWARDED_PROTO);
+        for (name, value) in [(header::HOST, client.host), (FORWARDED_PROTO, client.scheme)] {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
