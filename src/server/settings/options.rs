@@ -79,8 +79,8 @@ pub struct Options {
     #[serde(rename = "issuer")]
     pub issuers: Issuers,
 
-    /// Allow anonymous subscriptions to public updates [default: true if only this machine can connect and no public URL
-    /// is set]
+    /// Allow anonymous subscriptions to public updates [default: true if only this machine can connect and no public URL or
+    /// trusted proxy is set]
     #[arg(long, env = "TIDINGS_ANONYMOUS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Tokens")]
     pub anonymous: Option<bool>,
 
@@ -128,7 +128,7 @@ pub struct Options {
     pub shards: Option<usize>,
 
     /// Serve the demo: the page, its messages and its streams [default: true if only this machine can connect and
-    /// no public URL is set]
+    /// no public URL or trusted proxy is set]
     #[arg(long, env = "TIDINGS_DEMO", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Demo")]
     pub demo: Option<bool>,
 
