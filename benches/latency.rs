@@ -60,7 +60,7 @@ async fn main() {
     for streams in SEARCHED {
         let server = start(true, &[]);
         let load = Load::on(&server, streams).await;
-        let (mut rate, mut best) = (20, 0);
+        let (mut rate, mut best) = (4, 0);
         while load.run(rate, Duration::from_secs(2)).await.is_some_and(|run| run.p99 < GOAL) {
             best = rate;
             rate = rate * 5 / 4 + 1;

@@ -85,6 +85,13 @@ struct LegacyDocument<'a> {
     payload: Option<&'a Map<String, Value>>,
 }
 
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AnyDocument<'a> {
+    Current(Document<'a>),
+    Legacy(LegacyDocument<'a>),
+}
+
 impl Presence {
     /// Publishes events to the log, on topics below `hub_path`. Call it within a tokio runtime.
     pub(super) fn new(log: &Arc<dyn Log>, hub_path: &str) -> Self {
@@ -185,7 +192,7 @@ impl ActiveSubscription {
 
     /// The subscription as JSON, as it is now.
     pub fn document(&self) -> Value {
-        self.to_json(true)
+        self.encode(true, |document| serde_json::to_value(document))
     }
 
     fn urn(&self) -> String {
@@ -202,25 +209,22 @@ impl ActiveSubscription {
         2 * (self.target.path.len() + URN_BYTES) + self.target.text.as_str().len()
     }
 
-    fn to_json(&self, active: bool) -> Value {
+    /// Encodes the subscription as it is while it is active, or once it has ended.
+    fn encode<T>(&self, active: bool, encode: impl FnOnce(&AnyDocument<'_>) -> serde_json::Result<T>) -> T
+    where
+        T: Default,
+    {
         let Target { match_type, text, payload, .. } = &*self.target;
         let (id, subscriber) = (&self.id(), &self.urn());
         let (text, payload) = (text.as_str(), payload.as_ref());
         let document = if self.is_legacy() {
-            serde_json::to_value(LegacyDocument {
-                context: CONTEXT,
-                id,
-                kind: "Subscription",
-                topic: text,
-                subscriber,
-                active,
-                payload,
-            })
+            let (context, kind) = (CONTEXT, "Subscription");
+            AnyDocument::Legacy(LegacyDocument { context, id, kind, topic: text, subscriber, active, payload })
         } else {
             let (kind, match_type) = ("subscription", match_type.name());
-            serde_json::to_value(Document { id, kind, match_type, text, subscriber, active, payload })
+            AnyDocument::Current(Document { id, kind, match_type, text, subscriber, active, payload })
         };
-        document.unwrap_or_default()
+        encode(&document).unwrap_or_default()
     }
 }
 

@@ -49,7 +49,7 @@ impl PresenceEvent {
         let Self { subscription, is_active } = self;
         Some(Update {
             topics: vec![Topic::parse(&subscription.id()).ok()?],
-            data: subscription.to_json(*is_active).to_string(),
+            data: subscription.encode(*is_active, |document| serde_json::to_string(document)),
             id: None,
             // Clients of the older protocol hear only events without a type.
             event: Field::parse(EVENT).ok().filter(|_| !subscription.is_legacy()),
