@@ -101,7 +101,8 @@ pub(super) struct Changes<'t, 'a> {
     pub(super) tables: Tables<'t>,
     cipher: &'a IdCipher,
     pub(super) totals: Totals,
-    rows: HashMap<u64, TopicRow>,
+    /// In order, as they are written: redb then comes to each page once.
+    rows: BTreeMap<u64, TopicRow>,
     numbers: HashMap<String, u64>,
     pub(super) new_topics: BTreeMap<u64, String>,
     /// The topics that retention has evicted something from.
@@ -115,7 +116,7 @@ impl<'t, 'a> Changes<'t, 'a> {
             tables: Tables::open(txn)?,
             cipher,
             totals,
-            rows: HashMap::new(),
+            rows: BTreeMap::new(),
             numbers: HashMap::new(),
             new_topics: BTreeMap::new(),
             evicted: BTreeSet::new(),
@@ -242,7 +243,6 @@ impl<'t, 'a> Changes<'t, 'a> {
             None => {
                 let number = self.totals.next_topic;
                 self.totals.next_topic += 1;
-                self.tables.names.insert(name, number)?;
                 self.rows.insert(number, TopicRow::new(name, self.totals.dropped_topics_evicted_up_to));
                 self.new_topics.insert(number, name.into());
                 number
@@ -255,8 +255,11 @@ impl<'t, 'a> Changes<'t, 'a> {
     /// Writes down what has changed of the topics and of the whole; the commit is next.
     pub(super) fn finish(mut self) -> Result<Outcome, Failure> {
         let (mut new_topics, mut evicted, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+        // In order too: the names of presence's topics are random.
+        let mut names = BTreeMap::new();
         for (&number, row) in &self.rows {
-            if self.new_topics.contains_key(&number) {
+            let is_new = self.new_topics.contains_key(&number);
+            if is_new {
                 let topic = Topic::parse(&row.name).map_err(|_| Unreadable)?;
                 new_topics.push((number, topic, row.evicted));
             }
@@ -265,13 +268,22 @@ impl<'t, 'a> Changes<'t, 'a> {
             }
             if row.count > 0 {
                 self.tables.topics.insert(number, row.encode().as_slice())?;
+                if is_new {
+                    names.insert(row.name.as_str(), Some(number));
+                }
             } else {
                 self.tables.topics.remove(number)?;
-                self.tables.names.remove(row.name.as_str())?;
+                names.insert(row.name.as_str(), None);
                 let evicted_up_to = &mut self.totals.dropped_topics_evicted_up_to;
                 *evicted_up_to = row.evicted.max(*evicted_up_to);
                 dropped.push(number);
             }
+        }
+        for (name, number) in names {
+            match number {
+                Some(number) => self.tables.names.insert(name, number)?,
+                None => self.tables.names.remove(name)?,
+            };
         }
         self.tables.meta.insert(TOTALS, self.totals.encode().as_slice())?;
         Ok(Outcome { totals: self.totals, new_topics, evicted, dropped })
