@@ -96,6 +96,10 @@ fn check(value: &str) -> Result<(), FieldError> {
     if value.is_empty() {
         return Err(FieldError::Empty);
     }
+    // Most are ASCII, and long: presence makes a topic for each stream.
+    if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return Ok(());
+    }
     match value.chars().find(|&c| c.is_control() || is_format(c)) {
         Some(c) => Err(FieldError::Control(c)),
         None => Ok(()),
