@@ -7,7 +7,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use tracing::warn;
 
-use crate::server::net::TrustedProxies;
+use crate::server::net::{ProxyHeader, TrustedProxies};
 
 /// By which scheme a client has sent its request.
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -15,19 +15,20 @@ pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 /// Finds out who sends a request.
 pub(super) struct Callers {
     proxies: TrustedProxies,
+    header: ProxyHeader,
     /// Whether somebody who is not trusted has said that a request was forwarded.
     has_warned: AtomicBool,
 }
 
 impl Callers {
-    pub(super) fn new(proxies: TrustedProxies) -> Self {
-        Self { proxies, has_warned: AtomicBool::new(false) }
+    pub(super) fn new(proxies: TrustedProxies, header: ProxyHeader) -> Self {
+        Self { proxies, header, has_warned: AtomicBool::new(false) }
     }
 
     /// Notes who sends this request, which has come from `peer`, and by which host and scheme: the headers that say so are
     /// those of a trusted proxy from here on.
     pub(super) fn identify<B>(&self, peer: SocketAddr, request: &mut Request<B>) {
-        let client = self.proxies.client(peer.ip(), request.headers());
+        let client = self.proxies.client(peer.ip(), self.header, request.headers());
         // Once: any client can send such a header.
         if self.proxies.ignore(peer.ip(), request.headers()) && !self.has_warned.swap(true, Ordering::Relaxed) {
             warn!(

@@ -218,7 +218,7 @@ pub(super) async fn serve(
         hub.drain().await;
     });
     let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
-    let callers = Arc::new(Callers::new(settings.trusted_proxies.clone()));
+    let callers = Arc::new(Callers::new(settings.trusted_proxies.clone(), settings.proxy_header));
     let service = |router: &Router, peer: SocketAddr| {
         let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {

@@ -16,6 +16,17 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Box<[IpNet]>);
 
+/// Where proxies say for whom they forward. Only one is believed: a proxy that writes the one passes on the other as its
+/// client has sent it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// Who sends a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Client {
@@ -58,14 +69,16 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Who sends a request that has come from `peer`: the last address on its way that is no trusted proxy's (RFC 7239,
-    /// or the headers that were usual before it).
-    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Client {
+    /// Who sends a request that has come from `peer`: the last address on its way that is no trusted proxy's.
+    pub(crate) fn client(&self, peer: IpAddr, header: ProxyHeader, headers: &HeaderMap) -> Client {
         let mut client = Client { address: peer.to_canonical(), host: None, scheme: None };
         if !self.trust(peer) {
             return client;
         }
-        let hops = if headers.contains_key(FORWARDED) { forwarded(headers) } else { x_forwarded(headers) };
+        let hops = match header {
+            ProxyHeader::Forwarded => forwarded(headers),
+            ProxyHeader::XForwardedFor => x_forwarded(headers),
+        };
         for hop in hops.into_iter().rev() {
             client.host = hop.host.map(Cow::into_owned).or(client.host);
             client.scheme = hop.scheme.map(Cow::into_owned).or(client.scheme);
@@ -177,7 +190,11 @@ mod tests {
     #[track_caller]
     fn check(lines: &[(&'static str, &str)], expected: &str) {
         let proxies: TrustedProxies = "127.0.0.1, 10.0.0.0/8, fd00::/8".parse().expect("networks");
-        let client = proxies.client(IpAddr::from([127, 0, 0, 1]), &headers(lines));
+        let header = match lines {
+            [("forwarded", _), ..] => ProxyHeader::Forwarded,
+            _ => ProxyHeader::XForwardedFor,
+        };
+        let client = proxies.client(IpAddr::from([127, 0, 0, 1]), header, &headers(lines));
         let told =
             format!("{} {} {}", client.address, client.host.unwrap_or_default(), client.scheme.unwrap_or_default());
         assert_eq!(told.trim_end(), expected, "{lines:?}");
@@ -193,7 +210,9 @@ mod tests {
         check(&[("x-forwarded-for", "2001:db8::1")], "2001:db8::1");
         check(&[("x-forwarded-for", "::ffff:192.0.2.1")], "192.0.2.1");
         check(&[("x-forwarded-for", "192.0.2.9, unknown, 10.1.2.3")], "10.1.2.3");
+        // What the proxy has not written itself is its client's.
         check(&[("forwarded", "for=192.0.2.1"), ("x-forwarded-for", "192.0.2.9")], "192.0.2.1");
+        check(&[("x-forwarded-for", "192.0.2.1"), ("forwarded", "for=192.0.2.9")], "192.0.2.1");
         check(&[("forwarded", "For=\"[2001:db8::1]:4711\";by=x, for=\"[fd00::1]\"")], "2001:db8::1");
         check(&[("forwarded", "for=192.0.2.9, for=_hidden, for=10.0.0.2")], "10.0.0.2");
     }
@@ -218,7 +237,8 @@ mod tests {
         let proxies: TrustedProxies = "10.0.0.0/8".parse().expect("a network");
         let headers = headers(&[("x-forwarded-for", "192.0.2.1"), ("x-forwarded-host", "evil.example")]);
         let stranger = IpAddr::from([203, 0, 113, 1]);
-        assert_eq!(proxies.client(stranger, &headers), Client { address: stranger, host: None, scheme: None });
+        let client = proxies.client(stranger, ProxyHeader::XForwardedFor, &headers);
+        assert_eq!(client, Client { address: stranger, host: None, scheme: None });
         assert!(proxies.ignore(stranger, &headers) && !proxies.ignore(IpAddr::from([10, 0, 0, 1]), &headers));
         assert!("10.0.0.0/8, somewhere".parse::<TrustedProxies>().is_err_and(|error| error.contains("`somewhere`")));
     }
@@ -227,9 +247,13 @@ mod tests {
         #[test]
         fn whatever_the_headers_say_somebody_is_calling(forwarded in ".*", x_forwarded in ".*") {
             let proxies: TrustedProxies = "0.0.0.0/0, ::/0".parse().expect("networks");
-            for (name, value) in [("forwarded", forwarded), ("x-forwarded-for", x_forwarded)] {
+            for (header, name, value) in [
+                (ProxyHeader::Forwarded, "forwarded", forwarded),
+                (ProxyHeader::XForwardedFor, "x-forwarded-for", x_forwarded),
+            ] {
                 if let Ok(value) = value.parse() {
-                    proxies.client(IpAddr::from([10, 0, 0, 1]), &HeaderMap::from_iter([(HeaderName::from_static(name), value)]));
+                    let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+                    proxies.client(IpAddr::from([10, 0, 0, 1]), header, &headers);
                 }
             }
         }

@@ -11,7 +11,7 @@ mod shutdown;
 mod stalled_streams;
 mod write_timeout;
 
-pub use client::TrustedProxies;
+pub use client::{ProxyHeader, TrustedProxies};
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;
 pub(crate) use handover::{Handover, Successor};

@@ -19,11 +19,11 @@ use thiserror::Error;
 pub use demo::DemoSettings;
 pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
-pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, Span, StorageKind};
+pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, ProxyHeaderKind, Span, StorageKind};
 
 use super::hub::{DEFAULT_READER_BUFFER, default_shards};
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
-pub use super::net::TrustedProxies;
+pub use super::net::{ProxyHeader, TrustedProxies};
 use crate::wire::message::TOPIC;
 
 /// The log's folder within the data folder.
@@ -68,6 +68,8 @@ pub struct Settings {
     pub max_body: usize,
     /// The proxies that are believed when they say for whom they forward a request.
     pub trusted_proxies: TrustedProxies,
+    /// The header in which they say it.
+    pub proxy_header: ProxyHeader,
     /// Maximum number of connections.
     pub max_connections: usize,
     /// A filter of `tracing`.
@@ -145,6 +147,7 @@ impl Options {
             max_body,
             listen: addresses,
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
+            proxy_header: options.proxy_header.map(Into::into).unwrap_or_default(),
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
             cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
             log_level,

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::values::list;
-use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, SettingsError, Span, StorageKind};
+use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, ProxyHeaderKind, SettingsError, Span, StorageKind};
 use crate::server::net::TrustedProxies;
 
 /// All options. Each may be missing.
@@ -157,6 +157,11 @@ pub struct Options {
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Option<TrustedProxies>,
 
+    /// The header in which trusted proxies say for whom they forward: one that they always write themselves [default:
+    /// x-forwarded-for]
+    #[arg(long, env = "TIDINGS_PROXY_HEADER", value_name = "HEADER", help_heading = "Limits")]
+    pub proxy_header: Option<ProxyHeaderKind>,
+
     /// Maximum number of connections; further ones are answered 503 [default: 50000]
     #[arg(long, env = "TIDINGS_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
     pub max_connections: Option<usize>,
@@ -281,6 +286,7 @@ impl Options {
             max_message: self.max_message.or(file.max_message),
             max_body: self.max_body.or(file.max_body),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            proxy_header: self.proxy_header.or(file.proxy_header),
             max_connections: self.max_connections.or(file.max_connections),
             max_streams: self.max_streams.or(file.max_streams),
             log_level: self.log_level.or(file.log_level),

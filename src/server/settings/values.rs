@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Deserializer};
 
 use crate::server::log::Durability;
+use crate::server::net::ProxyHeader;
 
 /// The default address to listen on: only this machine can connect.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
@@ -140,6 +141,25 @@ pub enum StorageKind {
     Disk,
     /// In memory: it is lost when the server stops
     Memory,
+}
+
+/// Where proxies say for whom they forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProxyHeaderKind {
+    /// X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Proto
+    XForwardedFor,
+    /// Forwarded (RFC 7239)
+    Forwarded,
+}
+
+impl From<ProxyHeaderKind> for ProxyHeader {
+    fn from(kind: ProxyHeaderKind) -> Self {
+        match kind {
+            ProxyHeaderKind::XForwardedFor => Self::XForwardedFor,
+            ProxyHeaderKind::Forwarded => Self::Forwarded,
+        }
+    }
 }
 
 /// When an update is durable.
