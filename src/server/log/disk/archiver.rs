@@ -145,6 +145,7 @@ impl Archiver {
         let txn = archive::begin(database)?;
         let mut changes = Changes::begin(&txn, &shared.cipher, self.totals)?;
         changes.totals.reserved = reserved;
+        changes.look_up(&pending)?;
         for entry in &pending {
             changes.put(entry)?;
         }

@@ -1,6 +1,7 @@
 //! The one transaction that puts entries into the archive and takes others out.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use redb::{ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -103,7 +104,8 @@ pub(super) struct Changes<'t, 'a> {
     pub(super) totals: Totals,
     /// In order, as they are written: redb then comes to each page once.
     rows: BTreeMap<u64, TopicRow>,
-    numbers: HashMap<String, u64>,
+    /// The topics' numbers by their names; `None` for a topic that is not known.
+    numbers: HashMap<String, Option<u64>>,
     pub(super) new_topics: BTreeMap<u64, String>,
     /// The topics that retention has evicted something from.
     evicted: BTreeSet<u64>,
@@ -122,6 +124,17 @@ impl<'t, 'a> Changes<'t, 'a> {
             evicted: BTreeSet::new(),
             scratch: Vec::new(),
         })
+    }
+
+    /// Looks up the topics of entries that are about to be put in. In the order of their names each page is read once:
+    /// the topics of presence are as many as there are streams, and in no order.
+    pub(super) fn look_up(&mut self, entries: &[Arc<Entry>]) -> Result<(), Failure> {
+        let names: BTreeSet<_> = entries.iter().flat_map(|entry| &entry.topics).map(Topic::as_str).collect();
+        for name in names {
+            let known = self.tables.names.get(name)?.map(|number| number.value());
+            self.numbers.insert(name.into(), known);
+        }
+        Ok(())
     }
 
     /// Puts in the next entry.
@@ -234,10 +247,11 @@ impl<'t, 'a> Changes<'t, 'a> {
     }
 
     fn number(&mut self, name: &str) -> Result<u64, Failure> {
-        if let Some(number) = self.numbers.get(name) {
-            return Ok(*number);
-        }
-        let known = self.tables.names.get(name)?.map(|number| number.value());
+        let known = match self.numbers.get(name) {
+            Some(Some(number)) => return Ok(*number),
+            Some(None) => None,
+            None => self.tables.names.get(name)?.map(|number| number.value()),
+        };
         let number = match known {
             Some(number) => number,
             None => {
@@ -248,7 +262,7 @@ impl<'t, 'a> Changes<'t, 'a> {
                 number
             }
         };
-        self.numbers.insert(name.into(), number);
+        self.numbers.insert(name.into(), Some(number));
         Ok(number)
     }
 
