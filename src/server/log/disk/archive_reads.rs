@@ -1,7 +1,7 @@
 //! Reading from the archive, on threads that may wait.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::failure::Failure;
@@ -11,6 +11,8 @@ use super::snapshot::Snapshot;
 const TRIES: usize = 500;
 /// How long it waits in between, on its own thread.
 const TRY_EVERY: Duration = Duration::from_millis(10);
+/// How long a read in several steps may be begun again: each step has waited for as long as that already.
+const PATIENCE: Duration = TRY_EVERY.saturating_mul(TRIES as u32);
 
 impl Shared {
     /// Reads from the archive on a thread that may wait.
@@ -53,9 +55,8 @@ impl Shared {
 
     /// Whether a read in several steps is to be begun again, because the archive's file had to be opened again in
     /// between: one snapshot would not agree with the next.
-    pub(super) async fn must_begin_again<T>(&self, read: &Result<T, Failure>, tries: &mut usize) -> bool {
-        *tries += 1;
-        let must = *tries < TRIES && read.as_ref().is_err_and(Failure::passes);
+    pub(super) async fn must_begin_again<T>(&self, read: &Result<T, Failure>, begun: Instant) -> bool {
+        let must = begun.elapsed() < PATIENCE && read.as_ref().is_err_and(Failure::passes);
         if must {
             self.archiver.wake();
             tokio::time::sleep(TRY_EVERY).await;

@@ -43,7 +43,7 @@ use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -264,10 +264,10 @@ impl Log for DiskLog {
         filter: &dyn TopicFilter,
         limit: usize,
     ) -> Result<Vec<Arc<Entry>>, ReadError> {
-        let mut tries = 0;
+        let begun = Instant::now();
         loop {
             let entries = self.shared.entries_before(cursor, filter, limit).await;
-            if !self.shared.must_begin_again(&entries, &mut tries).await {
+            if !self.shared.must_begin_again(&entries, begun).await {
                 return Ok(entries?);
             }
         }
@@ -338,7 +338,7 @@ impl Drop for DiskLog {
     fn drop(&mut self) {
         self.closing.cancel();
         self.submissions = None;
-        let deadline = std::time::Instant::now() + self.close_within;
+        let deadline = Instant::now() + self.close_within;
         // The writer ends by itself, because there are no more submissions.
         if let Some(writer) = self.writer.take() {
             writer.join(deadline);

@@ -1,6 +1,7 @@
 //! A reader of the log on disk.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 
@@ -24,10 +25,10 @@ impl DiskReader {
 #[async_trait]
 impl Reader for DiskReader {
     async fn next(&mut self, size: PageSize) -> Result<Page, ReadError> {
-        let mut tries = 0;
+        let begun = Instant::now();
         loop {
             let page = self.shared.page_after(self.at, &*self.filter, size, &mut self.state).await;
-            if !self.shared.must_begin_again(&page, &mut tries).await {
+            if !self.shared.must_begin_again(&page, begun).await {
                 self.at = page.as_ref().map_or(self.at, |page| page.next);
                 return Ok(page?);
             }

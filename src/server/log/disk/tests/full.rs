@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Instant;
 
+use super::super::failure::Failure;
 use super::*;
 
 /// A file system of so many MiB, or the reason why there is none.
@@ -27,6 +29,18 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
     }
+}
+
+#[tokio::test]
+async fn a_read_is_begun_again_while_the_archive_is_opened_again_but_not_for_longer_than_one_step_waits() {
+    let folder = folder();
+    let log = open(folder.path());
+    let closed = || Err::<(), _>(Failure(redb::Error::DatabaseClosed));
+    let now = Instant::now();
+    assert!(log.shared.must_begin_again(&closed(), now).await);
+    assert!(!log.shared.must_begin_again(&Ok::<_, Failure>(()), now).await);
+    let long_ago = now.checked_sub(Duration::from_secs(5)).expect("a clock");
+    assert!(!log.shared.must_begin_again(&closed(), long_ago).await);
 }
 
 #[tokio::test]
