@@ -31,9 +31,11 @@ pub fn is_field(value: &str) -> bool {
 impl Frame<'_> {
     /// The frame, in no more memory than it needs: the server keeps thousands.
     pub fn encode(&self) -> Box<str> {
-        const NAMES: usize = "id: \nevent: \nretry: 18446744073709551615\ndata: \n\n".len();
-        let values = self.id.map_or(0, str::len) + self.event.map_or(0, str::len) + self.data.len();
-        let mut frame = String::with_capacity(NAMES + values);
+        let id = self.id.map_or(0, |id| "id: \n".len() + id.len());
+        let event = self.event.map_or(0, |event| "event: \n".len() + event.len());
+        let retry = self.retry.map_or(0, |_| "retry: 18446744073709551615\n".len());
+        // Exact for one line of data and no retry, as nearly all have it: shrinking it would copy it.
+        let mut frame = String::with_capacity(id + event + retry + "data: \n\n".len() + self.data.len());
         // A string takes everything.
         _ = write!(frame, "{self}");
         frame.into_boxed_str()

@@ -158,7 +158,7 @@ impl BurstFrames {
 }
 
 fn encode(id: &str, event: Option<&str>, data: &str) -> Bytes {
-    Bytes::from(Frame { id: Some(id), event, retry: None, data }.encode().into_boxed_bytes())
+    Bytes::from(Frame { id: Some(id), event, retry: None, data }.to_string())
 }
 
 /// A burst as one client reads it: a stream of frames that ends after the closing event.

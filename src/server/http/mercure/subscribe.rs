@@ -117,8 +117,14 @@ impl App {
                 expires: token.as_ref().and_then(|token| token.expires),
                 lifetime: hub.settings.stream_lifetime,
             };
-            let (name, start, asked) = (paths::HUB, resume.start, last_event_id.id());
-            let opening = StreamOpening { name, options, wanted, start, tells_gaps, asked };
+            let opening = StreamOpening {
+                name: paths::HUB,
+                options,
+                wanted,
+                start: resume.start,
+                tells_gaps,
+                asked: last_event_id.id(),
+            };
             let response = opening.respond(&hub.hub, handover).await?;
             // Behind it: a token that is revoked meanwhile is seen here, or ends the session.
             reconnect_cookie = hub.admit(&subscriber, headers)?;

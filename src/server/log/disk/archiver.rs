@@ -145,10 +145,7 @@ impl Archiver {
         let txn = archive::begin(database)?;
         let mut changes = Changes::begin(&txn, &shared.cipher, self.totals)?;
         changes.totals.reserved = reserved;
-        changes.look_up(&pending)?;
-        for entry in &pending {
-            changes.put(entry)?;
-        }
+        changes.put_all(&pending)?;
         for (number, name) in &changes.new_topics {
             if let Some(limits) = shared.retention.of_topic(name) {
                 self.topic_limits.insert(*number, limits);

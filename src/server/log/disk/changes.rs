@@ -104,8 +104,8 @@ pub(super) struct Changes<'t, 'a> {
     pub(super) totals: Totals,
     /// In order, as they are written: redb then comes to each page once.
     rows: BTreeMap<u64, TopicRow>,
-    /// The topics' numbers by their names; `None` for a topic that is not known.
-    numbers: HashMap<String, Option<u64>>,
+    /// The topics' numbers by their names: of those that were looked up, all that are known.
+    numbers: HashMap<String, u64>,
     pub(super) new_topics: BTreeMap<u64, String>,
     /// The topics that retention has evicted something from.
     evicted: BTreeSet<u64>,
@@ -126,23 +126,24 @@ impl<'t, 'a> Changes<'t, 'a> {
         })
     }
 
-    /// Looks up the topics of entries that are about to be put in. In the order of their names each page is read once:
-    /// the topics of presence are as many as there are streams, and in no order.
-    pub(super) fn look_up(&mut self, entries: &[Arc<Entry>]) -> Result<(), Failure> {
+    /// Puts in the next entries.
+    pub(super) fn put_all(&mut self, entries: &[Arc<Entry>]) -> Result<(), Failure> {
+        // In the order of their names each page is read once: the topics of presence are as many as there are streams, and in
+        // no order.
         let names: BTreeSet<_> = entries.iter().flat_map(|entry| &entry.topics).map(Topic::as_str).collect();
         for name in names {
-            let known = self.tables.names.get(name)?.map(|number| number.value());
-            self.numbers.insert(name.into(), known);
+            if let Some(number) = self.tables.names.get(name)? {
+                self.numbers.insert(name.into(), number.value());
+            }
         }
-        Ok(())
+        entries.iter().try_for_each(|entry| self.put(entry))
     }
 
-    /// Puts in the next entry.
-    pub(super) fn put(&mut self, entry: &Entry) -> Result<(), Failure> {
+    fn put(&mut self, entry: &Entry) -> Result<(), Failure> {
         let cursor = entry.cursor.0;
         let mut topics = Vec::with_capacity(entry.topics.len());
         for topic in &entry.topics {
-            let number = self.number(topic.as_str())?;
+            let number = self.number(topic.as_str());
             if !topics.contains(&number) {
                 topics.push(number);
             }
@@ -246,24 +247,17 @@ impl<'t, 'a> Changes<'t, 'a> {
         self.rows.keys().copied()
     }
 
-    fn number(&mut self, name: &str) -> Result<u64, Failure> {
-        let known = match self.numbers.get(name) {
-            Some(Some(number)) => return Ok(*number),
-            Some(None) => None,
-            None => self.tables.names.get(name)?.map(|number| number.value()),
-        };
-        let number = match known {
-            Some(number) => number,
-            None => {
-                let number = self.totals.next_topic;
-                self.totals.next_topic += 1;
-                self.rows.insert(number, TopicRow::new(name, self.totals.dropped_topics_evicted_up_to));
-                self.new_topics.insert(number, name.into());
-                number
-            }
-        };
-        self.numbers.insert(name.into(), Some(number));
-        Ok(number)
+    /// The number of a topic that was looked up, or a new one.
+    fn number(&mut self, name: &str) -> u64 {
+        if let Some(number) = self.numbers.get(name) {
+            return *number;
+        }
+        let number = self.totals.next_topic;
+        self.totals.next_topic += 1;
+        self.rows.insert(number, TopicRow::new(name, self.totals.dropped_topics_evicted_up_to));
+        self.new_topics.insert(number, name.into());
+        self.numbers.insert(name.into(), number);
+        number
     }
 
     /// Writes down what has changed of the topics and of the whole; the commit is next.

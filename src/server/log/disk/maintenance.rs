@@ -157,8 +157,8 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
     let (mut at, mut exported) = (Cursor::START, 0);
     loop {
         let window = snapshot.window_from(at.next(), Look { count: BATCH, bytes: BATCH_BYTES, private: true })?;
-        let Some(last) = window.places.last() else { break };
-        at = last.cursor;
+        let Some(last) = window.last else { break };
+        at = last;
         let cursors: Vec<_> = window.places.iter().map(|seen| seen.cursor).collect();
         let mut page = Page { entries: Vec::new(), next: at, more: true, gap: false };
         let mut budget = PageBudget::new(PageSize { entries: usize::MAX, bytes: usize::MAX });

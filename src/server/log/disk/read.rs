@@ -30,18 +30,17 @@ impl Shared {
         if !filter.wants_private() {
             let unarchived = self.unarchived();
             if unarchived.has_nothing_public_after(cursor) {
-                return Ok(Page { next: cursor.max(unarchived.newest()), more: false, ..page });
+                end(&mut page, unarchived.newest());
+                return Ok(page);
             }
         }
         loop {
-            if self.unarchived().archived <= page.next {
-                let is_complete = match filter.exact() {
-                    Some(topics) => self.page_of_unarchived(topics, &mut budget, &mut page),
-                    None => self.page_from_unarchived(filter, &mut state.verdicts, &mut budget, &mut page).await,
-                };
-                if is_complete {
-                    return Ok(page);
-                }
+            let is_complete = match filter.exact() {
+                Some(topics) => self.page_of_unarchived(topics, &mut budget, &mut page),
+                None => self.page_from_unarchived(filter, &mut state.verdicts, &mut budget, &mut page).await,
+            };
+            if is_complete {
+                return Ok(page);
             }
             let part = match filter.exact() {
                 Some(topics) => self.archived_exactly(page.next, topics.to_vec(), budget, state).await?,
@@ -59,7 +58,7 @@ impl Shared {
         }
     }
 
-    /// Goes on with what is in memory on these topics, by index; `false` if that begins too late meanwhile.
+    /// Goes on with what is in memory on these topics, by index; `false` if that begins too late.
     fn page_of_unarchived(&self, topics: &[Topic], budget: &mut PageBudget, page: &mut Page) -> bool {
         let unarchived = self.unarchived();
         if unarchived.archived > page.next {
@@ -75,9 +74,7 @@ impl Shared {
             }
             page.next = entry.cursor;
         }
-        // After a crash it is behind the last entry: the cursors between are never given again.
-        page.next = page.next.max(unarchived.newest());
-        page.more = false;
+        end(page, unarchived.newest());
         true
     }
 
@@ -124,9 +121,7 @@ impl Shared {
             }
             page.next = last;
             if slice.len() < SLICE && seen < PASSED_OVER {
-                // After a crash it is behind the last entry: the cursors between are never given again.
-                page.next = page.next.max(newest);
-                page.more = false;
+                end(page, newest);
                 return true;
             }
             looked_at += seen;
@@ -319,4 +314,11 @@ impl Shared {
         }
         snapshot.given(id, &self.cipher, &self.topics)
     }
+}
+
+/// Nothing follows the page up to `newest`. After a crash that is behind the last entry: the cursors between are never given
+/// again.
+fn end(page: &mut Page, newest: Cursor) {
+    page.next = page.next.max(newest);
+    page.more = false;
 }

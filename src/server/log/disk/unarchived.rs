@@ -33,9 +33,16 @@ pub(super) struct Unarchived {
 
 impl Unarchived {
     pub(super) fn new(archived: Cursor, oldest_archived: Option<Cursor>, newest: Cursor) -> Self {
-        let (given_ids, topics) = (HashMap::new(), HashMap::new());
-        let entries = VecDeque::new();
-        Self { entries, given_ids, topics, bytes: 0, archived, newest, newest_public: archived, oldest_archived }
+        Self {
+            entries: VecDeque::new(),
+            given_ids: HashMap::new(),
+            topics: HashMap::new(),
+            bytes: 0,
+            archived,
+            newest,
+            newest_public: archived,
+            oldest_archived,
+        }
     }
 
     pub(super) fn newest(&self) -> Cursor {
