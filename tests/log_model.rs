@@ -10,13 +10,15 @@ use proptest::collection::{btree_set, vec};
 use proptest::option::weighted as option;
 use proptest::prelude::*;
 use tidings::server::log::{
-    self, Cursor, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Storage, TimeSource, Topic,
-    TopicFilter, TopicLimits, TopicPattern, Update,
+    self, Cursor, Entry, Field, Limits, Log, LogOptions, PageSize, Reader as LogReader, Retention, Size, Storage,
+    TimeSource, Topic, TopicFilter, TopicLimits, TopicPattern, Update,
 };
 
 const READERS: usize = 3;
 const ALL: PageSize = PageSize { entries: 100, bytes: usize::MAX };
-const TOPICS: [&str; 5] = ["a", "b", "jobs/1", "jobs/2", "rare"];
+const TOPICS: [&str; 7] = ["a", "b", "jobs/1", "jobs/2", "rare", "said/1", "said/2"];
+/// As many of these are for updates. The hub itself says the others.
+const PUBLISHED: usize = 5;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -26,6 +28,12 @@ enum Step {
         ttl: Option<u64>,
         times: usize,
         bytes: usize,
+    },
+    /// The hub itself says something.
+    Say {
+        topic: usize,
+        ttl: Option<u64>,
+        times: usize,
     },
     Wait(u64),
     Sweep,
@@ -51,8 +59,10 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let topics = || btree_set(0..TOPICS.len(), 1..3);
     prop_oneof![
-        6 => (topics(), option(0.3, 0..4_u8), option(0.2, 1..100_u64), 1..6_usize, prop_oneof![Just(4), Just(250)])
+        6 => (btree_set(0..PUBLISHED, 1..3), option(0.3, 0..4_u8), option(0.2, 1..100_u64), 1..6_usize, prop_oneof![Just(4), Just(250)])
             .prop_map(|(topics, id, ttl, times, bytes)| Step::Append { topics, id, ttl, times, bytes }),
+        3 => (PUBLISHED..TOPICS.len(), option(0.5, 1..100_u64), 1..6_usize)
+            .prop_map(|(topic, ttl, times)| Step::Say { topic, ttl, times }),
         2 => (1..80_u64).prop_map(Step::Wait),
         1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
@@ -70,15 +80,15 @@ fn size() -> impl Strategy<Value = PageSize> {
 
 fn retention() -> impl Strategy<Value = Retention> {
     let limit = || option(0.4, 1..20_u64);
-    (limit(), limit(), option(0.3, 20..200_u64), option(0.3, 20..200_u64)).prop_map(|(count, jobs, age, jobs_age)| {
-        Retention {
-            all: Limits { count, age: age.map(Duration::from_secs), bytes: None },
-            topics: vec![TopicLimits {
-                pattern: TopicPattern::new("jobs/*"),
-                limits: Limits { count: jobs, age: jobs_age.map(Duration::from_secs), bytes: None },
-            }],
-            ..Retention::unlimited()
-        }
+    let ages = (option(0.3, 20..200_u64), option(0.3, 20..200_u64));
+    (limit(), limit(), ages, 1..20_u64).prop_map(|(count, jobs, (age, jobs_age), said)| Retention {
+        all: Limits { count, age: age.map(Duration::from_secs), bytes: None },
+        topics: vec![TopicLimits {
+            pattern: TopicPattern::new("jobs/*"),
+            limits: Limits { count: jobs, age: jobs_age.map(Duration::from_secs), bytes: None },
+        }],
+        system: Size { count: said, bytes: u64::MAX },
+        ..Retention::unlimited()
     })
 }
 
@@ -91,6 +101,13 @@ struct Known {
     expires_at: Option<DateTime<Utc>>,
     /// The last step at which it was there.
     kept_at: usize,
+}
+
+impl Known {
+    /// Whether the hub itself has said it.
+    fn is_said(&self) -> bool {
+        self.topics.iter().any(|topic| topic.starts_with("said"))
+    }
 }
 
 /// One that reads on while the log changes.
@@ -122,6 +139,10 @@ impl TopicFilter for Wants {
 
     fn exact(&self) -> Option<&[Topic]> {
         self.listed.then_some(&self.topics)
+    }
+
+    fn wants_system(&self) -> bool {
+        self.topics.iter().any(|topic| topic.as_str().starts_with("said"))
     }
 }
 
@@ -178,18 +199,21 @@ impl Rig {
                     private: false,
                     ttl: ttl.map(Duration::from_secs),
                 };
-                for entry in self.log().append(vec![update; times], None).await.expect("room").into_entries() {
-                    assert_eq!(entry.cursor.0, self.known.last().map_or(0, |known| known.cursor.0) + 1);
-                    self.known.push(Known {
-                        cursor: entry.cursor,
-                        topics: topics.clone(),
-                        id: entry.id.to_string(),
-                        at: self.now(),
-                        expires_at: entry.expires_at,
-                        kept_at: self.step,
-                    });
-                }
-                self.look().await;
+                let entries = self.log().append(vec![update; times], None).await.expect("room").into_entries();
+                self.learn(&entries, &topics).await;
+            }
+            Step::Say { topic, ttl, times } => {
+                let update = Update {
+                    topics: vec![Topic::parse(TOPICS[topic]).expect("a topic")],
+                    data: "x".into(),
+                    id: None,
+                    event: None,
+                    retry: None,
+                    private: true,
+                    ttl: ttl.map(Duration::from_secs),
+                };
+                let entries = self.log().append_system(vec![update; times]).await.expect("room");
+                self.learn(&entries, &[TOPICS[topic]].into()).await;
             }
             Step::Wait(seconds) => {
                 let mut time = self.time.lock().expect("the clock");
@@ -218,6 +242,21 @@ impl Rig {
             }
             Step::ReadOn { reader, size } => self.check_reading_on(reader, size).await,
         }
+    }
+
+    async fn learn(&mut self, entries: &[Arc<Entry>], topics: &BTreeSet<&'static str>) {
+        for entry in entries {
+            assert_eq!(entry.cursor.0, self.known.last().map_or(0, |known| known.cursor.0) + 1);
+            self.known.push(Known {
+                cursor: entry.cursor,
+                topics: topics.clone(),
+                id: entry.id.to_string(),
+                at: self.now(),
+                expires_at: entry.expires_at,
+                kept_at: self.step,
+            });
+        }
+        self.look().await;
     }
 
     /// What is kept, all of it.
@@ -331,11 +370,14 @@ impl Rig {
 
     async fn check_limits(&self) {
         let kept = self.kept().await;
-        let Retention { all, topics, .. } = &self.options.retention;
+        let Retention { all, topics, system, .. } = &self.options.retention;
         let limits = &topics[0].limits;
+        let (said, updates): (Vec<_>, Vec<_>) =
+            self.known.iter().filter(|known| kept.contains(&known.cursor)).partition(|known| known.is_said());
         if let Some(count) = all.count {
-            assert!(kept.len() as u64 <= count, "{} are kept", kept.len());
+            assert!(updates.len() as u64 <= count, "{} are kept", updates.len());
         }
+        assert!(said.len() as u64 <= system.count, "{} are kept of what the hub says", said.len());
         for topic in ["jobs/1", "jobs/2"] {
             let on_topic = |known: &&Known| known.topics.contains(topic) && kept.contains(&known.cursor);
             let of_topic: Vec<_> = self.known.iter().filter(on_topic).collect();
@@ -353,9 +395,12 @@ impl Rig {
         // Without another reason to go, the newest are kept.
         let only_count = all.age.is_none() && limits.count.is_none() && limits.age.is_none();
         if only_count && self.known.iter().all(|known| known.expires_at.is_none()) {
-            let keep = usize::try_from(all.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-            let newest: BTreeSet<_> = self.known.iter().rev().take(keep).map(|known| known.cursor).collect();
-            assert_eq!(kept, newest);
+            for (is_said, keep) in [(false, all.count.unwrap_or(u64::MAX)), (true, system.count)] {
+                let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+                let of_lane = self.known.iter().rev().filter(|known| known.is_said() == is_said);
+                let newest: BTreeSet<_> = of_lane.take(keep).map(|known| known.cursor).collect();
+                assert!(newest.is_subset(&kept), "{newest:?} of {kept:?}");
+            }
         }
     }
 }

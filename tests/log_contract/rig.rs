@@ -150,6 +150,10 @@ impl TopicFilter for Exactly {
     fn exact(&self) -> Option<&[Topic]> {
         Some(&self.0)
     }
+
+    fn wants_system(&self) -> bool {
+        self.0.iter().any(|topic| topic.as_str().starts_with("said"))
+    }
 }
 
 /// Can't list its topics.
@@ -192,6 +196,10 @@ impl TopicFilter for Unasked {
     }
 
     fn wants_private(&self) -> bool {
+        false
+    }
+
+    fn wants_system(&self) -> bool {
         false
     }
 }

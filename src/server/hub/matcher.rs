@@ -164,6 +164,8 @@ pub struct Matchers {
     /// Sorted by id, each once.
     patterns: Box<[Arc<Pattern>]>,
     rights: Arc<Rights>,
+    /// Whether presence events may be among what is matched and may be read.
+    presence: bool,
 }
 
 impl Matchers {
@@ -183,7 +185,13 @@ impl Matchers {
         patterns.sort_unstable_by_key(|pattern| pattern.id());
         patterns.dedup_by_key(|pattern| pattern.id());
         let everything = matchers.iter().any(Matcher::is_everything);
-        Self { everything, topics: topics.into(), patterns: patterns.into(), rights }
+        let presence = rights.may_read_private();
+        Self { everything, topics: topics.into(), patterns: patterns.into(), rights, presence }
+    }
+
+    /// Looks whether presence events may be matched, which are on topics whose path begins with `root`.
+    pub(super) fn with_presence_below(self, root: &str) -> Self {
+        Self { presence: self.below(root).is_some(), ..self }
     }
 
     /// Matches these topics, byte for byte, for a reader without rights.
@@ -234,7 +242,7 @@ impl Matchers {
         }
         let topics = self.topics.iter().filter(|topic| topic.as_str().starts_with(path)).cloned().collect();
         let patterns = self.patterns.iter().filter(|pattern| pattern.may_match_below(path)).cloned().collect();
-        let below = Self { everything: self.everything, topics, patterns, rights: self.rights.clone() };
+        let below = Self { everything: self.everything, topics, patterns, rights: self.rights.clone(), presence: true };
         (below.everything || !below.topics.is_empty() || !below.patterns.is_empty()).then_some(below)
     }
 
@@ -258,11 +266,32 @@ impl TopicFilter for Matchers {
     fn wants_private(&self) -> bool {
         self.rights.may_read_private()
     }
+
+    fn wants_system(&self) -> bool {
+        self.presence
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Grant;
     use super::*;
+
+    #[test]
+    fn presence_is_looked_for_only_where_it_may_be_matched_and_read() {
+        let patterns = Patterns::new("https://example.com/hub".parse().expect("a URL"));
+        let exact = |text: &str| Matcher::parse(MatchType::Exact, text, &patterns).expect("a matcher");
+        let grant = |topic: &str| {
+            let topics = vec![exact(topic)];
+            Grant { publish: false, subscribe: true, revoke: false, topics, payload: None }
+        };
+        let wants = |wanted: &str, granted: &[&str]| {
+            let rights = Rights::new(granted.iter().map(|topic| grant(topic)).collect());
+            Matchers::new(&[exact(wanted)], Arc::new(rights)).with_presence_below("/hub/subscriptions").wants_system()
+        };
+        assert!(wants("*", &["*"]) && wants("/hub/subscriptions/exact/a/b", &["*"]));
+        assert!(!wants("*", &[]) && !wants("*", &["news"]) && !wants("news", &["*"]));
+    }
 
     #[test]
     fn the_older_protocols_templates_cant_be_asked_for_by_name() {

@@ -211,8 +211,8 @@ impl Hub {
 
     /// What somebody wants who asked for these matchers and has these rights: shared with all who want the same.
     pub fn wanted(&self, asked: &[Matcher], rights: &Arc<Rights>) -> Arc<Wanted> {
-        let presence = Some(&self.shared.presence).filter(|_| self.shared.options.presence);
-        self.shared.wanted.of(asked, rights, presence)
+        let HubShared { presence, options, wanted, .. } = &*self.shared;
+        wanted.of(asked, rights, presence.root(), Some(presence).filter(|_| options.presence))
     }
 
     /// Opens a session that hears what is wanted, as far as its rights allow. Presence tells of it while the [`Session`]

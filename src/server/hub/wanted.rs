@@ -39,15 +39,23 @@ impl Wanted {
 }
 
 impl AllWanted {
-    /// What somebody wants who asked for these matchers and has these rights. `presence` tells of it, if it is given.
-    pub(super) fn of(&self, asked: &[Matcher], rights: &Arc<Rights>, presence: Option<&Presence>) -> Arc<Wanted> {
+    /// What somebody wants who asked for these matchers and has these rights. `presence` tells of it, if it is given; its
+    /// events are below `root`.
+    pub(super) fn of(
+        &self,
+        asked: &[Matcher],
+        rights: &Arc<Rights>,
+        root: &str,
+        presence: Option<&Presence>,
+    ) -> Arc<Wanted> {
         let texts = asked.iter().map(|matcher| (matcher.match_type(), matcher.topic().clone())).collect();
         let key: Key = (texts, Arc::as_ptr(rights).addr());
         if let Some(shared) = self.0.get(&key) {
             return shared;
         }
+        let matchers = Matchers::new(asked, rights.clone()).with_presence_below(root);
         let targets = presence.map(|presence| presence.targets(asked, rights)).unwrap_or_default();
-        self.0.share(key, Arc::new(Wanted { matchers: Arc::new(Matchers::new(asked, rights.clone())), targets }))
+        self.0.share(key, Arc::new(Wanted { matchers: Arc::new(matchers), targets }))
     }
 }
 
@@ -63,9 +71,10 @@ mod tests {
     fn who_asks_for_the_same_with_the_same_rights_shares_it_and_nobody_else_does() {
         let all = AllWanted::default();
         let (rights, others) = (Arc::<Rights>::default(), Arc::<Rights>::default());
-        let first = all.of(&[exact("a"), exact("b")], &rights, None);
-        assert!(Arc::ptr_eq(&first, &all.of(&[exact("a"), exact("b")], &rights, None)));
-        assert!(!Arc::ptr_eq(&first, &all.of(&[exact("a")], &rights, None)));
-        assert!(!Arc::ptr_eq(&first, &all.of(&[exact("a"), exact("b")], &others, None)));
+        let of = |asked: &[Matcher], rights| all.of(asked, rights, "/", None);
+        let first = of(&[exact("a"), exact("b")], &rights);
+        assert!(Arc::ptr_eq(&first, &of(&[exact("a"), exact("b")], &rights)));
+        assert!(!Arc::ptr_eq(&first, &of(&[exact("a")], &rights)));
+        assert!(!Arc::ptr_eq(&first, &of(&[exact("a"), exact("b")], &others)));
     }
 }

@@ -45,7 +45,7 @@ pub trait Log: Send + Sync + 'static {
     async fn append(&self, updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError>;
 
     /// Appends the hub's own events, such as presence, one after the other. They share the log's order and have limits of
-    /// their own: they never evict an update. They are not flushed, so a crash of the machine may lose them; their cursors
+    /// their own: they never evict an update, and no limit of a topic counts them. They are not flushed, so a crash of the machine may lose them; their cursors
     /// and ids are not given again.
     async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError>;
 
@@ -108,6 +108,12 @@ pub trait TopicFilter: Send + Sync {
 
     /// Whether private updates are wanted. Where they are not, the log need not look at them; it may still give some.
     fn wants_private(&self) -> bool {
+        true
+    }
+
+    /// Whether the hub's own events are wanted ([`Log::append_system`]). The log has no index of their topics: where they
+    /// are not wanted, it need not look at them. It may still give some.
+    fn wants_system(&self) -> bool {
         true
     }
 }

@@ -102,9 +102,7 @@ fn read_or_begin(database: &Database) -> Result<Contents, Failure> {
         }
         txn.commit()?;
     }
-    if format_of(database)? == migrate::FROM {
-        migrate::migrate(begin(database)?)?;
-    }
+    migrate::migrate(format_of(database)?, || begin(database))?;
     // Only reads from here on: a log on a full disk must open.
     let format = format_of(database)?;
     if format != FORMAT {

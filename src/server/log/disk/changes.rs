@@ -93,6 +93,8 @@ pub(super) struct Outcome {
     pub(super) new_topics: Vec<(u64, Topic, Cursor)>,
     /// The topics that retention has evicted something from, with the newest of it.
     pub(super) evicted: Vec<(u64, Cursor)>,
+    /// The newest entry in [`Lane::System`] that has been evicted, if one was.
+    pub(super) evicted_system: Option<Cursor>,
     /// The topics that have no entry any more.
     pub(super) dropped: Vec<u64>,
 }
@@ -109,6 +111,8 @@ pub(super) struct Changes<'t, 'a> {
     pub(super) new_topics: BTreeMap<u64, String>,
     /// The topics that retention has evicted something from.
     evicted: BTreeSet<u64>,
+    /// Whether retention has evicted something in [`Lane::System`].
+    evicted_system: bool,
     scratch: Vec<u8>,
 }
 
@@ -122,15 +126,16 @@ impl<'t, 'a> Changes<'t, 'a> {
             numbers: HashMap::new(),
             new_topics: BTreeMap::new(),
             evicted: BTreeSet::new(),
+            evicted_system: false,
             scratch: Vec::new(),
         })
     }
 
     /// Puts in the next entries.
     pub(super) fn put_all(&mut self, entries: &[Arc<Entry>]) -> Result<(), Failure> {
-        // In the order of their names each page is read once: the topics of presence are as many as there are streams, and in
-        // no order.
-        let names: BTreeSet<_> = entries.iter().flat_map(|entry| &entry.topics).map(Topic::as_str).collect();
+        // In the order of their names each page is read once.
+        let indexed = entries.iter().filter(|entry| entry.lane != Lane::System);
+        let names: BTreeSet<_> = indexed.flat_map(|entry| &entry.topics).map(Topic::as_str).collect();
         for name in names {
             if let Some(number) = self.tables.names.get(name)? {
                 self.numbers.insert(name.into(), number.value());
@@ -141,8 +146,9 @@ impl<'t, 'a> Changes<'t, 'a> {
 
     fn put(&mut self, entry: &Entry) -> Result<(), Failure> {
         let cursor = entry.cursor.0;
-        let mut topics = Vec::with_capacity(entry.topics.len());
-        for topic in &entry.topics {
+        let indexed: &[Topic] = if entry.lane == Lane::System { &[] } else { &entry.topics };
+        let mut topics = Vec::with_capacity(indexed.len());
+        for topic in indexed {
             let number = self.number(topic.as_str());
             if !topics.contains(&number) {
                 topics.push(number);
@@ -156,7 +162,6 @@ impl<'t, 'a> Changes<'t, 'a> {
             self.tables.postings.insert((number, cursor), ())?;
             let row = self.row(number)?;
             row.count += 1;
-            row.system += u64::from(entry.lane == Lane::System);
             row.bytes += bytes;
             let is_late = at < row.latest_at;
             row.latest_at = row.latest_at.max(at);
@@ -199,7 +204,6 @@ impl<'t, 'a> Changes<'t, 'a> {
             }
             let row = self.row(number)?;
             row.count = row.count.saturating_sub(1);
-            row.system = row.system.saturating_sub(u64::from(header.lane == Lane::System));
             row.bytes = row.bytes.saturating_sub(bytes);
             if removal == Removal::Eviction {
                 row.evicted = row.evicted.max(Cursor(cursor));
@@ -222,6 +226,10 @@ impl<'t, 'a> Changes<'t, 'a> {
         self.totals.lane(header.lane).remove(bytes);
         if removal == Removal::Eviction {
             self.totals.last_evicted = self.totals.last_evicted.max(Cursor(cursor));
+            if header.lane == Lane::System {
+                self.totals.system_evicted = self.totals.system_evicted.max(Cursor(cursor));
+                self.evicted_system = true;
+            }
         }
         self.scratch = value;
         Ok(())
@@ -263,7 +271,7 @@ impl<'t, 'a> Changes<'t, 'a> {
     /// Writes down what has changed of the topics and of the whole; the commit is next.
     pub(super) fn finish(mut self) -> Result<Outcome, Failure> {
         let (mut new_topics, mut evicted, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
-        // In order too: the names of presence's topics are random.
+        // In order too.
         let mut names = BTreeMap::new();
         for (&number, row) in &self.rows {
             let is_new = self.new_topics.contains_key(&number);
@@ -294,6 +302,7 @@ impl<'t, 'a> Changes<'t, 'a> {
             };
         }
         self.tables.meta.insert(TOTALS, self.totals.encode().as_slice())?;
-        Ok(Outcome { totals: self.totals, new_topics, evicted, dropped })
+        let evicted_system = self.evicted_system.then_some(self.totals.system_evicted);
+        Ok(Outcome { totals: self.totals, new_topics, evicted, evicted_system, dropped })
     }
 }

@@ -1,5 +1,5 @@
-//! How an entry is encoded, in the journal with its topics' names and in the archive with their numbers. Integers are
-//! little-endian.
+//! How an entry is encoded: in the journal with its topics' names, in the archive with their numbers. The hub's own events
+//! have their topics' names in the archive too. Integers are little-endian.
 //!
 //! What stands before an entry's frame has its length written before it, so that later versions can add to it.
 
@@ -27,14 +27,21 @@ pub(super) struct Header<'a> {
     pub(super) expires_at: Option<DateTime<Utc>>,
     /// How many bytes the entry counts for.
     pub(super) size: u64,
+    /// Its topics' numbers, or in [`Lane::System`] their names.
     topics: &'a [u8],
     pub(super) frame: &'a [u8],
 }
 
 impl<'a> Header<'a> {
-    /// Its topics' numbers.
+    /// Its topics' numbers; none in [`Lane::System`].
     pub(super) fn topics(&self) -> impl Iterator<Item = u64> + 'a {
-        self.topics.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number))
+        let numbers = if self.lane == Lane::System { &[] } else { self.topics };
+        numbers.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number))
+    }
+
+    /// Its topics' names, in [`Lane::System`].
+    pub(super) fn topic_names(&self) -> Result<Box<[Topic]>, Unreadable> {
+        Reader(self.topics).topic_names()
     }
 
     /// Whether it has expired.
@@ -69,6 +76,10 @@ pub(super) fn put_archived(out: &mut Vec<u8>, entry: &Entry, topics: &[u64]) {
     put_sized(out, |out| {
         put_head(out, entry);
         out.extend((entry.size() as u64).to_le_bytes());
+        if entry.lane == Lane::System {
+            put_topic_names(out, entry);
+            return;
+        }
         out.extend((topics.len() as u32).to_le_bytes());
         for number in topics {
             out.extend(number.to_le_bytes());
@@ -83,16 +94,22 @@ pub(super) fn archived(bytes: &[u8]) -> Result<Header<'_>, Unreadable> {
     if first & FORMAT_2 == 0 {
         let mut reader = Reader(bytes);
         let (private, at, expires_at) = reader.head_1()?;
-        let topics = reader.u32()? as usize * 8;
-        let (topics, size) = (reader.take(topics)?, bytes.len() as u64);
+        let (topics, size) = (reader.numbers()?, bytes.len() as u64);
         return Ok(Header { lane: Lane::Main, private, at, expires_at, size, topics, frame: reader.0 });
     }
     let mut reader = Reader(bytes);
     let mut head = reader.sized()?;
     let (lane, (private, at, expires_at)) = head.head()?;
     let size = head.u64()?;
-    let topics = head.u32()? as usize * 8;
-    Ok(Header { lane, private, at, expires_at, size, topics: head.take(topics)?, frame: reader.0 })
+    let topics = if lane == Lane::System { head.0 } else { head.numbers()? };
+    Ok(Header { lane, private, at, expires_at, size, topics, frame: reader.0 })
+}
+
+/// Decodes one of the hub's own events of format 2, whose topics are numbers.
+pub(super) fn system_2(bytes: &[u8]) -> Result<(Header<'_>, Vec<u64>), Unreadable> {
+    let header = archived(bytes)?;
+    let numbers = Reader(header.topics).numbers()?;
+    Ok((header, numbers.as_chunks().0.iter().map(|number| u64::from_le_bytes(*number)).collect()))
 }
 
 /// Encodes an entry for the journal.
@@ -100,10 +117,7 @@ pub(super) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     put_sized(out, |out| {
         out.extend(entry.cursor.0.to_le_bytes());
         put_head(out, entry);
-        out.extend((entry.topics.len() as u32).to_le_bytes());
-        for topic in &entry.topics {
-            put_bytes(out, topic.as_str().as_bytes());
-        }
+        put_topic_names(out, entry);
     });
     put_bytes(out, &entry.frame);
 }
@@ -155,6 +169,13 @@ fn put_head(out: &mut Vec<u8>, entry: &Entry) {
     out.extend(entry.at.timestamp_millis().to_le_bytes());
     if let Some(at) = entry.expires_at {
         out.extend(at.timestamp_millis().to_le_bytes());
+    }
+}
+
+fn put_topic_names(out: &mut Vec<u8>, entry: &Entry) {
+    out.extend((entry.topics.len() as u32).to_le_bytes());
+    for topic in &entry.topics {
+        put_bytes(out, topic.as_str().as_bytes());
     }
 }
 
@@ -224,6 +245,11 @@ impl<'a> Reader<'a> {
         let at = self.time()?;
         let expires_at = if flags & EXPIRES == 0 { None } else { Some(self.time()?) };
         Ok((flags & PRIVATE != 0, at, expires_at))
+    }
+
+    fn numbers(&mut self) -> Result<&'a [u8], Unreadable> {
+        let bytes = self.u32()? as usize * 8;
+        self.take(bytes)
     }
 
     fn topic_names(&mut self) -> Result<Box<[Topic]>, Unreadable> {

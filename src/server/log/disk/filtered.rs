@@ -12,6 +12,7 @@ use tokio::task::yield_now;
 
 use super::Shared;
 use super::failure::Failure;
+use super::read::Wanted;
 use super::read_state::{ReadState, SCAN_LIMIT, SLICE, WantedTopics};
 use super::snapshot::{Look, Seen, Snapshot, Window};
 use super::topic_directory::{EvictionPlace, TopicDirectory};
@@ -42,10 +43,12 @@ struct NamedWindow {
 
 impl NamedWindow {
     fn wants(&self, seen: &Seen, filter: &dyn TopicFilter, verdicts: &mut Verdicts<u64>) -> bool {
-        seen.topics.iter().any(|number| {
+        let by_number = |number: &u64| {
             let Some(topic) = self.topics.get(number) else { return false };
             verdicts.get_or_ask(*number, |_| filter.wants(topic.as_str()))
-        })
+        };
+        seen.topics.names().iter().any(|topic| filter.wants(topic.as_str()))
+            || seen.topics.numbers().iter().any(by_number)
     }
 }
 
@@ -154,9 +157,7 @@ impl Shared {
         let mut bytes = budget.bytes_left().clamp(FIRST_WINDOW_BYTES, WINDOW_BYTES);
         let mut snapshot = None;
         let snapshot = loop {
-            let (now, named) = self
-                .window_from(snapshot, scan.next, Look { count: WINDOW, bytes, private: filter.wants_private() })
-                .await?;
+            let (now, named) = self.window_from(snapshot, scan.next, Look::of(filter, WINDOW, bytes)).await?;
             scan.go_on(&named, filter, &mut state.archived_verdicts, now.totals.newest, &self.asking).await;
             if scan.is_done() {
                 break now;
@@ -201,14 +202,22 @@ impl Shared {
         state.wanted.ask(filter, &self.topics, &self.asking).await;
         let WantedTopics::Few { numbers, .. } = &state.wanted else { return Ok(None) };
         let (numbers, known) = (numbers.clone(), state.evictions);
+        let wants_system = filter.wants_system();
+        let (system, up_to) = match wants_system {
+            true => self.wanted_system(cursor, to, filter, &mut state.system).await?,
+            false => (Vec::new(), to),
+        };
         let page = self
             .read(move |shared, snapshot| {
-                if !prefers_index(snapshot, &numbers, cursor, to, &budget)? {
+                if !prefers_index(snapshot, &numbers, cursor, up_to, &budget)? {
                     return Ok(None);
                 }
                 let lost = shared.have_evicted(snapshot, &numbers, cursor, known)?;
-                let gap = lost || shared.topics.have_evicted_dropped(cursor, known);
-                shared.page_of(snapshot, &numbers, cursor, to, budget, gap).map(Some)
+                let gap = lost || shared.topics.have_evicted_unknown(cursor, known, wants_system);
+                let wanted = Wanted { numbers: &numbers, system: &system };
+                let mut page = shared.page_of(snapshot, wanted, cursor, up_to, budget, gap)?;
+                page.more |= up_to < to;
+                Ok(Some(page))
             })
             .await?;
         if page.is_some() {
@@ -247,7 +256,7 @@ impl Shared {
                 return Ok((snapshot, true));
             }
         }
-        Ok((snapshot, self.topics.have_evicted_dropped(cursor, known)))
+        Ok((snapshot, self.topics.have_evicted_unknown(cursor, known, filter.wants_system())))
     }
 
     /// A part of the log from a place on, with its topics.
@@ -277,7 +286,7 @@ impl Shared {
         limit: usize,
     ) -> Result<(Vec<Arc<Entry>>, Option<Cursor>), Failure> {
         let shared = self.clone();
-        let look = Look { count: WINDOW, bytes: WINDOW_BYTES, private: filter.wants_private() };
+        let look = Look::of(filter, WINDOW, WINDOW_BYTES);
         let (snapshot, named) = self
             .blocking(move || {
                 shared.with_snapshot(|snapshot| {

@@ -124,18 +124,17 @@ struct Line {
 /// Counts what the log in a folder holds.
 pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
     let (opened, _lock) = settled(folder)?;
-    let directory = TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to);
+    let directory = TopicDirectory::of(&opened.topics, &opened.totals);
     let snapshot = Snapshot::begin(&opened.database)?;
     let Size { count: updates, bytes } = opened.totals.size();
     let place = |entry: Arc<Entry>| Place { cursor: entry.cursor.0, id: entry.id.to_string(), at: entry.at };
     let mut topics: Vec<_> = opened
         .topics
         .into_iter()
-        .filter(|(_, row)| row.count > row.system)
-        .map(|(_, row)| TopicStat { topic: row.name, updates: row.count - row.system, bytes: row.bytes })
+        .map(|(_, row)| TopicStat { topic: row.name, updates: row.count, bytes: row.bytes })
         .collect();
     topics.sort_by(|one, other| (other.bytes, &one.topic).cmp(&(one.bytes, &other.topic)));
-    let last = snapshot.window_until(Cursor(u64::MAX), Look { count: 1, bytes: usize::MAX, private: true })?;
+    let last = snapshot.window_until(Cursor(u64::MAX), Look::at_all(1, usize::MAX))?;
     Ok(Stat {
         updates,
         bytes,
@@ -151,12 +150,12 @@ pub fn stat(folder: &Path) -> Result<Stat, MaintenanceError> {
 /// how many from time to time, and answers how many.
 pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     let (opened, _lock) = settled(folder)?;
-    let directory = TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to);
+    let directory = TopicDirectory::of(&opened.topics, &opened.totals);
     let snapshot = Snapshot::begin(&opened.database)?;
     let now = Utc::now();
     let (mut at, mut exported) = (Cursor::START, 0);
     loop {
-        let window = snapshot.window_from(at.next(), Look { count: BATCH, bytes: BATCH_BYTES, private: true })?;
+        let window = snapshot.window_from(at.next(), Look::at_all(BATCH, BATCH_BYTES))?;
         let Some(last) = window.last else { break };
         at = last;
         let cursors: Vec<_> = window.places.iter().map(|seen| seen.cursor).collect();

@@ -30,6 +30,7 @@ mod retention;
 mod schema;
 mod signals;
 mod snapshot;
+mod system;
 #[cfg(test)]
 mod tests;
 mod topic_directory;
@@ -162,7 +163,7 @@ impl DiskLog {
             clock,
             retention,
             unarchived: Mutex::new(unarchived),
-            topics: TopicDirectory::of(&opened.topics, opened.totals.dropped_topics_evicted_up_to),
+            topics: TopicDirectory::of(&opened.topics, &opened.totals),
             database: RwLock::new(Some(opened.database)),
             readers: Arc::new(Semaphore::new(READERS)),
             asking: Semaphore::new(askers()),

@@ -17,6 +17,15 @@ use crate::server::log::page::PageBudget;
 use crate::server::log::verdicts::Verdicts;
 use crate::server::log::{Cursor, Entry, Page, PageSize, Topic, TopicFilter};
 
+/// What a page by index is made of.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    /// The entries on these topics.
+    pub(super) numbers: &'a [u64],
+    /// Those of the hub's own events that are at these places, which are in order.
+    pub(super) system: &'a [Cursor],
+}
+
 impl Shared {
     pub(super) async fn page_after(
         self: &Arc<Self>,
@@ -43,8 +52,10 @@ impl Shared {
                 return Ok(page);
             }
             let part = match filter.exact() {
-                Some(topics) => self.archived_exactly(page.next, topics.to_vec(), budget, state).await?,
-                None => self.archived_by_filter(page.next, filter, budget, state).await?,
+                Some(topics) if !filter.wants_system() => {
+                    self.archived_exactly(page.next, topics.to_vec(), budget, state).await?
+                }
+                _ => self.archived_by_filter(page.next, filter, budget, state).await?,
             };
             for entry in part.entries {
                 budget.take(&entry);
@@ -144,7 +155,8 @@ impl Shared {
         let page = self
             .read(move |shared, snapshot| {
                 let (numbers, gap) = shared.look_up(snapshot, &topics, cursor, known)?;
-                shared.page_of(snapshot, &numbers, cursor, snapshot.totals.newest, budget, gap)
+                let wanted = Wanted { numbers: &numbers, system: &[] };
+                shared.page_of(snapshot, wanted, cursor, snapshot.totals.newest, budget, gap)
             })
             .await?;
         state.evictions = evictions;
@@ -163,7 +175,7 @@ impl Shared {
     ) -> Result<(Vec<u64>, bool), Failure> {
         let numbers = snapshot.known(topics)?;
         let lost = self.have_evicted(snapshot, &numbers, cursor, known)?
-            || (numbers.len() < topics.len() && self.topics.have_evicted_dropped(cursor, known));
+            || (numbers.len() < topics.len() && self.topics.have_evicted_unknown(cursor, known, false));
         Ok((numbers, lost))
     }
 
@@ -181,11 +193,11 @@ impl Shared {
         snapshot.have_evicted(&self.topics.evicted_of(numbers, cursor, known), cursor)
     }
 
-    /// The next entries of these topics, by index.
+    /// The next wanted entries, by index.
     pub(super) fn page_of(
         &self,
         snapshot: &Snapshot,
-        numbers: &[u64],
+        wanted: Wanted<'_>,
         cursor: Cursor,
         to: Cursor,
         mut budget: PageBudget,
@@ -196,7 +208,8 @@ impl Shared {
         let mut count = snapshot.totals.hold(&budget);
         loop {
             count = count.min(budget.entries_left()).saturating_add(1);
-            let cursors = snapshot.first_of(numbers, page.next.next(), to, count)?;
+            let cursors = snapshot.first_of(wanted.numbers, page.next.next(), to, count)?;
+            let cursors = merge(cursors, wanted.system, page.next, count);
             if !snapshot.fetch(&cursors, &self.topics, now, &mut budget, &mut page)? {
                 return Ok(page);
             }
@@ -241,7 +254,7 @@ impl Shared {
         while entries.len() < limit && to > Cursor::START {
             let left = limit - entries.len();
             let (part, rest) = match filter.exact() {
-                Some(topics) => {
+                Some(topics) if !filter.wants_system() => {
                     let topics = topics.to_vec();
                     self.read(move |shared, snapshot| {
                         let numbers = snapshot.known(&topics)?;
@@ -251,7 +264,7 @@ impl Shared {
                     })
                     .await?
                 }
-                None => self.window_until(to, filter, &mut verdicts, left).await?,
+                _ => self.window_until(to, filter, &mut verdicts, left).await?,
             };
             entries.extend(part.into_iter().filter(|entry| !entry.has_expired(now)));
             to = rest.map_or(Cursor::START, Cursor::previous);
@@ -314,6 +327,17 @@ impl Shared {
         }
         snapshot.given(id, &self.cipher, &self.topics)
     }
+}
+
+/// The first of two lists of places after `cursor`, in order, at most `limit`. Both are sorted, and no place is in both.
+fn merge(mut cursors: Vec<Cursor>, others: &[Cursor], cursor: Cursor, limit: usize) -> Vec<Cursor> {
+    let others = &others[others.partition_point(|other| *other <= cursor)..];
+    if !others.is_empty() {
+        cursors.extend(others.iter().take(limit));
+        cursors.sort_unstable();
+        cursors.truncate(limit);
+    }
+    cursors
 }
 
 /// Nothing follows the page up to `newest`. After a crash that is behind the last entry: the cursors between are never given

@@ -7,14 +7,15 @@ use super::codec::{Reader, Unreadable, lane_number};
 use crate::server::log::page::PageBudget;
 use crate::server::log::{Cursor, Lane, Size};
 
-/// The format that this program writes. It migrates format 1.
-pub(super) const FORMAT: u32 = 2;
+/// The format that this program writes. It migrates formats 1 and 2.
+pub(super) const FORMAT: u32 = 3;
 
 /// [`KEY`] and [`TOTALS`], and under [`FORMAT_NAME`] the format.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Cursor to entry.
 pub(super) const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
-/// Topic's number and cursor: which entries are on a topic.
+/// Topic's number and cursor: which entries are on a topic. Those in [`Lane::System`] are in no index of topics: nearly
+/// each has a topic of its own, and few read them.
 pub(super) const POSTINGS: TableDefinition<(u64, u64), ()> = TableDefinition::new("postings");
 /// Topic's name to its number, which is never used again.
 pub(super) const NAMES: TableDefinition<&str, u64> = TableDefinition::new("names");
@@ -47,6 +48,8 @@ pub(super) struct Totals {
     pub(super) lanes: [Size; Lane::ALL.len()],
     /// The newest entry that retention has evicted. Those that had expired don't count.
     pub(super) last_evicted: Cursor,
+    /// The same in [`Lane::System`].
+    pub(super) system_evicted: Cursor,
     /// The same, of the topics that have no entry any more and have been dropped.
     pub(super) dropped_topics_evicted_up_to: Cursor,
     /// The next new topic's number.
@@ -62,8 +65,6 @@ pub(super) struct Totals {
 pub(super) struct TopicRow {
     /// How many entries are kept.
     pub(super) count: u64,
-    /// How many of them are in [`Lane::System`].
-    pub(super) system: u64,
     /// How many bytes they count for.
     pub(super) bytes: u64,
     /// The newest of its entries that retention has evicted. Those that had expired don't count.
@@ -79,6 +80,7 @@ impl Default for Totals {
             newest: Cursor::START,
             lanes: [Size::default(); Lane::ALL.len()],
             last_evicted: Cursor::START,
+            system_evicted: Cursor::START,
             dropped_topics_evicted_up_to: Cursor::START,
             next_topic: 0,
             latest_at: i64::MIN,
@@ -115,11 +117,22 @@ impl Totals {
         let lanes = self.lanes.iter().flat_map(|size| [size.count, size.bytes]);
         let cursors = [self.newest, self.last_evicted, self.dropped_topics_evicted_up_to, self.reserved];
         let numbers = cursors.into_iter().map(|cursor| cursor.0).chain([self.next_topic]).chain(lanes);
-        numbers.flat_map(u64::to_le_bytes).chain(self.latest_at.to_le_bytes()).collect()
+        let row = numbers.flat_map(u64::to_le_bytes).chain(self.latest_at.to_le_bytes());
+        row.chain(self.system_evicted.0.to_le_bytes()).collect()
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(bytes);
+        let totals = Self::read_2(&mut reader)?;
+        Ok(Self { system_evicted: Cursor(reader.u64()?), ..totals })
+    }
+
+    /// Decodes a row of format 2, which doesn't know what was evicted in [`Lane::System`].
+    pub(super) fn decode_2(bytes: &[u8]) -> Result<Self, Unreadable> {
+        Self::read_2(&mut Reader(bytes))
+    }
+
+    fn read_2(reader: &mut Reader<'_>) -> Result<Self, Unreadable> {
         let [newest, last_evicted, dropped_topics_evicted_up_to, reserved] =
             [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?].map(Cursor);
         let next_topic = reader.u64()?;
@@ -128,7 +141,17 @@ impl Totals {
             *size = Size { count: reader.u64()?, bytes: reader.u64()? };
         }
         let latest_at = reader.i64()?;
-        Ok(Self { newest, lanes, last_evicted, dropped_topics_evicted_up_to, next_topic, latest_at, reserved })
+        let system_evicted = Cursor::START;
+        Ok(Self {
+            newest,
+            lanes,
+            last_evicted,
+            system_evicted,
+            dropped_topics_evicted_up_to,
+            next_topic,
+            latest_at,
+            reserved,
+        })
     }
 
     /// Decodes a row of format 1, which knows neither lanes nor times.
@@ -148,13 +171,13 @@ impl Totals {
 impl TopicRow {
     /// A topic that is not known. It may have been once, so it has lost what any dropped topic has.
     pub(super) fn new(name: &str, evicted: Cursor) -> Self {
-        Self { count: 0, system: 0, bytes: 0, evicted, latest_at: i64::MIN, name: name.into() }
+        Self { count: 0, bytes: 0, evicted, latest_at: i64::MIN, name: name.into() }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let numbers = [self.count, self.system, self.bytes, self.evicted.0];
-        let mut row = Vec::with_capacity(44 + self.name.len());
-        row.extend(40_u32.to_le_bytes());
+        let numbers = [self.count, self.bytes, self.evicted.0];
+        let mut row = Vec::with_capacity(36 + self.name.len());
+        row.extend(32_u32.to_le_bytes());
         row.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         row.extend(self.latest_at.to_le_bytes());
         row.extend_from_slice(self.name.as_bytes());
@@ -164,16 +187,25 @@ impl TopicRow {
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(bytes);
         let mut head = Reader(reader.bytes()?);
-        let (count, system, bytes, evicted) = (head.u64()?, head.u64()?, head.u64()?, Cursor(head.u64()?));
+        let (count, bytes, evicted) = (head.u64()?, head.u64()?, Cursor(head.u64()?));
         let latest_at = head.i64()?;
-        Ok(Self { count, system, bytes, evicted, latest_at, name: name(&reader)? })
+        Ok(Self { count, bytes, evicted, latest_at, name: name(&reader)? })
+    }
+
+    /// Decodes a row of format 2, which counts what is in [`Lane::System`] too.
+    pub(super) fn decode_2(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let mut reader = Reader(bytes);
+        let mut head = Reader(reader.bytes()?);
+        let (count, _, bytes, evicted) = (head.u64()?, head.u64()?, head.u64()?, Cursor(head.u64()?));
+        let latest_at = head.i64()?;
+        Ok(Self { count, bytes, evicted, latest_at, name: name(&reader)? })
     }
 
     /// Decodes a row of format 1.
     pub(super) fn decode_1(bytes: &[u8]) -> Result<Self, Unreadable> {
         let mut reader = Reader(bytes);
         let (count, bytes, evicted) = (reader.u64()?, reader.u64()?, Cursor(reader.u64()?));
-        Ok(Self { count, system: 0, bytes, evicted, latest_at: i64::MIN, name: name(&reader)? })
+        Ok(Self { count, bytes, evicted, latest_at: i64::MIN, name: name(&reader)? })
     }
 }
 

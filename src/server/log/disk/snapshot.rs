@@ -5,15 +5,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase};
+use redb::{AccessGuard, Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, StorageError};
 
-use super::codec::{self, Header, Unreadable};
+use super::codec::{self, Header, Unreadable, lane_number};
 use super::failure::Failure;
-use super::schema::{ENTRIES, IDS, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
+use super::schema::{ENTRIES, IDS, LANES, META, NAMES, POSTINGS, TOPICS, TOTALS, TopicRow, Totals};
 use super::topic_directory::TopicDirectory;
 use crate::server::log::id_cipher::IdCipher;
 use crate::server::log::page::PageBudget;
-use crate::server::log::{Cursor, Entry, Page, Topic, TopicInfo};
+use crate::server::log::{Cursor, Entry, Lane, Page, Topic, TopicFilter, TopicInfo};
 
 pub(super) struct Snapshot {
     txn: ReadTransaction,
@@ -30,6 +30,20 @@ pub(super) struct Look {
     pub(super) bytes: usize,
     /// Whether private ones are looked at, or passed over.
     pub(super) private: bool,
+    /// The same of the hub's own events.
+    pub(super) system: bool,
+}
+
+impl Look {
+    /// Looks at whatever there is.
+    pub(super) fn at_all(count: usize, bytes: usize) -> Self {
+        Self { count, bytes, private: true, system: true }
+    }
+
+    /// Looks at what a filter may want.
+    pub(super) fn of(filter: &dyn TopicFilter, count: usize, bytes: usize) -> Self {
+        Self { count, bytes, private: filter.wants_private(), system: filter.wants_system() }
+    }
 }
 
 /// A part of the log as its headers tell it.
@@ -47,10 +61,32 @@ pub(super) struct Window {
 /// An entry that has been looked at.
 pub(super) struct Seen {
     pub(super) cursor: Cursor,
-    /// Its topics' numbers.
-    pub(super) topics: Vec<u64>,
+    pub(super) topics: SeenTopics,
     /// How many bytes it counts for.
     pub(super) size: usize,
+}
+
+/// The topics of an entry that has been looked at.
+pub(super) enum SeenTopics {
+    Numbers(Vec<u64>),
+    /// Those of one of the hub's own events, which have no number.
+    Names(Box<[Topic]>),
+}
+
+impl SeenTopics {
+    pub(super) fn numbers(&self) -> &[u64] {
+        match self {
+            Self::Numbers(numbers) => numbers,
+            Self::Names(_) => &[],
+        }
+    }
+
+    pub(super) fn names(&self) -> &[Topic] {
+        match self {
+            Self::Numbers(_) => &[],
+            Self::Names(names) => names,
+        }
+    }
 }
 
 impl Snapshot {
@@ -96,7 +132,7 @@ impl Snapshot {
         topics.get(number)?.map(|row| Ok(TopicRow::decode(row.value())?)).transpose()
     }
 
-    /// What the archive holds on a topic, beside what the hub itself says.
+    /// What the archive holds on a topic.
     pub(super) fn topic_info(&self, topic: &Topic, directory: &TopicDirectory) -> Result<Option<TopicInfo>, Failure> {
         let number = self.txn.open_table(NAMES)?.get(topic.as_str())?.map(|number| number.value());
         match number {
@@ -124,10 +160,9 @@ impl Snapshot {
     }
 
     fn topic_info_of(&self, number: u64, directory: &TopicDirectory) -> Result<Option<TopicInfo>, Failure> {
-        let Some(row) = self.row(number)?.filter(|row| row.count > row.system) else { return Ok(None) };
+        let Some(row) = self.row(number)? else { return Ok(None) };
         let newest = self.last_of(&[number], Cursor(u64::MAX), 1)?.first().copied().unwrap_or_default();
-        let (topic, updates) = (self.name(number, directory)?, row.count - row.system);
-        Ok(Some(TopicInfo { topic, updates, bytes: row.bytes, newest }))
+        Ok(Some(TopicInfo { topic: self.name(number, directory)?, updates: row.count, bytes: row.bytes, newest }))
     }
 
     /// The first places of these topics within `from..=to`, in order, at most `limit`.
@@ -178,12 +213,24 @@ impl Snapshot {
 
     /// The first places from `from` on, whatever their topics.
     pub(super) fn window_from(&self, from: Cursor, look: Look) -> Result<Window, Failure> {
-        look_at(self.entries.range(from.0..)?, look)
+        look_at(self.entries.range(from.0..)?.map(row), look)
     }
 
     /// The last places up to `to`, newest first, whatever their topics.
     pub(super) fn window_until(&self, to: Cursor, look: Look) -> Result<Window, Failure> {
-        look_at(self.entries.range(..=to.0)?.rev(), look)
+        look_at(self.entries.range(..=to.0)?.rev().map(row), look)
+    }
+
+    /// The first places of the hub's own events within `from..=to`.
+    pub(super) fn system_window(&self, from: Cursor, to: Cursor, look: Look) -> Result<Window, Failure> {
+        let lanes = self.txn.open_table(LANES)?;
+        let number = lane_number(Lane::System);
+        let places = lanes.range((number, from.0)..=(number, to.0.max(from.0)))?;
+        let rows = places.map(|place| {
+            let cursor = place?.0.value().1;
+            Ok((Cursor(cursor), self.entries.get(cursor)?.ok_or(Unreadable)?))
+        });
+        look_at(rows, look)
     }
 
     /// The topics of what has been looked at, by their numbers.
@@ -193,7 +240,7 @@ impl Snapshot {
         directory: &TopicDirectory,
     ) -> Result<HashMap<u64, Topic>, Failure> {
         let mut topics = HashMap::new();
-        for &number in window.places.iter().flat_map(|seen| &seen.topics) {
+        for &number in window.places.iter().flat_map(|seen| seen.topics.numbers()) {
             if let hash_map::Entry::Vacant(topic) = topics.entry(number) {
                 topic.insert(self.name(number, directory)?);
             }
@@ -273,7 +320,10 @@ impl Snapshot {
     }
 
     fn entry(&self, cursor: Cursor, header: &Header<'_>, directory: &TopicDirectory) -> Result<Entry, Failure> {
-        let topics = header.topics().map(|number| self.name(number, directory)).collect::<Result<_, _>>()?;
+        let topics = match header.lane {
+            Lane::System => header.topic_names()?,
+            _ => header.topics().map(|number| self.name(number, directory)).collect::<Result<_, _>>()?,
+        };
         Ok(header.entry(cursor, topics)?)
     }
 
@@ -289,9 +339,17 @@ impl Snapshot {
     }
 }
 
-type Row<'a> = (redb::AccessGuard<'a, u64>, redb::AccessGuard<'a, &'static [u8]>);
+type Value<'a> = AccessGuard<'a, &'static [u8]>;
 
-fn look_at<'a>(rows: impl Iterator<Item = Result<Row<'a>, redb::StorageError>>, look: Look) -> Result<Window, Failure> {
+fn row<'a>(row: redb::Result<(AccessGuard<'a, u64>, Value<'a>), StorageError>) -> Result<(Cursor, Value<'a>), Failure> {
+    let (cursor, value) = row?;
+    Ok((Cursor(cursor.value()), value))
+}
+
+fn look_at<'a>(
+    rows: impl Iterator<Item = Result<(Cursor, Value<'a>), Failure>>,
+    look: Look,
+) -> Result<Window, Failure> {
     let mut window = Window { places: Vec::new(), last: None, count: 0, is_last: true, bytes: 0 };
     for row in rows {
         if window.count == look.count || window.bytes >= look.bytes {
@@ -299,10 +357,14 @@ fn look_at<'a>(rows: impl Iterator<Item = Result<Row<'a>, redb::StorageError>>, 
             break;
         }
         let (cursor, value) = row?;
-        let (cursor, header) = (Cursor(cursor.value()), codec::archived(value.value())?);
-        if look.private || !header.private {
-            let (topics, size) = (header.topics().collect(), usize::try_from(header.size).unwrap_or(usize::MAX));
-            window.places.push(Seen { cursor, topics, size });
+        let header = codec::archived(value.value())?;
+        let is_system = header.lane == Lane::System;
+        if (look.private || !header.private) && (look.system || !is_system) {
+            let topics = match is_system {
+                true => SeenTopics::Names(header.topic_names()?),
+                false => SeenTopics::Numbers(header.topics().collect()),
+            };
+            window.places.push(Seen { cursor, topics, size: usize::try_from(header.size).unwrap_or(usize::MAX) });
         }
         window.last = Some(cursor);
         window.count += 1;

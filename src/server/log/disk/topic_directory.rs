@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::changes::Outcome;
-use super::schema::TopicRow;
+use super::schema::{TopicRow, Totals};
 use crate::server::log::{Cursor, Topic};
 
 /// Topics by their numbers. It may know some that no transaction has committed yet; it never lacks one
@@ -24,31 +24,40 @@ struct State {
     evicted: BTreeMap<u64, Evicted>,
     /// The same topics, each under the last count at which it lost something.
     evictions: BTreeSet<(u64, u64)>,
-    /// Of the topics that have been dropped: the newest entry that was evicted, and the last count at which one
-    /// of them lost something.
-    dropped: Cursor,
-    dropped_at: u64,
+    /// What has been evicted of the topics that have been dropped.
+    dropped: Evicted,
+    /// What has been evicted of the hub's own events, whose topics are not known here.
+    system: Evicted,
     announced: u64,
     committed: u64,
 }
 
-/// What retention has evicted of a topic, or is about to.
+/// What retention has evicted of a topic or of several, or is about to.
 #[derive(Clone, Copy, Default)]
 struct Evicted {
-    /// The newest of its entries that are gone.
+    /// The newest of the entries that are gone.
     cursor: Cursor,
-    /// The last count at which it lost something.
+    /// The last count at which something was lost.
     at: u64,
+}
+
+impl Evicted {
+    /// Whether entries after `cursor` may have been lost which were not among the first `known` evictions.
+    fn is_news(self, cursor: Cursor, known: u64) -> bool {
+        self.cursor > cursor && self.at > known
+    }
 }
 
 /// A place in the order of the evictions.
 pub(super) struct EvictionPlace((u64, u64));
 
 impl TopicDirectory {
-    /// The topics of an archive, and the newest entry that has been evicted of those it has dropped.
-    pub(super) fn of(topics: &[(u64, TopicRow)], dropped: Cursor) -> Self {
+    /// The topics of an archive with these totals.
+    pub(super) fn of(topics: &[(u64, TopicRow)], totals: &Totals) -> Self {
         // Everything evicted before counts as the first eviction.
-        let mut state = State { dropped, dropped_at: 1, announced: 1, committed: 1, ..State::default() };
+        let dropped = Evicted { cursor: totals.dropped_topics_evicted_up_to, at: 1 };
+        let system = Evicted { cursor: totals.system_evicted, at: 1 };
+        let mut state = State { dropped, system, announced: 1, committed: 1, ..State::default() };
         for (number, row) in topics {
             if let Ok(topic) = Topic::parse(&row.name) {
                 state.insert(*number, topic, row.evicted, 1);
@@ -75,18 +84,21 @@ impl TopicDirectory {
         let mut state = self.write();
         for (number, topic, evicted) in &outcome.new_topics {
             // If it was known before, it lost its entries before it was dropped.
-            let evicted_at = state.dropped_at;
+            let evicted_at = state.dropped.at;
             state.insert(*number, topic.clone(), *evicted, evicted_at);
         }
-        state.announced += u64::from(!outcome.evicted.is_empty());
+        state.announced += u64::from(!outcome.evicted.is_empty() || outcome.evicted_system.is_some());
         let evicted_at = state.announced;
+        if let Some(cursor) = outcome.evicted_system {
+            state.system = Evicted { cursor, at: evicted_at };
+        }
         for (number, evicted) in &outcome.evicted {
             state.evict(*number, Evicted { cursor: *evicted, at: evicted_at });
         }
         for number in &outcome.dropped {
             let Some(&Evicted { cursor, at }) = state.evicted.get(number) else { continue };
-            state.dropped = state.dropped.max(cursor);
-            state.dropped_at = state.dropped_at.max(at);
+            state.dropped.cursor = state.dropped.cursor.max(cursor);
+            state.dropped.at = state.dropped.at.max(at);
         }
     }
 
@@ -107,12 +119,13 @@ impl TopicDirectory {
         self.read().committed
     }
 
-    /// Whether topics that have been dropped since have lost entries after `cursor`, and that was not among the
-    /// first `known` evictions. It knows of topics that [`TopicDirectory::evicted_of`] and
-    /// [`TopicDirectory::evicted_after`] have no longer, so it must be asked after these.
-    pub(super) fn have_evicted_dropped(&self, cursor: Cursor, known: u64) -> bool {
+    /// Whether topics that are not known, because they have been dropped since, have lost entries after `cursor`, and that
+    /// was not among the first `known` evictions; or, with `system`, the hub's own events, whose topics never are. It knows
+    /// of topics that [`TopicDirectory::evicted_of`] and [`TopicDirectory::evicted_after`] have no longer, so it must be
+    /// asked after these.
+    pub(super) fn have_evicted_unknown(&self, cursor: Cursor, known: u64, system: bool) -> bool {
         let state = self.read();
-        state.dropped > cursor && state.dropped_at > known
+        state.dropped.is_news(cursor, known) || (system && state.system.is_news(cursor, known))
     }
 
     /// Those of these topics that may have lost entries after `cursor` which were not among the first `known`
@@ -121,7 +134,7 @@ impl TopicDirectory {
         let state = self.read();
         let may_have_lost = |number: &&u64| {
             let evicted = state.evicted.get(number).copied().unwrap_or_default();
-            !state.topics.contains_key(number) || (evicted.at > known && evicted.cursor > cursor)
+            !state.topics.contains_key(number) || evicted.is_news(cursor, known)
         };
         if state.announced > known { numbers.iter().filter(may_have_lost).copied().collect() } else { Vec::new() }
     }

@@ -1,6 +1,6 @@
 //! What the log in memory holds, with its indexes. Whoever has it has locked it, and asks no filter meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_set};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -52,14 +52,26 @@ struct LateIndex {
 struct TopicIndex {
     cursors: BTreeSet<Cursor>,
     late: LateIndex,
-    /// How many of them the hub itself has said.
-    system: u64,
     bytes: u64,
+    /// The hub's own events, which nothing else here counts.
+    system: BTreeSet<Cursor>,
     /// The newest of its entries that retention has evicted, and the number of the last eviction.
     evicted: Cursor,
     evicted_at: u64,
     /// Which of the topics' limits are its own.
     limits: Option<usize>,
+}
+
+impl TopicIndex {
+    /// Everything after a cursor, in two parts, each in order.
+    fn after(&self, cursor: Cursor) -> [btree_set::Range<'_, Cursor>; 2] {
+        [&self.cursors, &self.system].map(|cursors| cursors.range(cursor.next()..))
+    }
+
+    /// Everything before a cursor.
+    fn before(&self, end: Cursor) -> [btree_set::Range<'_, Cursor>; 2] {
+        [&self.cursors, &self.system].map(|cursors| cursors.range(..end))
+    }
 }
 
 impl LateIndex {
@@ -108,16 +120,15 @@ impl State {
     /// What is kept on a topic, beside what the hub itself says.
     pub(super) fn topic(&self, topic: &Topic) -> Option<TopicInfo> {
         let index = self.topics.get(topic)?;
-        let updates = index.cursors.len() as u64 - index.system;
-        let newest = index.cursors.last().copied().unwrap_or_default();
-        (updates > 0).then(|| TopicInfo { topic: topic.clone(), updates, bytes: index.bytes, newest })
+        let (updates, newest) = (index.cursors.len() as u64, *index.cursors.last()?);
+        Some(TopicInfo { topic: topic.clone(), updates, bytes: index.bytes, newest })
     }
 
     /// The same for the topics after one, in the order of their names.
     pub(super) fn topics_after(&self, after: Option<&Topic>, limit: usize) -> Vec<TopicInfo> {
         let mut first = BTreeSet::new();
         for (topic, index) in &self.topics {
-            if index.cursors.len() as u64 > index.system && after.is_none_or(|after| topic > after) {
+            if !index.cursors.is_empty() && after.is_none_or(|after| topic > after) {
                 first.insert(topic);
                 if first.len() > limit {
                     first.pop_last();
@@ -160,14 +171,14 @@ impl State {
     /// The places of the entries on these topics after `cursor`, in order.
     pub(super) fn on_topics(&self, topics: &[Topic], cursor: Cursor) -> impl Iterator<Item = Cursor> {
         let indexes = topics.iter().filter_map(|topic| self.topics.get(topic));
-        indexes.map(move |index| index.cursors.range(cursor.next()..).copied()).kmerge().dedup()
+        indexes.flat_map(move |index| index.after(cursor)).kmerge().copied().dedup()
     }
 
     /// The last entries on these topics before `end`, newest first.
     pub(super) fn last_on_topics(&self, topics: &[Topic], end: Cursor, limit: usize) -> Vec<Arc<Entry>> {
         let mut cursors = BTreeSet::new();
         for index in topics.iter().filter_map(|topic| self.topics.get(topic)) {
-            cursors.extend(index.cursors.range(..end).rev().take(limit));
+            cursors.extend(index.before(end).into_iter().flat_map(|part| part.rev().take(limit)));
         }
         cursors.iter().rev().take(limit).filter_map(|cursor| self.get(*cursor).cloned()).collect()
     }
@@ -222,9 +233,10 @@ impl State {
                 limits: self.retention.of_topic(topic.as_str()),
                 ..TopicIndex::default()
             });
-            if index.cursors.insert(entry.cursor) {
+            if entry.lane == Lane::System {
+                index.system.insert(entry.cursor);
+            } else if index.cursors.insert(entry.cursor) {
                 index.late.insert(&entry);
-                index.system += u64::from(entry.lane == Lane::System);
                 index.bytes += bytes;
             }
         }
@@ -327,9 +339,9 @@ impl State {
         }
         for topic in &entry.topics {
             let Some(index) = self.topics.get_mut(topic) else { continue };
+            index.system.remove(&cursor);
             if index.cursors.remove(&cursor) {
                 index.late.remove(&entry);
-                index.system -= u64::from(entry.lane == Lane::System);
                 index.bytes -= bytes;
             }
             if is_lost {
@@ -339,7 +351,7 @@ impl State {
                 index.evicted = index.evicted.max(cursor);
                 index.evicted_at = self.evictions;
             }
-            if index.cursors.is_empty() {
+            if index.cursors.is_empty() && index.system.is_empty() {
                 self.dropped = self.dropped.max(index.evicted);
                 self.dropped_at = self.dropped_at.max(index.evicted_at);
                 self.evicted_topics.remove(&index.evicted_at);

@@ -3,6 +3,7 @@
 mod crash;
 mod end;
 mod format_1;
+mod format_2;
 mod full;
 
 use std::fs;
