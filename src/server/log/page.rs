@@ -29,7 +29,8 @@ pub struct Page {
     ///
     /// It is never false when something was lost. Entries that expired, as their publisher wanted, are not lost. It is
     /// exact for a topic that has had an entry all along. A topic without entries is dropped, and can't be told from one
-    /// that never was: for these it is true if any dropped topic has lost entries to retention after the cursor.
+    /// that never was: for these it is true if any dropped topic has lost entries to retention after the cursor. Where the
+    /// hub's own events are wanted, it may be true if any of these was evicted.
     pub gap: bool,
 }
 

@@ -1,6 +1,7 @@
 //! From earlier formats to the present one. Format 2 adds lanes and the order of times; format 3 takes the hub's own events
 //! out of the index of topics. Entries of format 1 stay as they are: the codec reads both.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -76,11 +77,10 @@ fn from_2(txn: &WriteTransaction) -> Result<Totals, Failure> {
         let (header, numbers) = codec::system_2(&old)?;
         let mut on = Vec::with_capacity(numbers.len());
         for number in numbers {
-            if !rows.contains_key(&number) {
-                let row = TopicRow::decode(topics.get(number)?.ok_or(Unreadable)?.value())?;
-                rows.insert(number, row);
-            }
-            let row = rows.get_mut(&number).ok_or(Unreadable)?;
+            let row = match rows.entry(number) {
+                Entry::Occupied(row) => row.into_mut(),
+                Entry::Vacant(row) => row.insert(TopicRow::decode(topics.get(number)?.ok_or(Unreadable)?.value())?),
+            };
             on.push(Topic::parse(&row.name).map_err(|_| Unreadable)?);
             row.count = row.count.saturating_sub(1);
             row.bytes = row.bytes.saturating_sub(header.size);
