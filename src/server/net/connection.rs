@@ -19,7 +19,6 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -41,9 +40,6 @@ pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// Bytes that an HTTP/2 stream may buffer of what its client has not taken yet.
 const HTTP2_SEND_BUFFER: usize = 8 * 1024;
-
-/// Bytes that the system holds of what it has not sent yet, besides what is on its way.
-const UNSENT: u32 = 64 * 1024;
 
 /// Maximum number of streams of an HTTP/2 connection: browsers ask for about a hundred.
 const MAX_HTTP2_STREAMS: u32 = 250;
@@ -109,7 +105,8 @@ pub(super) async fn serve<B: ResponseBody>(
     let ConnectionOptions { write_timeout, head_refusals, shutdown } = options;
     let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
         Some(Protocol::Http1) => {
-            match drive_http1(prepare(stream, write_timeout), service, head_refusals, &shutdown).await {
+            let stream = WriteTimeout::new(stream, write_timeout);
+            match drive_http1(stream, service, head_refusals, &shutdown).await {
                 Ok(Some((successor, stream))) => {
                     successor.take_over(DirectSocket::new(stream, peer, open));
                     return;
@@ -184,20 +181,6 @@ async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
     }
 }
 
-fn prepare(stream: TcpStream, timeout: Duration) -> WriteTimeout {
-    // An event must leave at once, not wait for the acknowledgement of the one before.
-    let nodelay = stream.set_nodelay(true);
-    // A client that has vanished acknowledges nothing: the system gives up on it by itself.
-    let vanished = SockRef::from(&stream).set_tcp_user_timeout(Some(timeout));
-    // The system would take megabytes for a client that reads slowly and let nothing be written until a third of
-    // them has left: it would look as if the client took nothing.
-    let unsent = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
-    if let Err(error) = nodelay.and(vanished).and(unsent) {
-        debug!(%error, "a socket's options could not be set");
-    }
-    WriteTimeout::new(stream, timeout)
-}
-
 /// Drives a connection until it ends, or something else is `due` for it while it waits.
 async fn drive<C, T>(
     mut connection: Pin<&mut C>,
@@ -248,7 +231,9 @@ async fn drive_http1<B: ResponseBody>(
         Ok(Some(successor)) => Ok(Some((successor, socket_of(Pin::into_inner(connection).into_parts())))),
         Err(error) => {
             if error.is_parse() {
-                _ = timeout(LINGER_TIME, discard(socket_of(Pin::into_inner(connection).into_parts()))).await;
+                // In a box: its buffer would be moved about with each connection that begins.
+                let discarded = Box::pin(discard(socket_of(Pin::into_inner(connection).into_parts())));
+                _ = timeout(LINGER_TIME, discarded).await;
             }
             Err(error)
         }
@@ -280,7 +265,8 @@ async fn drive_http2<B: ResponseBody>(
     shutdown: &Shutdown,
 ) -> Result<(), hyper::Error> {
     let streams = Streams::of(peer, write_timeout);
-    let mut connection = http2(prepare(stream, write_timeout), service, write_timeout, streams.clone());
+    let stream = WriteTimeout::new(stream, write_timeout);
+    let mut connection = http2(stream, service, write_timeout, streams.clone());
     tokio::select! {
         ended = drive(connection.as_mut(), shutdown, || None::<Infallible>) => ended.map(|_| ()),
         never = streams.watch() => match never {},

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -22,6 +23,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a client that is refused may take to send its request and to read why.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Bytes that the system holds of what it has not sent to a client yet, besides what is on its way.
+const UNSENT: u32 = 64 * 1024;
 
 /// Maximum number of connections that are being refused; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 1024;
@@ -53,6 +57,9 @@ where
     S: ClientService<B>,
     B: ResponseBody,
 {
+    if let Err(error) = set_options(&listener, limits.write_timeout) {
+        warn!(%error, "options of the listening socket could not be set");
+    }
     let options = ConnectionOptions { write_timeout: limits.write_timeout, head_refusals, shutdown: shutdown.clone() };
     let permits = Arc::new(Semaphore::new(limits.connections));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
@@ -96,6 +103,18 @@ where
     }
 }
 
+/// Sets what the sockets of all connections have: they get it from the one that listens, which costs nothing for each.
+fn set_options(listener: &TcpListener, write_timeout: Duration) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    // An event must leave at once, not wait for the acknowledgement of the one before.
+    socket.set_tcp_nodelay(true)?;
+    // A client that has vanished acknowledges nothing: the system gives up on it by itself.
+    socket.set_tcp_user_timeout(Some(write_timeout))?;
+    // The system would take megabytes for a client that reads slowly and let nothing be written until a third of
+    // them has left: it would look as if the client took nothing.
+    socket.set_tcp_notsent_lowat(UNSENT)
+}
+
 async fn pause_after(error: &io::Error) {
     let of_one_client = matches!(
         error.kind(),
@@ -104,5 +123,25 @@ async fn pause_after(error: &io::Error) {
     if !of_one_client {
         warn!(%error, "a connection could not be accepted");
         sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connections_socket_has_what_was_set_for_the_one_that_listens() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        set_options(&listener, Duration::from_secs(7)).expect("options");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let (accepted, _) = listener.accept().await.expect("a connection");
+        let socket = SockRef::from(&accepted);
+        assert!(socket.tcp_nodelay().expect("an option"));
+        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(Duration::from_secs(7)));
+        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), UNSENT);
+        drop(client);
     }
 }
