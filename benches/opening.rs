@@ -1,8 +1,7 @@
 //! What opening a stream costs: how many a client opens in a second, one closed for each, and what of the server's time
 //! each takes. The log is on disk and presence is on, so each is told of when it begins and when it ends.
 //!
-//! The server has one core and this client the other, or with `--shared true` both have all cores. `--seconds` says for how
-//! long, `--open` how many are open at a time.
+//! The server has one core and this client the other. `--seconds` says for how long, `--open` how many are open at a time.
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod support;
@@ -27,13 +26,9 @@ const GOAL: f64 = 10_000.0;
 async fn main() {
     rlimit::increase_nofile_limit(u64::MAX).expect("enough open files");
     let (length, most) = (Duration::from_secs(arg("--seconds", 10)), arg("--open", 5_000));
+    pin_to(std::process::id(), CLIENT_CORE);
     let flags = ["--log-level", "warn", "--max-streams", "0", "--max-connections", "100000"];
-    let server = if arg("--shared", false) {
-        Server::start(&flags)
-    } else {
-        pin_to(std::process::id(), CLIENT_CORE);
-        Server::start_on(SERVER_CORE, &flags)
-    };
+    let server = Server::start_on(SERVER_CORE, &flags);
     println!(
         "opening: streams of the hub for {length:?}, the oldest closed when {most} are open; goal {GOAL} a second"
     );
