@@ -23,7 +23,7 @@ use crate::server::log::{Cursor, OpenError};
 pub(super) const FILE: &str = "log.redb";
 
 /// What redb may keep in memory of the file. The operating system keeps more.
-const CACHE_BYTES: usize = 1 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 
 /// What an archive that has just been opened says of itself.
 pub(super) struct Opened {
