@@ -10,19 +10,22 @@ mod net;
 pub mod settings;
 pub mod telemetry;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tracing::{info, warn};
+use url::Url;
 
 use auth::Auth;
 use demo::Demo;
 use http::Description;
 use hub::{Hub, HubOptions};
-use settings::Settings;
+pub use net::Listener;
+use net::{SelfSigned, Tls};
+use settings::{Settings, TlsSettings};
 
 /// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,12 +46,36 @@ pub enum StartError {
     /// The keys of tokens can't be loaded.
     #[error(transparent)]
     Auth(#[from] auth::AuthError),
-    /// The listener's address is unknown.
-    #[error("the address of the listener is unknown: {0}")]
-    Address(#[from] std::io::Error),
+    /// A certificate can't be used.
+    #[error(transparent)]
+    Tls(#[from] net::TlsError),
     /// The demo's topic is invalid.
     #[error("the messages' topic is invalid: {0}")]
     Topic(#[from] log::FieldError),
+}
+
+/// A certificate that is no authority's.
+#[derive(Clone, Debug)]
+pub struct OwnCertificate {
+    /// Where it is, in PEM.
+    pub file: PathBuf,
+    /// Its SHA-256, as browsers show it.
+    pub fingerprint: String,
+}
+
+/// Reads again what can change while the server runs.
+#[derive(Clone)]
+pub struct Reload {
+    tls: Option<Arc<Tls>>,
+}
+
+impl Reload {
+    /// Reads it now, and says what can't be used: that stays as it was.
+    pub async fn now(&self) {
+        if let Some(tls) = &self.tls {
+            tls.reload().await;
+        }
+    }
 }
 
 /// A server whose log is open and whose keys are there. It holds the data folder.
@@ -56,18 +83,21 @@ pub struct Server {
     hub: Hub,
     app: Arc<http::App>,
     routes: http::Routes,
-    listener: TcpListener,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
     settings: Settings,
 }
 
 impl Server {
-    /// Makes a server that will serve on `listener`. Call it within a tokio runtime.
-    pub fn open(settings: Settings, listener: TcpListener) -> Result<Self, StartError> {
-        let address = listener.local_addr()?;
+    /// Makes a server that will serve on these listeners. Call it within a tokio runtime.
+    pub fn open(settings: Settings, listeners: Vec<Listener>) -> Result<Self, StartError> {
+        let tls = settings.tls.as_ref().map(|tls| Ok::<_, net::TlsError>(Arc::new(Tls::open(tls.files()?)?)));
+        let tls = tls.transpose()?;
+        let url = settings.mercure.url(listeners.iter().find_map(Listener::url));
         let clock = settings.log.clock.wall();
         let (log, tail) = log::open(settings.log.clone())?;
         let options = HubOptions {
-            url: settings.mercure.url(address),
+            url: url.clone(),
             reader_buffer: settings.reader_buffer,
             heartbeat: settings.heartbeat,
             shards: settings.shards,
@@ -76,14 +106,31 @@ impl Server {
             ..HubOptions::default()
         };
         let hub = Hub::open(log, tail, options);
-        let auth = Auth::open(settings.mercure.auth(address, &settings.data), hub.patterns().clone(), clock)?;
+        let auth = Auth::open(settings.mercure.auth(&url, &settings.data), hub.patterns().clone(), clock)?;
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
         let app = http::App::new(&settings, hub.clone(), auth, description);
         let routes = match settings.demo {
             Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
             None => http::welcome::router().merge(demo::switched_off()),
         };
-        Ok(Self { hub, app, routes, listener, settings })
+        Ok(Self { hub, app, routes, listeners, tls, settings })
+    }
+
+    /// The hub's public URL.
+    pub fn url(&self) -> &Url {
+        self.hub.url()
+    }
+
+    /// The certificate that the server has made for itself, which clients have to be told to trust.
+    pub fn own_certificate(&self) -> Option<OwnCertificate> {
+        let Some(TlsSettings::SelfSigned(folder)) = &self.settings.tls else { return None };
+        let SelfSigned { files, fingerprint } = SelfSigned::open(folder).ok()?;
+        Some(OwnCertificate { file: files.certificate, fingerprint })
+    }
+
+    /// What reads again what can change.
+    pub fn reload(&self) -> Reload {
+        Reload { tls: self.tls.clone() }
     }
 
     /// What it was made with.
@@ -94,8 +141,12 @@ impl Server {
     /// Serves until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the connections to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
-        let Self { hub, app, routes, listener, settings } = self;
-        let cut = http::serve(listener, app, routes, &settings, shutdown).await;
+        let Self { hub, app, routes, listeners, tls, settings } = self;
+        let watched = tls.clone().map(|tls| tokio::spawn(async move { tls.watch().await }));
+        let cut = http::serve(listeners, tls, app, routes, &settings, shutdown).await;
+        if let Some(watched) = watched {
+            watched.abort();
+        }
         // The streams have ended with the server: their presence events are published for clients that reconnect later.
         if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
             warn!("the last presence events were not published in time");

@@ -1,16 +1,16 @@
 //! Starts a server for a test, and sends requests to it.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::json;
 use tempfile::TempDir;
-use tidings::server::settings::{Options, Span};
-use tidings::server::{Ended, Server};
+use tidings::server::settings::{ListenAddress, Options, Span};
+use tidings::server::{Ended, Reload, Server};
 use tidings::wire::message::Message;
 use tidings::wire::paths;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -29,7 +29,11 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A running server.
 pub(crate) struct App {
     pub(crate) address: SocketAddr,
+    /// What addresses on it begin with.
+    base: String,
+    ports: Vec<u16>,
     client: Client,
+    reload: Reload,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Ended>,
     options: Options,
@@ -54,20 +58,42 @@ impl App {
 
     async fn start_in(data: TempDir, options: Options) -> Self {
         let settings = Options { data: Some(data.path().into()), ..options.clone() }.resolve().expect("settings");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
+        let mut places = vec!["127.0.0.1:0".parse().expect("an address")];
+        places.extend(options.listen.iter().cloned());
+        let listeners =
+            places.iter().flat_map(|place: &ListenAddress| place.bind(settings.scheme()).expect("a socket"));
+        let listeners: Vec<_> = listeners.collect();
+        let address = listeners[0].url().and_then(|url| url.socket_addrs(|| None).ok()?.pop()).expect("an address");
+        let base = listeners[0].to_string();
+        let ports = listeners.iter().filter_map(|listener| listener.url()?.port()).collect();
+        let client = match options.tls_certificate_file.first() {
+            Some(certificate) => client_that_trusts(certificate),
+            None => client(),
+        };
         let (stop, stopped) = oneshot::channel();
-        let run = Server::open(settings, listener).expect("the server starts").run(async {
+        let server = Server::open(settings, listeners).expect("the server starts");
+        let reload = server.reload();
+        let run = server.run(async {
             // A test that has ended drops the sender, which stops the server too.
             _ = stopped.await;
         });
         let server = tokio::spawn(run);
-        Self { address, client: client(), stop, server, options, data }
+        Self { address, base, ports, client, reload, stop, server, options, data }
+    }
+
+    /// The ports that it listens at, in order.
+    pub(crate) fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// Lets it read again what can change.
+    pub(crate) async fn reload(&self) {
+        self.reload.now().await;
     }
 
     /// A request to this server.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("http://{}{path}", self.address))
+        self.client.request(method, format!("{}{path}", self.base))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -155,6 +181,14 @@ impl Ask for RequestBuilder {
 /// A client without a proxy that follows no redirects.
 pub(crate) fn client() -> Client {
     Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().expect("a client")
+}
+
+/// The same, which trusts this certificate alone.
+pub(crate) fn client_that_trusts(certificate: &Path) -> Client {
+    let pem = std::fs::read(certificate).expect("a certificate");
+    let certificate = reqwest::Certificate::from_pem(&pem).expect("a certificate");
+    let builder = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    builder.tls_certs_only([certificate]).build().expect("a client")
 }
 
 /// A message as the page's form sends it.

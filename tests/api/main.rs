@@ -9,6 +9,7 @@ mod app;
 mod lines;
 mod listener;
 
+mod certificates;
 mod client_page;
 mod cors;
 mod counter;
@@ -38,3 +39,4 @@ mod submit;
 mod switched_off;
 mod text;
 mod ticks;
+mod tls;

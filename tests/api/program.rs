@@ -2,10 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use itertools::Itertools;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidings::wire::message::MessageList;
@@ -22,6 +25,53 @@ fn it_says_where_it_listens_where_its_data_and_its_program_are_and_how_to_stop_i
     assert!(greeting.contains(&program.data.path().join("data").display().to_string()), "{greeting}");
     assert!(greeting.contains(env!("CARGO_BIN_EXE_tidings")), "{greeting}");
     assert!(greeting.contains("Ctrl-C") && greeting.contains(&program.child.id().to_string()), "{greeting}");
+}
+
+#[test]
+fn a_certificate_of_its_own_is_made_once_and_said_how_to_trust() {
+    let program = Program::start(&["--tls-self-signed"]);
+    let folder = program.data.path().join("data/tls");
+    let (certificate, key) = (folder.join("self-signed.pem"), folder.join("self-signed.key"));
+    let trust =
+        |program: &Program| program.greeting.iter().skip_while(|line| !line.contains("trust")).take(2).join("\n");
+    let said = trust(&program);
+    assert!(said.contains(&certificate.display().to_string()) && said.contains("SHA-256"), "{said}");
+    let mode = std::fs::metadata(&key).expect("a key").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "nobody else may read it");
+    let url = format!("https://localhost:{}/api/ping", program.address.port());
+    let ping = Command::new("curl").args(["-sS", "--cacert"]).arg(&certificate).arg(url).output().expect("curl");
+    assert!(String::from_utf8_lossy(&ping.stdout).contains("\"ok\""), "{ping:?}");
+
+    let mut program = program;
+    program.log("a certificate is in use");
+    program.signal("-HUP");
+    assert!(program.log("a certificate is in use")["names"].as_str().is_some_and(|names| names.contains("localhost")));
+    program.signal("-TERM");
+    assert_eq!(program.wait().code(), Some(0));
+    let data = std::mem::replace(&mut program.data, tempfile::tempdir().expect("a folder"));
+    assert_eq!(trust(&Program::start_in(data, &["--tls-self-signed"])), said, "it is trusted already");
+}
+
+#[test]
+fn a_certificate_that_cant_be_used_is_named_with_what_to_do() {
+    let data = tempfile::tempdir().expect("a folder");
+    let files = crate::certificates::make(data.path(), "a", &["a.example"]);
+    let other = crate::certificates::make(data.path(), "b", &["b.example"]);
+    let arguments = |certificate: &Path, key: &Path| {
+        let path = |path: &Path| path.display().to_string();
+        ["--tls-certificate-file".into(), path(certificate), "--tls-key-file".into(), path(key)]
+    };
+    for (certificate, key, expected) in [
+        (&files.certificate, &other.key, "is not the key of the certificate"),
+        (&files.key, &files.key, "there is no certificate in it"),
+        (&files.certificate, &files.certificate, "there is no key in it"),
+        (&data.path().join("none"), &files.key, "can't be read"),
+    ] {
+        let output = command(&data, &[]).args(arguments(certificate, key)).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said.contains(expected), "{said}");
+    }
 }
 
 #[test]
@@ -252,7 +302,7 @@ impl Program {
         while !greeting.last().is_some_and(|line| line.contains("stop")) {
             greeting.push(stdout.recv_timeout(PATIENCE).expect("a greeting"));
         }
-        let address = greeting[0].rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address");
+        let address = greeting[0].rsplit("://").next().and_then(|text| text.parse().ok()).expect("an address");
         let lines = child.stderr.take().map_or_else(|| mpsc::channel().1, lines);
         Self { child, address, greeting, lines, data }
     }

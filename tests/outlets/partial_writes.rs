@@ -48,7 +48,7 @@ async fn deliver(sizes: Vec<usize>, pieces: &[usize], send_buffer: usize, receiv
     };
     let listener = listen(send_buffer);
     let address = listener.local_addr().expect("an address");
-    let server = Server::open(options.resolve().expect("settings"), listener).expect("the server starts");
+    let server = Server::open(options.resolve().expect("settings"), vec![listener.into()]).expect("the server starts");
     let server = tokio::spawn(server.run(std::future::pending()));
     let mut stream = Stream::open(Outlet::Direct, address, receive_buffer, "", "").await;
     let publishing = tokio::spawn(publish(address, sizes));

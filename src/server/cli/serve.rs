@@ -1,21 +1,16 @@
 //! `tidings serve`: listens, greets whoever started it, and runs the server until a signal ends it.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::outcome::say;
 use crate::server::log::{Durability, LogOptions, Storage};
 use crate::server::settings::{MercureSettings, Options, Settings};
-use crate::server::{Server, telemetry};
-
-/// Connections that may wait to be accepted; the system may allow fewer. After a restart all clients reconnect at once, and
-/// the kernel of one that finds no place tries again only after a second, then after three, then after seven.
-const BACKLOG: u32 = 16_384;
+use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
 
 /// The exit code after a second signal, as a shell has it after Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -53,43 +48,34 @@ async fn serve(settings: Settings) -> Result<(), String> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "the limit of open files could not be raised: it also limits connections");
     }
-    let listener = listen(&settings.listen).map_err(|error| explain(&settings.listen, &error))?;
-    let address = listener.local_addr().map_err(|error| error.to_string())?;
-    let server = Server::open(settings, listener).map_err(|error| error.to_string())?;
+    let mut listeners = Vec::new();
+    for address in &settings.listen {
+        listeners.extend(address.bind(settings.scheme()).map_err(|error| error.to_string())?);
+    }
+    let addresses: Vec<_> = listeners.iter().map(Listener::to_string).collect();
+    let server = Server::open(settings, listeners).map_err(|error| error.to_string())?;
     // Not before the key is there: a script that has read the banner calls `tidings token`.
     // The server has no use for a reader of the banner.
-    let _ = greet(address, server.settings());
+    let _ = greet(&addresses, &server);
+    tokio::spawn(reload_at_signal(server.reload()));
     server.run(stop_signal()).await;
     Ok(())
 }
 
-/// Listens on the first address that is available. Fails with the error of the last one.
-fn listen(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
-    let on = |address: SocketAddr| {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // Connections of the server before this one, which has just ended, hold the port otherwise.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    let mut outcome = Err(io::ErrorKind::AddrNotAvailable.into());
-    for &address in addresses {
-        outcome = on(address);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}
-
 /// Prints the banner: where the server listens, where its data is, and how to stop it.
-fn greet(address: SocketAddr, settings: &Settings) -> io::Result<()> {
+fn greet(addresses: &[String], server: &Server) -> io::Result<()> {
+    let settings = server.settings();
     let mut out = io::stdout().lock();
-    writeln!(out, "tidings {} is listening on http://{address}", env!("CARGO_PKG_VERSION"))?;
+    writeln!(out, "tidings {} is listening on {}", env!("CARGO_PKG_VERSION"), addresses.join(" and "))?;
     writeln!(out, "  data   {}", describe(&settings.log, &std::path::absolute(&settings.data)?))?;
     writeln!(out, "  keeps  {}", settings.log.retention.all)?;
-    writeln!(out, "  hub    {}", settings.mercure.url(address))?;
+    writeln!(out, "  hub    {}", server.url())?;
     writeln!(out, "  access {}", access(&settings.mercure))?;
+    if let Some(OwnCertificate { file, fingerprint }) = server.own_certificate() {
+        let file = std::path::absolute(file)?;
+        writeln!(out, "  trust  {}: give it to curl with --cacert; a browser asks,", file.display())?;
+        writeln!(out, "         and shows SHA-256 {fingerprint}")?;
+    }
     // `tidings token` needs it, and it may not be on the PATH.
     if let Ok(program) = std::env::current_exe() {
         writeln!(out, "  binary {}", program.display())?;
@@ -119,9 +105,17 @@ fn describe(log: &LogOptions, data: &Path) -> String {
     }
 }
 
+/// Reads again what can change, at each SIGHUP: it never ends the process.
+async fn reload_at_signal(reload: Reload) {
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        info!("reading again what can change: certificates and their keys; all else needs a restart");
+        reload.now().await;
+    }
+}
+
 /// Returns at the first SIGINT or SIGTERM. A second one ends the process at once.
 async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
@@ -141,23 +135,4 @@ async fn stop_signal() {
         telemetry::flush();
         std::process::exit(INTERRUPTED);
     });
-}
-
-fn explain(addresses: &[SocketAddr], error: &io::Error) -> String {
-    let address = addresses.first().map(ToString::to_string).unwrap_or_default();
-    let port = addresses.first().map_or(0, SocketAddr::port);
-    match error.kind() {
-        io::ErrorKind::AddrInUse => format!(
-            "port {port} is taken: another program, perhaps another tidings, listens on {address}. Stop it, or choose \
-             another port with --listen, for example --listen 127.0.0.1:{}, or --listen 127.0.0.1:0 for any free one.",
-            port.wrapping_add(1)
-        ),
-        io::ErrorKind::PermissionDenied => {
-            format!("no permission to listen on {address}: {error}. Choose a port above 1023 with --listen.")
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            format!("{address} is not an address of this machine. Choose one with --listen, or 0.0.0.0 for all.")
-        }
-        _ => format!("can't listen on {address}: {error}. Choose another address with --listen."),
-    }
 }

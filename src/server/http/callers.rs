@@ -7,7 +7,7 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use tracing::warn;
 
-use crate::server::net::{ProxyHeader, TrustedProxies};
+use crate::server::net::{Arrival, ProxyHeader, Scheme, TrustedProxies};
 
 /// By which scheme a client has sent its request.
 pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -25,9 +25,10 @@ impl Callers {
         Self { proxies, header, has_warned: AtomicBool::new(false) }
     }
 
-    /// Notes who sends this request, which has come from `peer`, and by which host and scheme: the headers that say so are
-    /// those of a trusted proxy from here on.
-    pub(super) fn identify<B>(&self, peer: SocketAddr, request: &mut Request<B>) {
+    /// Notes who sends this request, which has arrived so, and by which host and scheme: the headers that say so are ours
+    /// from here on, or those of a trusted proxy.
+    pub(super) fn identify<B>(&self, arrival: &Arrival, request: &mut Request<B>) {
+        let peer = arrival.peer;
         let client = self.proxies.client(peer.ip(), self.header, request.headers());
         // Once: any client can send such a header.
         if self.proxies.ignore(peer.ip(), request.headers()) && !self.has_warned.swap(true, Ordering::Relaxed) {
@@ -39,9 +40,13 @@ impl Callers {
             );
         }
         request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client.address, peer.port())));
+        // HTTP/2 has the host there (RFC 9113, 8.3.1), and in HTTP/1.1 what stands there counts (RFC 9112, 3.2.2).
+        let authority = request.uri().authority().map(|authority| authority.as_str().to_owned());
+        let scheme = || (arrival.scheme == Scheme::Https).then(|| Scheme::Https.name().to_owned());
         let headers = request.headers_mut();
         headers.remove(FORWARDED_PROTO);
-        for (name, value) in [(header::HOST, client.host), (FORWARDED_PROTO, client.scheme)] {
+        let told = [(header::HOST, client.host.or(authority)), (FORWARDED_PROTO, client.scheme.or_else(scheme))];
+        for (name, value) in told {
             if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
                 headers.insert(name, value);
             }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -19,10 +19,7 @@ use crate::wire::paths;
 /// any name, and so are requests for an IP address or for localhost, which no other site can point here.
 pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(public) = &app.public_host else { return next.run(request).await };
-    let named = request.uri().host().or_else(|| {
-        let host = request.headers().get("host")?.to_str().ok()?;
-        Some(without_port(host))
-    });
+    let named = name(request.headers());
     let known = |host: &str| host.eq_ignore_ascii_case(public) || is_local(host);
     if request.uri().path() == paths::PING || named.is_some_and(known) {
         return next.run(request).await;
@@ -43,6 +40,12 @@ pub(in crate::server) fn origin(headers: &HeaderMap) -> String {
     let host = text("host").filter(|host| host.bytes().all(is_host_byte)).unwrap_or("127.0.0.1:3000");
     let scheme = text(callers::FORWARDED_PROTO.as_str()).filter(|scheme| *scheme == "https").unwrap_or("http");
     format!("{scheme}://{host}")
+}
+
+/// The name by which the client has asked for this server, without a port.
+pub(super) fn name(headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    Some(without_port(host)).filter(|host| !host.is_empty() && host.bytes().all(is_host_byte))
 }
 
 /// What a host and port may hold. The origin stands in shell commands that visitors copy: a forged

@@ -20,6 +20,7 @@ pub(super) mod pages;
 pub(super) mod params;
 mod path;
 mod ping;
+mod redirect;
 mod site;
 mod sse_body;
 mod stream;
@@ -39,14 +40,14 @@ use axum::{Router, middleware};
 use futures_util::Stream;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
+use url::Url;
 
 use super::auth::Auth;
 use super::hub::{ClientKey, Hub, SessionOptions, Start, Wanted};
-use super::net::{self, ConnectionLimits, Handover, Shutdown};
+use super::net::{self, Answers, Arrival, ConnectionLimits, Handover, Listener, Scheme, Shutdown, Tls};
 use super::settings::{CorsOrigins, Settings};
 use crate::ui::Assets;
 use callers::Callers;
@@ -201,7 +202,8 @@ pub(super) type Routes = Router<Arc<App>>;
 /// Serves the hub and `more` routes until `shutdown`, then ends the streams and waits for the connections. Answers how
 /// many of them had to be cut.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
     app: Arc<App>,
     more: Routes,
     settings: &Settings,
@@ -219,20 +221,40 @@ pub(super) async fn serve(
     });
     let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
     let callers = Arc::new(Callers::new(settings.trusted_proxies.clone(), settings.proxy_header));
-    let service = |router: &Router, peer: SocketAddr| {
+    let service = move |router: &Router, arrival: Arrival| {
         let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {
-            callers.identify(peer, &mut request);
+            callers.identify(&arrival, &mut request);
             // In a box: a connection must not keep room for a request while it is idle.
             Box::pin(router.clone().oneshot(request.map(Body::new)))
         })
     };
-    let serve = |peer| service(&router, peer);
-    let refuse = |peer| service(&refusals, peer);
-    let cut = net::serve(listener, serve, refuse, error::head_refusals(&settings.cors_origins), limits, stop).await;
+    let redirect = redirect::router(tls_port(&listeners, settings)).layer(cors(&settings.cors_origins));
+    let (has_tls, redirects) = (tls.is_some(), settings.redirect_http);
+    let refuse = service.clone();
+    let answers = Answers {
+        service: Arc::new(move |arrival: Arrival| {
+            let is_astray = arrival.scheme != arrival.expected || (has_tls && redirects);
+            match arrival.scheme {
+                Scheme::Http if is_astray => service(&redirect, arrival),
+                _ => service(&router, arrival),
+            }
+        }),
+        refusal: Arc::new(move |arrival| refuse(&refusals, arrival)),
+        head_refusals: error::head_refusals(&settings.cors_origins),
+    };
+    let cut = net::serve(listeners, tls, answers, limits, stop).await;
     // It holds the hub, and with it the log, which the next server may be about to open.
     _ = draining.await;
     cut
+}
+
+/// Where clients in clear text are led: to the public URL's port, or else to the first one with TLS.
+fn tls_port(listeners: &[Listener], settings: &Settings) -> u16 {
+    let public = settings.mercure.resource.as_deref().and_then(|url| Url::parse(url).ok());
+    let public = public.filter(|url| url.scheme() == Scheme::Https.name());
+    let first = || listeners.iter().filter(|listener| listener.scheme() == Scheme::Https).find_map(Listener::url);
+    public.or_else(first).and_then(|url| url.port_or_known_default()).unwrap_or(443)
 }
 
 /// Answers the requests of connections above the limit.

@@ -19,16 +19,20 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
+use super::arrival::{Arrival, MakeService};
 use super::direct_socket::{DirectSocket, OpenConnection};
 use super::handover::{Handover, Successor};
 use super::http1_socket::{HeadRefusals, Http1Socket};
+use super::listen::Scheme;
 use super::shutdown::Shutdown;
+use super::socket::Socket;
 use super::stalled_streams::{StallTrackedBody, Streams};
+use super::tls::{self, Tls};
 use super::write_timeout::{WriteTimeout, log_failure};
 
 /// A client that has not sent its headers by then is disconnected.
@@ -48,13 +52,6 @@ const MAX_HTTP2_STREAMS: u32 = 250;
 /// why. So much is read and thrown away, for so long.
 const LINGER_BYTES: usize = 1024 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(2);
-
-/// What begins an HTTP/2 connection (RFC 9113, 3.4), as far as no HTTP/1.1 request does.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
-
-/// How long to wait for the rest of a first packet that is shorter than the preface: twice as long each time,
-/// since one byte must not buy a thousand looks.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What an idle stream's connection keeps is all in here, so it is little: what is only needed before the
 /// first request, or while one is answered, is boxed.
@@ -91,22 +88,26 @@ pub(super) struct ConnectionOptions {
     /// A client that takes nothing for this long while data waits is cut off.
     pub(super) write_timeout: Duration,
     pub(super) head_refusals: HeadRefusals,
+    /// For listeners over TLS.
+    pub(super) tls: Option<Arc<Tls>>,
     pub(super) shutdown: Shutdown,
 }
 
 /// Serves a connection until it ends, also after the beginning of the shutdown, or until a response takes it over.
-pub(super) async fn serve<B: ResponseBody>(
-    stream: TcpStream,
+pub(super) async fn serve<S: ClientService<B>, B: ResponseBody>(
+    socket: Socket,
     peer: SocketAddr,
-    service: impl ClientService<B>,
+    expected: Scheme,
+    service: MakeService<S>,
     options: ConnectionOptions,
     open: OpenConnection,
 ) {
-    let ConnectionOptions { write_timeout, head_refusals, shutdown } = options;
-    let ended = match Box::pin(first_protocol(&stream, peer, &shutdown)).await {
-        Some(Protocol::Http1) => {
-            let stream = WriteTimeout::new(stream, write_timeout);
-            match drive_http1(stream, service, head_refusals, &shutdown).await {
+    let ConnectionOptions { write_timeout, head_refusals, tls, shutdown } = options;
+    let tls = tls.filter(|_| expected == Scheme::Https);
+    let arrival = |scheme| Arrival { peer, scheme, expected };
+    let ended = match Box::pin(begin(socket, peer, write_timeout, tls, &shutdown)).await {
+        Some(Begun::Http1(stream)) => {
+            match drive_http1(stream, service(arrival(Scheme::Http)), true, head_refusals, &shutdown).await {
                 Ok(Some((successor, stream))) => {
                     successor.take_over(DirectSocket::new(stream, peer, open));
                     return;
@@ -114,7 +115,18 @@ pub(super) async fn serve<B: ResponseBody>(
                 ended => ended.map(|_| ()),
             }
         }
-        Some(Protocol::Http2) => Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await,
+        Some(Begun::Http2(stream)) => {
+            let service = service(arrival(Scheme::Http));
+            Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await
+        }
+        Some(Begun::Tls(stream)) if tls::speaks_http2(&stream) => {
+            let service = service(arrival(Scheme::Https));
+            Box::pin(drive_http2(*stream, peer, service, write_timeout, &shutdown)).await
+        }
+        Some(Begun::Tls(stream)) => {
+            let service = service(arrival(Scheme::Https));
+            Box::pin(drive_http1(*stream, service, false, head_refusals, &shutdown)).await.map(|_| ())
+        }
         None => return,
     };
     if let Err(error) = ended {
@@ -123,7 +135,7 @@ pub(super) async fn serve<B: ResponseBody>(
 }
 
 fn http2<B: ResponseBody>(
-    stream: WriteTimeout,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     service: impl ClientService<B>,
     write_timeout: Duration,
     streams: Streams,
@@ -140,45 +152,45 @@ fn http2<B: ResponseBody>(
     Box::pin(builder.serve_connection(TokioIo::new(stream), tracked))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Http1,
-    Http2,
+/// A connection, by what its client speaks.
+enum Begun {
+    /// HTTP/1.1 in clear text.
+    Http1(WriteTimeout),
+    /// HTTP/2 in clear text.
+    Http2(WriteTimeout),
+    Tls(Box<TlsStream<WriteTimeout>>),
 }
 
-/// What the client speaks, by its first bytes; `None` if there is nobody to serve.
-async fn first_protocol(stream: &TcpStream, peer: SocketAddr, shutdown: &Shutdown) -> Option<Protocol> {
-    let first = tokio::select! {
+/// Finds out what the client speaks; `None` if there is nobody to serve.
+async fn begin(
+    socket: Socket,
+    peer: SocketAddr,
+    write_timeout: Duration,
+    tls: Option<Arc<Tls>>,
+    shutdown: &Shutdown,
+) -> Option<Begun> {
+    let begun = async {
+        if let Some(tls) = tls
+            && socket.begins_with_tls().await?
+        {
+            let stream = tls.handshake(WriteTimeout::new(socket, write_timeout)).await?;
+            return Ok(Begun::Tls(Box::new(stream)));
+        }
+        let is_http2 = socket.begins_with_http2().await?;
+        let stream = WriteTimeout::new(socket, write_timeout);
+        Ok::<_, io::Error>(if is_http2 { Begun::Http2(stream) } else { Begun::Http1(stream) })
+    };
+    let begun = tokio::select! {
         biased;
-        first = timeout(HEADER_TIMEOUT, speaks_http2(stream)) => first,
+        begun = timeout(HEADER_TIMEOUT, begun) => begun,
         () = shutdown.signal() => return None,
     };
-    match first {
-        Ok(Ok(true)) => return Some(Protocol::Http2),
-        Ok(Ok(false)) => return Some(Protocol::Http1),
+    match begun {
+        Ok(Ok(begun)) => return Some(begun),
         Ok(Err(error)) => debug!(%peer, %error, "a connection ended before its first request"),
         Err(_) => debug!(%peer, "a connection was cut: it sent no request"),
     }
     None
-}
-
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    let mut pause = PREFACE_PAUSE;
-    loop {
-        let n = stream.peek(&mut first).await?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if first[..n] != HTTP2_PREFACE[..n] {
-            return Ok(false);
-        }
-        if n == HTTP2_PREFACE.len() {
-            return Ok(true);
-        }
-        sleep(pause).await;
-        pause *= 2;
-    }
 }
 
 /// Drives a connection until it ends, or something else is `due` for it while it waits.
@@ -205,18 +217,24 @@ where
     ended.await
 }
 
-/// Answers who takes the connection over, and the socket, if it did not end here.
-async fn drive_http1<B: ResponseBody>(
-    stream: WriteTimeout,
+/// Answers who takes the connection over, and the socket, if it did not end here. Only where `offers_handover` is set does
+/// anybody.
+async fn drive_http1<T, B>(
+    stream: T,
     service: impl ClientService<B>,
+    offers_handover: bool,
     head_refusals: HeadRefusals,
     shutdown: &Shutdown,
-) -> Result<Option<(Arc<dyn Successor>, WriteTimeout)>, hyper::Error> {
+) -> Result<Option<(Arc<dyn Successor>, T)>, hyper::Error>
+where
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    B: ResponseBody,
+{
     let handover = Handover::default();
     let stream = Http1Socket::new(stream, handover.clone(), head_refusals);
     let offered = handover.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        if request.version() == Version::HTTP_11 {
+        if offers_handover && request.version() == Version::HTTP_11 {
             request.extensions_mut().insert(offered.clone());
         }
         service.call(request)
@@ -241,7 +259,7 @@ async fn drive_http1<B: ResponseBody>(
 }
 
 /// The socket that hyper has let go of.
-fn socket_of<S>(parts: http1::Parts<TokioIo<Http1Socket<WriteTimeout>>, S>) -> WriteTimeout {
+fn socket_of<T, S>(parts: http1::Parts<TokioIo<Http1Socket<T>>, S>) -> T {
     parts.io.into_inner().into_inner()
 }
 
@@ -258,14 +276,13 @@ async fn discard(mut stream: impl AsyncRead + Unpin) {
 }
 
 async fn drive_http2<B: ResponseBody>(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: SocketAddr,
     service: impl ClientService<B>,
     write_timeout: Duration,
     shutdown: &Shutdown,
 ) -> Result<(), hyper::Error> {
     let streams = Streams::of(peer, write_timeout);
-    let stream = WriteTimeout::new(stream, write_timeout);
     let mut connection = http2(stream, service, write_timeout, streams.clone());
     tokio::select! {
         ended = drive(connection.as_mut(), shutdown, || None::<Infallible>) => ended.map(|_| ()),

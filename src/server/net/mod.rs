@@ -1,20 +1,28 @@
 //! Sockets: accepting, choosing the protocol, write timeouts, the end of connections at a shutdown. It knows no route and
 //! no web framework: whoever listens brings a service.
 
+mod accept;
+mod arrival;
 mod client;
 mod connection;
 mod direct_socket;
 mod handover;
 mod http1_socket;
-mod listener;
+mod listen;
 mod shutdown;
+mod socket;
 mod stalled_streams;
+mod tls;
 mod write_timeout;
 
+pub(crate) use accept::{ConnectionLimits, serve};
+pub(crate) use arrival::{Answers, Arrival};
 pub use client::{ProxyHeader, TrustedProxies};
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;
 pub(crate) use handover::{Handover, Successor};
 pub(crate) use http1_socket::HeadRefusals;
-pub(crate) use listener::{ConnectionLimits, serve};
+pub use listen::{ListenAddress, Listener, Scheme};
 pub(crate) use shutdown::Shutdown;
+pub use tls::{PemFiles, TlsError};
+pub(crate) use tls::{SelfSigned, Tls};

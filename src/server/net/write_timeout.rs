@@ -10,29 +10,29 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use std::{io, iter};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tracing::{debug, info};
+
+use super::socket::Socket;
 
 /// Writes of up to this many bytes in several pieces are copied into one.
 const SMALL: usize = 1024;
 
 /// A socket whose writes fail with [`io::ErrorKind::TimedOut`] once nothing could be written for `timeout`.
 pub(super) struct WriteTimeout {
-    stream: TcpStream,
+    stream: Socket,
     timeout: Duration,
     /// Runs only while a write waits: an idle connection has no timer.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl WriteTimeout {
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> Self {
+    pub(super) fn new(stream: Socket, timeout: Duration) -> Self {
         Self { stream, timeout, waiting: None }
     }
 
-    pub(super) fn get_ref(&self) -> &TcpStream {
+    pub(super) fn get_ref(&self) -> &Socket {
         &self.stream
     }
 
@@ -45,7 +45,7 @@ impl WriteTimeout {
         let waiting = self.waiting.get_or_insert_with(|| {
             // The system would count from when the client's window was first too small for the next write, and cut off a
             // client that reads on slowly. Setting it again later does not help: it would still count from then.
-            let _ = SockRef::from(&self.stream).set_tcp_user_timeout(None);
+            self.stream.clear_user_timeout();
             Box::pin(sleep(timeout))
         });
         if waiting.as_mut().poll(cx).is_pending() {

@@ -1,9 +1,8 @@
 //! The demo's settings: whether it is served, its bursts and its messages.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Options, SettingsError, within};
+use super::{ListenAddress, Options, SettingsError, within};
 use crate::server::log::{Limits, Quota, Size, TopicPattern};
 use crate::wire::message::{DEFAULT_MAX_BYTES, TOPIC};
 
@@ -40,7 +39,7 @@ impl DemoSettings {
     /// are validated in any case.
     pub(super) fn resolve(
         options: &Options,
-        listen: &[SocketAddr],
+        listen: &[ListenAddress],
         max_body: usize,
     ) -> Result<Option<Self>, SettingsError> {
         let settings = Self {

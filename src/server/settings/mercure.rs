@@ -1,13 +1,12 @@
 //! The hub's own settings: its URL, whose tokens it trusts, and what it allows without one.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use url::Url;
 
 use super::options::{Issuer, Issuers};
-use super::{CorsOrigins, Options, SettingsError, invalid};
+use super::{CorsOrigins, ListenAddress, Options, SettingsError, invalid};
 use crate::server::auth::{AuthOptions, IssuerOptions, KeySource};
 use crate::wire::paths;
 
@@ -42,7 +41,7 @@ pub struct MercureSettings {
 }
 
 impl MercureSettings {
-    pub(super) fn resolve(options: &Options, listen: &[SocketAddr]) -> Result<Self, SettingsError> {
+    pub(super) fn resolve(options: &Options, listen: &[ListenAddress]) -> Result<Self, SettingsError> {
         if let Some(resource) = &options.resource
             && !is_hub_url(resource)
         {
@@ -75,19 +74,19 @@ impl MercureSettings {
         })
     }
 
-    /// The hub's public URL, for a server that listens on `address`.
-    pub fn url(&self, address: SocketAddr) -> Url {
+    /// The hub's public URL, for a server that this machine reaches at `listening`, if it is known where.
+    pub fn url(&self, listening: Option<Url>) -> Url {
         let set = self.resource.as_deref().and_then(|resource| Url::parse(resource).ok());
-        let mut url = set.unwrap_or_else(|| listening(address));
+        let mut url = set.or(listening).unwrap_or_else(|| Url::parse("http://localhost/").expect("it is a URL"));
         if url.path() == "/" {
             url.set_path(paths::HUB);
         }
         url
     }
 
-    /// Whose tokens are trusted, by a server that listens on `address` and has its data in this folder.
-    pub fn auth(&self, address: SocketAddr, data: &Path) -> AuthOptions {
-        let resource = self.resource.clone().unwrap_or_else(|| self.url(address).into());
+    /// Whose tokens are trusted, by a hub with this URL that has its data in this folder.
+    pub fn auth(&self, url: &Url, data: &Path) -> AuthOptions {
+        let resource = self.resource.clone().unwrap_or_else(|| url.to_string());
         let (publisher, subscriber) = self.keys.clone();
         let issuer = self.issuer.clone().unwrap_or_else(|| resource.clone());
         let mut issuers = vec![IssuerOptions { issuer, publisher, subscriber }];
@@ -101,13 +100,6 @@ fn is_hub_url(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else { return false };
     let rest = (url.username(), url.password(), url.query(), url.fragment());
     matches!(url.scheme(), "http" | "https") && matches!(url.path(), "/" | paths::HUB) && rest == ("", None, None, None)
-}
-
-/// How this machine reaches a server that listens on `address`.
-fn listening(address: SocketAddr) -> Url {
-    let host = if address.ip().is_unspecified() { "localhost".into() } else { address.ip().to_string() };
-    let host = if address.is_ipv6() && host.contains(':') { format!("[{host}]") } else { host };
-    Url::parse(&format!("http://{host}:{}/", address.port())).expect("an address makes a URL")
 }
 
 fn further(table: &Issuer) -> Result<IssuerOptions, SettingsError> {

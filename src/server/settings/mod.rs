@@ -5,9 +5,9 @@
 mod demo;
 mod mercure;
 mod options;
+mod tls;
 mod values;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,15 +15,17 @@ use std::{fmt, io};
 
 use bytesize::ByteSize;
 use thiserror::Error;
+use url::Url;
 
 pub use demo::DemoSettings;
 pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
-pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, Listen, LogFormat, ProxyHeaderKind, Span, StorageKind};
+pub use tls::TlsSettings;
+pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, LogFormat, ProxyHeaderKind, Span, StorageKind};
 
 use super::hub::{DEFAULT_READER_BUFFER, default_shards};
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
-pub use super::net::{ProxyHeader, TrustedProxies};
+pub use super::net::{ListenAddress, PemFiles, ProxyHeader, Scheme, TlsError, TrustedProxies};
 use crate::wire::message::TOPIC;
 
 /// The log's folder within the data folder.
@@ -42,8 +44,12 @@ const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
 /// All settings of the server, validated.
 #[derive(Clone)]
 pub struct Settings {
-    /// Where to listen: every address that the host name resolves to.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, each in turn.
+    pub listen: Vec<ListenAddress>,
+    /// The certificates; `None` for clear text alone.
+    pub tls: Option<TlsSettings>,
+    /// Whether clients in clear text are led to TLS, where there is TLS.
+    pub redirect_http: bool,
     /// The folder for the server's data.
     pub data: PathBuf,
     /// The log: its storage, durability and retention.
@@ -113,22 +119,26 @@ impl Options {
     /// Reads the file, if one is named, and validates all settings.
     pub fn resolve(self) -> Result<Settings, SettingsError> {
         let options = self.with_file()?;
-        let listen = options.listen.clone().unwrap_or_default();
-        let addresses = listen.addresses();
-        if addresses.is_empty() {
-            let hint = "must be HOST:PORT, for example 127.0.0.1:3000, or 0.0.0.0:3000 for every network";
-            return Err(invalid("listen", listen, hint));
+        let listen = match &options.listen[..] {
+            [] => vec![DEFAULT_LISTEN.parse().map_err(|hint: String| invalid("listen", DEFAULT_LISTEN, hint))?],
+            listen => listen.to_vec(),
+        };
+        if let Some(address) = listen.iter().find(|address| !address.is_usable()) {
+            let hint = "must be HOST:PORT, for example 127.0.0.1:3000, or 0.0.0.0:3000 for every network; unix:PATH for a \
+                        Unix socket; or systemd for the sockets of its socket unit";
+            return Err(invalid("listen", address, hint));
         }
         let data = options.data.clone().unwrap_or_else(|| "data".into());
+        let tls = TlsSettings::resolve(&options, &data)?;
         let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
         let buffer = (ByteSize::kib(1), ByteSize::mib(64));
         let reader_buffer = within("reader-buffer", options.reader_buffer, default_buffer, buffer.0, buffer.1)?;
         let max_body = within("max-body", options.max_body, DEFAULT_MAX_BODY, 1024, 1 << 30)?;
-        let demo = DemoSettings::resolve(&options, &addresses, max_body)?;
+        let demo = DemoSettings::resolve(&options, &listen, max_body)?;
         let log_level = options.log_level.clone().unwrap_or_else(|| "info".into());
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
-        let mercure = MercureSettings::resolve(&options, &addresses)?;
+        let mercure = MercureSettings::resolve(&options, &listen)?;
         let mut log = log_options(&options, &data);
         // The operator's own limits take precedence.
         if demo.is_some() && log.retention.of_topic(TOPIC).is_none() {
@@ -145,7 +155,9 @@ impl Options {
             demo,
             rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
             max_body,
-            listen: addresses,
+            listen,
+            tls,
+            redirect_http: options.redirect_http.unwrap_or(true),
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             proxy_header: options.proxy_header.map(Into::into).unwrap_or_default(),
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
@@ -153,6 +165,18 @@ impl Options {
             log_level,
             log_format: options.log_format,
         })
+    }
+}
+
+impl Settings {
+    /// How clients speak at addresses that don't say it.
+    pub fn scheme(&self) -> Scheme {
+        if self.tls.is_some() { Scheme::Https } else { Scheme::Http }
+    }
+
+    /// The URL by which this machine reaches the server, as far as it is known before it listens.
+    pub fn listening_url(&self) -> Option<Url> {
+        self.listen.iter().find_map(|address| address.url(self.scheme()))
     }
 }
 
@@ -224,7 +248,7 @@ mod tests {
     #[test]
     fn the_defaults_work() {
         let settings = Options::default().resolve().expect("defaults");
-        assert_eq!(settings.listen, ["127.0.0.1:3000".parse().expect("an address")]);
+        assert_eq!(settings.listening_url().map(String::from).as_deref(), Some("http://127.0.0.1:3000/"));
         assert_eq!(settings.cors_origins, CorsOrigins::Any);
         assert_eq!(settings.rate_limit, NonZeroU32::new(50));
     }
@@ -252,6 +276,9 @@ mod tests {
             ("heartbeat = '1ms'", "--heartbeat 1ms"),
             ("heartbeat = 'soon'", "heartbeat"),
             ("listen = 'nowhere'", "--listen nowhere"),
+            ("listen = 'https://127.0.0.1:0'", "--listen https://127.0.0.1:0"),
+            ("tls-certificate-file = 'a.pem'", "--tls-key-file"),
+            ("tls-self-signed = true\ntls-certificate-file = 'a'\ntls-key-file = 'b'", "--tls-self-signed"),
             ("cors-origins = 'example.com'", "cors-origins"),
             ("cors-origins = ['*', 'https://a.example']", "cors-origins"),
             ("log-level = 'tidings=loud'", "--log-level tidings=loud"),
@@ -273,6 +300,7 @@ mod tests {
             ("", true),
             ("listen = '[::1]:3000'", true),
             ("listen = '0.0.0.0:3000'", false),
+            ("listen = ['127.0.0.1:3000', 'unix:/run/tidings.sock']", false),
             // A proxy on the same machine comes from a loopback address with what the internet sends.
             ("resource = 'https://hub.example/.well-known/mercure'", false),
             ("resource = 'https://hub.example/.well-known/mercure'\nanonymous = true", true),

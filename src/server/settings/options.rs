@@ -1,7 +1,6 @@
 //! All options: as a flag, in the environment or in the file, and which takes precedence.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -9,8 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 use url::Url;
 
-use super::values::list;
-use super::{CorsOrigins, DurabilityKind, Listen, LogFormat, ProxyHeaderKind, SettingsError, Span, StorageKind};
+use super::values::{each, list};
+use super::{CorsOrigins, DurabilityKind, ListenAddress, LogFormat, ProxyHeaderKind, SettingsError, Span, StorageKind};
 use crate::server::net::TrustedProxies;
 
 /// All options. Each may be missing.
@@ -22,13 +21,41 @@ pub struct Options {
     #[serde(skip)]
     pub config: Option<PathBuf>,
 
-    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:3000]
-    #[arg(long, env = "TIDINGS_LISTEN", value_name = "HOST:PORT")]
-    pub listen: Option<Listen>,
+    /// Where to listen: HOST:PORT, where port 0 takes a free one; unix:PATH; or systemd for the sockets of its socket unit.
+    /// Several with commas between them. Where there is TLS, http:// before one of them serves clear text there [default:
+    /// 127.0.0.1:3000]
+    #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDRESSES", value_delimiter = ',')]
+    #[serde(deserialize_with = "each")]
+    pub listen: Vec<ListenAddress>,
 
     /// Folder for the server's data, created if it is missing [default: ./data]
     #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
+
+    /// File with the certificate and those that lead to its authority, in PEM; several with commas between them, of which
+    /// each client gets the one for the name it asks for
+    #[arg(
+        long,
+        env = "TIDINGS_TLS_CERTIFICATE_FILE",
+        value_name = "FILES",
+        value_delimiter = ',',
+        help_heading = "TLS"
+    )]
+    #[serde(deserialize_with = "each")]
+    pub tls_certificate_file: Vec<PathBuf>,
+
+    /// File with the certificate's key, in PEM; several in the order of their certificates
+    #[arg(long, env = "TIDINGS_TLS_KEY_FILE", value_name = "FILES", value_delimiter = ',', help_heading = "TLS")]
+    #[serde(deserialize_with = "each")]
+    pub tls_key_file: Vec<PathBuf>,
+
+    /// Make a certificate for localhost, for a try on this machine: browsers have to be told to trust it [default: false]
+    #[arg(long, env = "TIDINGS_TLS_SELF_SIGNED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "TLS")]
+    pub tls_self_signed: Option<bool>,
+
+    /// Lead clients from addresses in clear text to TLS, instead of serving them there [default: true]
+    #[arg(long, env = "TIDINGS_REDIRECT_HTTP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "TLS")]
+    pub redirect_http: Option<bool>,
 
     /// Where updates are kept [default: disk]
     #[arg(long, env = "TIDINGS_STORAGE", value_name = "STORAGE", help_heading = "Log")]
@@ -229,10 +256,10 @@ pub struct Issuer {
 impl Options {
     /// Whether only this machine can reach a server that listens on these addresses. With a public URL or a proxy that it
     /// trusts it may stand behind one on the same machine, through which the whole internet comes from a loopback address.
-    pub(super) fn is_for_this_machine(&self, listen: &[SocketAddr]) -> bool {
+    pub(super) fn is_for_this_machine(&self, listen: &[ListenAddress]) -> bool {
         self.resource.is_none()
             && self.trusted_proxies.is_none()
-            && listen.iter().all(|address| address.ip().is_loopback())
+            && listen.iter().all(ListenAddress::is_for_this_machine)
     }
 
     /// These options, filled in from the file that they name.
@@ -255,14 +282,18 @@ impl Options {
     pub(super) fn or(self, file: Self) -> Self {
         Self {
             config: self.config,
-            listen: self.listen.or(file.listen),
+            listen: or(self.listen, file.listen),
+            tls_certificate_file: or(self.tls_certificate_file, file.tls_certificate_file),
+            tls_key_file: or(self.tls_key_file, file.tls_key_file),
+            tls_self_signed: self.tls_self_signed.or(file.tls_self_signed),
+            redirect_http: self.redirect_http.or(file.redirect_http),
             data: self.data.or(file.data),
             storage: self.storage.or(file.storage),
             durability: self.durability.or(file.durability),
             keep_age: self.keep_age.or(file.keep_age),
             keep_count: self.keep_count.or(file.keep_count),
             keep_bytes: self.keep_bytes.or(file.keep_bytes),
-            keep: if self.keep.is_empty() { file.keep } else { self.keep },
+            keep: or(self.keep, file.keep),
             resource: self.resource.or(file.resource),
             issuer: self.issuer.or(file.issuer),
             publisher_key_file: self.publisher_key_file.or(file.publisher_key_file),
@@ -293,4 +324,9 @@ impl Options {
             log_format: self.log_format.or(file.log_format),
         }
     }
+}
+
+/// A list as it is, or where it is empty, the file's.
+fn or<T>(list: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if list.is_empty() { file } else { list }
 }

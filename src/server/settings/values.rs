@@ -1,7 +1,6 @@
 //! The types of option values, and how they are written.
 
 use std::fmt;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -14,38 +13,6 @@ use crate::server::net::ProxyHeader;
 
 /// The default address to listen on: only this machine can connect.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
-
-/// `HOST:PORT`, where the host is an address or a name.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Listen(String);
-
-impl Listen {
-    /// Every address that the host name resolves to; empty if it can't be resolved.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.to_socket_addrs().map(Iterator::collect).unwrap_or_default()
-    }
-}
-
-impl Default for Listen {
-    fn default() -> Self {
-        Self(DEFAULT_LISTEN.into())
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for Listen {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(text.into()))
-    }
-}
 
 /// A duration as people write it: `300ms`, `15s`, `5m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,21 +60,37 @@ impl FromStr for CorsOrigins {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    /// As on the command line.
+    fn with_commas(self) -> String {
+        match self {
+            Self::One(text) => text,
+            Self::Many(texts) => texts.join(","),
+        }
+    }
+}
+
 /// Reads a list in the file: as one text with commas, as on the command line, or as several.
 pub(super) fn list<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
-    }
-    let text = match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(text) => text,
-        OneOrMany::Many(texts) => texts.join(","),
-    };
+    let text = OneOrMany::deserialize(deserializer)?.with_commas();
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// The same, of a list that is one value for each of its texts.
+pub(super) fn each<'de, D: Deserializer<'de>, T: FromStr<Err: fmt::Display>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let text = OneOrMany::deserialize(deserializer)?.with_commas();
+    text.split(',').map(|text| text.trim().parse().map_err(serde::de::Error::custom)).collect()
 }
 
 /// Parses an origin as browsers send it: scheme, host and, unless it is the scheme's default, port.

@@ -7,7 +7,6 @@ mod make;
 mod words;
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,7 +17,7 @@ use url::Url;
 use super::outcome::{CommandError, end};
 use crate::server::auth::{AuthError, AuthOptions, DetailError, KeyError};
 use crate::server::hub::Patterns;
-use crate::server::settings::{Listen, Options, SettingsError};
+use crate::server::settings::{ListenAddress, Options, SettingsError};
 use inspect::InspectArgs;
 use make::MakeArgs;
 
@@ -51,8 +50,17 @@ struct ServerArgs {
     #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
     data: Option<PathBuf>,
     /// Where the server listens
-    #[arg(long, env = "TIDINGS_LISTEN", value_name = "HOST:PORT")]
-    listen: Option<Listen>,
+    #[arg(long, env = "TIDINGS_LISTEN", value_name = "ADDRESSES", value_delimiter = ',')]
+    listen: Vec<ListenAddress>,
+    /// Its certificates: with these its URL begins with https
+    #[arg(long, env = "TIDINGS_TLS_CERTIFICATE_FILE", value_name = "FILES", value_delimiter = ',')]
+    tls_certificate_file: Vec<PathBuf>,
+    /// Their keys
+    #[arg(long, env = "TIDINGS_TLS_KEY_FILE", value_name = "FILES", value_delimiter = ',')]
+    tls_key_file: Vec<PathBuf>,
+    /// Whether it has made its certificate by itself
+    #[arg(long, env = "TIDINGS_TLS_SELF_SIGNED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    tls_self_signed: Option<bool>,
     /// The hub's public URL: a token's audience (`aud`)
     #[arg(long, env = "TIDINGS_RESOURCE", value_name = "URL")]
     resource: Option<String>,
@@ -130,6 +138,9 @@ impl ServerArgs {
             config: self.config.clone(),
             data: self.data.clone(),
             listen: self.listen.clone(),
+            tls_certificate_file: self.tls_certificate_file.clone(),
+            tls_key_file: self.tls_key_file.clone(),
+            tls_self_signed: self.tls_self_signed,
             resource: self.resource.clone(),
             issuer: self.issuer.clone(),
             publisher_key_file: self.publisher_key_file.clone(),
@@ -138,13 +149,14 @@ impl ServerArgs {
             ..Options::default()
         };
         let settings = options.resolve()?;
-        let address: SocketAddr = settings.listen[0];
-        if address.port() == 0 && settings.mercure.resource.is_none() {
-            let hint = "the server takes any free port, so its URL can't be told: say it with --resource, for example \
-                        --resource http://127.0.0.1:3000/.well-known/mercure";
+        let listening = settings.listening_url().filter(|url| url.port() != Some(0));
+        if listening.is_none() && settings.mercure.resource.is_none() {
+            let hint = "the server takes any free port or has none, so its URL can't be told: say it with --resource, for \
+                        example --resource http://127.0.0.1:3000/.well-known/mercure";
             return Err(TokenCommandError::Arguments(hint.into()));
         }
-        Ok(Server { auth: settings.mercure.auth(address, &settings.data), url: settings.mercure.url(address) })
+        let url = settings.mercure.url(listening);
+        Ok(Server { auth: settings.mercure.auth(&url, &settings.data), url })
     }
 }
 

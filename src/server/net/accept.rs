@@ -4,8 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -13,10 +15,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
+use super::arrival::{Answers, MakeService};
 use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
 use super::direct_socket::OpenConnection;
-use super::http1_socket::HeadRefusals;
+use super::listen::{Listener, Scheme};
 use super::shutdown::Shutdown;
+use super::socket::Socket;
+use super::tls::Tls;
 
 /// How long to wait when the system has no socket left, before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -42,14 +47,24 @@ pub(crate) struct ConnectionLimits {
     pub(crate) write_timeout: Duration,
 }
 
-/// Serves each client with the service made for it, until the shutdown begins. Connections above the limit are served
-/// by `refusal`, for one moment; requests whose head can't be read get `head_refusals`. Then waits for the connections to
-/// end, and answers how many had to be cut.
+/// What all listeners share.
+struct Acceptor<S> {
+    answers: Answers<S>,
+    options: ConnectionOptions,
+    max_connections: usize,
+    permits: Arc<Semaphore>,
+    refusals: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Whether connections are being refused.
+    is_full: AtomicBool,
+}
+
+/// Serves each client with the service made for it, until the shutdown begins. Then waits for the connections to end, and
+/// answers how many had to be cut.
 pub(crate) async fn serve<S, B>(
-    listener: TcpListener,
-    service: impl Fn(SocketAddr) -> S,
-    refusal: impl Fn(SocketAddr) -> S,
-    head_refusals: HeadRefusals,
+    listeners: Vec<Listener>,
+    tls: Option<Arc<Tls>>,
+    answers: Answers<S>,
     limits: ConnectionLimits,
     shutdown: Shutdown,
 ) -> usize
@@ -57,49 +72,66 @@ where
     S: ClientService<B>,
     B: ResponseBody,
 {
-    if let Err(error) = set_options(&listener, limits.write_timeout) {
-        warn!(%error, "options of the listening socket could not be set");
+    let head_refusals = answers.head_refusals.clone();
+    let acceptor = Acceptor {
+        answers,
+        options: ConnectionOptions { write_timeout: limits.write_timeout, head_refusals, tls, shutdown },
+        max_connections: limits.connections,
+        permits: Arc::new(Semaphore::new(limits.connections)),
+        refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+        connections: TaskTracker::new(),
+        is_full: AtomicBool::new(false),
+    };
+    join_all(listeners.into_iter().map(|listener| acceptor.accept(listener))).await;
+    acceptor.connections.close();
+    match timeout(DRAIN_TIMEOUT, acceptor.connections.wait()).await {
+        Ok(()) => 0,
+        Err(_) => acceptor.connections.len(),
     }
-    let options = ConnectionOptions { write_timeout: limits.write_timeout, head_refusals, shutdown: shutdown.clone() };
-    let permits = Arc::new(Semaphore::new(limits.connections));
-    let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let connections = TaskTracker::new();
-    let mut full = false;
-    let mut begun = pin!(shutdown.signal());
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut begun => break,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
+}
+
+impl<S> Acceptor<S> {
+    /// Accepts connections until the shutdown begins.
+    async fn accept<B: ResponseBody>(&self, listener: Listener)
+    where
+        S: ClientService<B>,
+    {
+        if let Some(Err(error)) = listener.tcp().map(|socket| set_options(socket, self.options.write_timeout)) {
+            warn!(%error, "options of the listening socket could not be set");
+        }
+        let mut begun = pin!(self.options.shutdown.signal());
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut begun => return,
+            };
+            match accepted {
+                Ok((socket, peer)) => self.serve(socket, peer, listener.scheme()),
+                Err(error) => pause_after(&error).await,
             }
+        }
+    }
+
+    fn serve<B: ResponseBody>(&self, socket: Socket, peer: SocketAddr, scheme: Scheme)
+    where
+        S: ClientService<B>,
+    {
+        let serve = |service: &MakeService<S>, permit| {
+            let open = OpenConnection { _permit: permit, _tracked: self.connections.token() };
+            connection::serve(socket, peer, scheme, service.clone(), self.options.clone(), open)
         };
-        let serve = |service, permit| {
-            let open = OpenConnection { _permit: permit, _tracked: connections.token() };
-            connection::serve(stream, peer, service, options.clone(), open)
-        };
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            full = false;
-            tokio::spawn(serve(service(peer), permit));
-            continue;
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            self.is_full.store(false, Ordering::Relaxed);
+            tokio::spawn(serve(&self.answers.service, permit));
+            return;
         }
         // Once for a whole crowd: a flood of connections must not become a flood of log lines.
-        if !std::mem::replace(&mut full, true) {
-            warn!(limit = limits.connections, "connections are refused: raise --max-connections to allow more");
+        if !self.is_full.swap(true, Ordering::Relaxed) {
+            warn!(limit = self.max_connections, "connections are refused: raise --max-connections to allow more");
         }
-        if let Ok(permit) = refusals.clone().try_acquire_owned() {
-            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(refusal(peer), permit)));
+        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
+            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(&self.answers.refusal, permit)));
         }
-    }
-    drop(listener);
-    connections.close();
-    match timeout(DRAIN_TIMEOUT, connections.wait()).await {
-        Ok(()) => 0,
-        Err(_) => connections.len(),
     }
 }
 

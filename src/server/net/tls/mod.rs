@@ -1,0 +1,145 @@
+//! TLS: the handshake, and which certificate a client gets.
+
+mod certificate;
+mod certificates;
+mod self_signed;
+
+use std::convert::Infallible;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use thiserror::Error;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs::{self, Ticketer};
+use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::server::TlsStream;
+
+use super::write_timeout::WriteTimeout;
+use certificates::Certificates;
+pub(crate) use self_signed::SelfSigned;
+
+/// How often the files are looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
+
+/// HTTP/2 in ALPN (RFC 9113, 3.3).
+const H2: &[u8] = b"h2";
+
+/// The files of a certificate and its key, in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PemFiles {
+    /// The certificate, and behind it those that lead to its authority.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// Serves TLS with certificates from files, which may change meanwhile.
+pub(crate) struct Tls {
+    acceptor: TlsAcceptor,
+    certificates: Arc<Certificates>,
+}
+
+/// A certificate in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CertificateInfo {
+    /// For which names and addresses it is.
+    pub(crate) names: Box<[String]>,
+    /// When it expires.
+    pub(crate) not_after: DateTime<Utc>,
+}
+
+/// Why there is no TLS: its `Display` says which file is wrong and what to do.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file can't be read.
+    #[error("{} can't be read: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// The system's error.
+        error: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}: {reason}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The key is another certificate's.
+    #[error("{} is not the key of the certificate in {}: name a certificate and its key in the same place of both lists", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// A certificate for this machine can't be made.
+    #[error("a certificate can't be made in {}: {reason}", folder.display())]
+    SelfSigned {
+        /// Where it was to be.
+        folder: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
+    /// The system gives no random numbers.
+    #[error("TLS can't be set up: {0}")]
+    Setup(#[from] tokio_rustls::rustls::Error),
+}
+
+impl Tls {
+    /// Reads the certificates. A client gets the first that is for the name it asks for, or else the first.
+    pub(crate) fn open(files: Vec<PemFiles>) -> Result<Self, TlsError> {
+        let certificates = Arc::new(Certificates::open(files)?);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let mut config = builder.with_no_client_auth().with_cert_resolver(certificates.clone());
+        config.alpn_protocols = vec![H2.into(), b"http/1.1".into()];
+        // A client that comes back has its session in a ticket, and the server keeps nothing of it.
+        config.ticketer = Ticketer::new()?;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 1;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates })
+    }
+
+    /// Reads the files again, now and whatever they look like. What can't be used is said, and the certificates that are
+    /// in use stay.
+    pub(crate) async fn reload(&self) {
+        self.on_files(Certificates::reload).await;
+    }
+
+    /// Reads the files again whenever they have changed, for ever.
+    pub(crate) async fn watch(&self) -> Infallible {
+        let mut checks = interval(CHECK_EVERY);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            checks.tick().await;
+            self.on_files(Certificates::check).await;
+        }
+    }
+
+    /// Looks at the files on a thread that may wait for their disk.
+    async fn on_files(&self, work: fn(&Certificates)) {
+        let certificates = self.certificates.clone();
+        _ = tokio::task::spawn_blocking(move || work(&certificates)).await;
+    }
+
+    pub(super) async fn handshake(&self, socket: WriteTimeout) -> io::Result<TlsStream<WriteTimeout>> {
+        self.acceptor.accept(socket).await
+    }
+}
+
+/// Whether the client has chosen HTTP/2.
+pub(super) fn speaks_http2(stream: &TlsStream<WriteTimeout>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(H2)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::Unreadable { path: path.into(), error })
+}
