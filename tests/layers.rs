@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 17] = [
     ("wire", &[]),
-    ("server/log", &["wire"]),
-    ("server/hub", &["wire", "server/log"]),
+    ("server/log", &["server/metrics", "wire"]),
+    ("server/hub", &["server/metrics", "wire", "server/log"]),
     // What a token grants is read with the hub's matchers.
     ("server/auth", &["wire", "server/log", "server/hub"]),
     // It stands on the plumbing of http. A message is an update, so it speaks of the log's types too.
@@ -26,10 +26,15 @@ const ROOMS: [(&str, &[&str]); 16] = [
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/net"]),
     ("server/telemetry", &["server/settings"]),
+    // Everybody counts.
+    ("server/metrics", &[]),
     // Sockets: they know no route.
-    ("server/net", &[]),
+    ("server/net", &["server/metrics"]),
     // The hub's web API: it knows nothing of the demo.
-    ("server/http", &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/settings", "ui"]),
+    (
+        "server/http",
+        &["server/metrics", "wire", "server/log", "server/hub", "server/auth", "server/net", "server/settings", "ui"],
+    ),
     // Puts the rooms together, and alone names the demo.
     (
         "server",

@@ -6,6 +6,7 @@ pub mod demo;
 mod http;
 pub mod hub;
 pub mod log;
+pub mod metrics;
 mod net;
 pub mod settings;
 pub mod telemetry;
@@ -21,10 +22,10 @@ use url::Url;
 
 use auth::Auth;
 use demo::Demo;
-use http::Description;
+use http::{Description, Listeners};
 use hub::{Hub, HubOptions};
-pub use net::Listener;
-use net::{SelfSigned, Tls};
+pub use net::{BindError, Listener};
+use net::{Scheme, SelfSigned, Tls};
 use settings::{Settings, TlsSettings};
 
 /// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
@@ -46,6 +47,9 @@ pub enum StartError {
     /// The keys of tokens can't be loaded.
     #[error(transparent)]
     Auth(#[from] auth::AuthError),
+    /// The metrics can't be served.
+    #[error("--metrics-listen: {0}")]
+    Bind(#[from] BindError),
     /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] net::TlsError),
@@ -83,7 +87,7 @@ pub struct Server {
     hub: Hub,
     app: Arc<http::App>,
     routes: http::Routes,
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     tls: Option<Arc<Tls>>,
     settings: Settings,
 }
@@ -91,6 +95,7 @@ pub struct Server {
 impl Server {
     /// Makes a server that will serve on these listeners. Call it within a tokio runtime.
     pub fn open(settings: Settings, listeners: Vec<Listener>) -> Result<Self, StartError> {
+        metrics::install();
         let tls = settings.tls.as_ref().map(|tls| Ok::<_, net::TlsError>(Arc::new(Tls::open(tls.files()?)?)));
         let tls = tls.transpose()?;
         let url = settings.mercure.url(listeners.iter().find_map(Listener::url));
@@ -108,12 +113,22 @@ impl Server {
         let hub = Hub::open(log, tail, options);
         let auth = Auth::open(settings.mercure.auth(&url, &settings.data), hub.patterns().clone(), clock)?;
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
-        let app = http::App::new(&settings, hub.clone(), auth, description);
+        let app = http::App::new(&settings, hub.clone(), auth, tls.clone(), description);
         let routes = match settings.demo {
             Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
             None => http::welcome::router().merge(demo::switched_off()),
         };
+        let mut operators = Vec::new();
+        for address in &settings.metrics_listen {
+            operators.extend(address.bind(Scheme::Http)?);
+        }
+        let listeners = Listeners { clients: listeners, operators };
         Ok(Self { hub, app, routes, listeners, tls, settings })
+    }
+
+    /// The addresses at which operators find metrics and health.
+    pub fn metrics_addresses(&self) -> Vec<String> {
+        self.listeners.operators.iter().map(Listener::to_string).collect()
     }
 
     /// The hub's public URL.

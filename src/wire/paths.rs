@@ -4,6 +4,12 @@
 pub const ROOT: &str = "/";
 /// Health check.
 pub const PING: &str = "/api/ping";
+/// Whether the process lives.
+pub const LIVE: &str = "/livez";
+/// Whether the server is ready for clients, part by part.
+pub const READY: &str = "/readyz";
+/// Figures for Prometheus, where the settings say so.
+pub const METRICS: &str = "/metrics";
 /// The messages: `POST` submits one, `GET` lists them or, as an event stream, follows them.
 pub const MESSAGES: &str = "/api/messages";
 /// Publishes a message from a script: raw text, a form or JSON.

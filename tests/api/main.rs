@@ -18,6 +18,7 @@ mod docs;
 mod errors;
 mod feed;
 mod foreign_pages;
+mod health;
 mod http2;
 mod limits;
 mod list;

@@ -30,6 +30,12 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
+    /// Whether the last fetch of any of its keys failed.
+    pub(super) fn is_failing(&self) -> bool {
+        let sources = [Role::Publisher, Role::Subscriber].map(|role| self.source(role));
+        sources.iter().any(|source| matches!(source, Keys::Remote(remote) if remote.is_failing()))
+    }
+
     /// The keys for a use, as they are now.
     pub(super) async fn keys(&self, role: Role) -> Result<Arc<KeySet>, TokenError> {
         match self.source(role) {

@@ -247,6 +247,11 @@ impl Auth {
         self.revoked.insert(issuer, id, until, (self.clock)()).await
     }
 
+    /// The issuers whose keys can't be fetched.
+    pub fn failing_issuers(&self) -> Vec<&str> {
+        self.issuers.iter().filter(|issuer| issuer.is_failing()).map(|issuer| &*issuer.name).collect()
+    }
+
     /// The names of the trusted issuers. The first is the hub's own.
     pub fn issuers(&self) -> impl Iterator<Item = &str> {
         self.issuers.iter().map(|issuer| &*issuer.name)

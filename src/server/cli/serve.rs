@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::outcome::say;
 use crate::server::log::{Durability, LogOptions, Storage};
-use crate::server::settings::{MercureSettings, Options, Settings};
+use crate::server::settings::{Drain, MercureSettings, Options, Settings};
 use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
 
 /// The exit code after a second signal, as a shell has it after Ctrl-C.
@@ -58,7 +58,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     // The server has no use for a reader of the banner.
     let _ = greet(&addresses, &server);
     tokio::spawn(reload_at_signal(server.reload()));
-    server.run(stop_signal()).await;
+    let drain = server.settings().drain;
+    server.run(stop_signal(drain)).await;
     Ok(())
 }
 
@@ -71,6 +72,10 @@ fn greet(addresses: &[String], server: &Server) -> io::Result<()> {
     writeln!(out, "  keeps  {}", settings.log.retention.all)?;
     writeln!(out, "  hub    {}", server.url())?;
     writeln!(out, "  access {}", access(&settings.mercure))?;
+    let metrics = server.metrics_addresses();
+    if !metrics.is_empty() {
+        writeln!(out, "  watch  {}/metrics and /readyz", metrics.join(" and "))?;
+    }
     if let Some(OwnCertificate { file, fingerprint }) = server.own_certificate() {
         let file = std::path::absolute(file)?;
         writeln!(out, "  trust  {}: give it to curl with --cacert; a browser asks,", file.display())?;
@@ -115,7 +120,7 @@ async fn reload_at_signal(reload: Reload) {
 }
 
 /// Returns at the first SIGINT or SIGTERM. A second one ends the process at once.
-async fn stop_signal() {
+async fn stop_signal(drain: Drain) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
@@ -128,7 +133,8 @@ async fn stop_signal() {
         }
     };
     next().await;
-    info!("stopping: every stream ends within 5 s; a second signal stops at once");
+    let Drain { delay, time } = drain;
+    info!(?delay, ?time, "stopping: every stream ends within these times; a second signal stops at once");
     tokio::spawn(async move {
         next().await;
         warn!("stopped at once");

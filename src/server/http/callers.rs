@@ -1,7 +1,7 @@
 //! Who sends a request, for limits, logs and whatever depends on the address that a client has asked for.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, header};
@@ -16,13 +16,18 @@ pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 pub(super) struct Callers {
     proxies: TrustedProxies,
     header: ProxyHeader,
-    /// Whether somebody who is not trusted has said that a request was forwarded.
-    has_warned: AtomicBool,
+    /// The first who is not trusted and has said that a request was forwarded.
+    ignored: OnceLock<IpAddr>,
 }
 
 impl Callers {
     pub(super) fn new(proxies: TrustedProxies, header: ProxyHeader) -> Self {
-        Self { proxies, header, has_warned: AtomicBool::new(false) }
+        Self { proxies, header, ignored: OnceLock::new() }
+    }
+
+    /// Somebody who is not trusted and has said that a request was forwarded, if there was one.
+    pub(super) fn ignored(&self) -> Option<IpAddr> {
+        self.ignored.get().copied()
     }
 
     /// Notes who sends this request, which has arrived so, and by which host and scheme: the headers that say so are ours
@@ -31,7 +36,7 @@ impl Callers {
         let peer = arrival.peer;
         let client = self.proxies.client(peer.ip(), self.header, request.headers());
         // Once: any client can send such a header.
-        if self.proxies.ignore(peer.ip(), request.headers()) && !self.has_warned.swap(true, Ordering::Relaxed) {
+        if self.proxies.ignore(peer.ip(), request.headers()) && self.ignored.set(peer.ip()).is_ok() {
             warn!(
                 %peer,
                 "requests say that they were forwarded, by somebody who is no trusted proxy: all who come that way count \

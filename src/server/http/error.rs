@@ -11,6 +11,7 @@ use tracing::error;
 
 use super::cache;
 use crate::server::log::{AppendError, ReadError};
+use crate::server::metrics;
 use crate::server::net::HeadRefusals;
 use crate::server::settings::CorsOrigins;
 use crate::wire::problem::{MEDIA_TYPE, Problem};
@@ -217,6 +218,7 @@ fn seconds(duration: Duration) -> u64 {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
+        metrics::refused(problem.status);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();

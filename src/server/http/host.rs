@@ -21,7 +21,8 @@ pub(super) async fn check(State(app): State<Arc<App>>, request: Request, next: N
     let Some(public) = &app.public_host else { return next.run(request).await };
     let named = name(request.headers());
     let known = |host: &str| host.eq_ignore_ascii_case(public) || is_local(host);
-    if request.uri().path() == paths::PING || named.is_some_and(known) {
+    let is_for_health = [paths::PING, paths::LIVE, paths::READY].contains(&request.uri().path());
+    if is_for_health || named.is_some_and(known) {
         return next.run(request).await;
     }
     let detail = format!("This server is {public}. Ask it under that name; the operator sets it with --resource.");

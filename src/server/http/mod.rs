@@ -11,6 +11,7 @@ mod direct;
 mod docs;
 pub(super) mod error;
 mod frames;
+mod health;
 pub(super) mod host;
 pub(super) mod last_event_id;
 mod limits;
@@ -40,7 +41,7 @@ use axum::{Router, middleware};
 use futures_util::Stream;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 use url::Url;
@@ -48,14 +49,21 @@ use url::Url;
 use super::auth::Auth;
 use super::hub::{ClientKey, Hub, SessionOptions, Start, Wanted};
 use super::net::{self, Answers, Arrival, ConnectionLimits, Handover, Listener, Scheme, Shutdown, Tls};
-use super::settings::{CorsOrigins, Settings};
+use super::settings::{CorsOrigins, Drain, Settings};
 use crate::ui::Assets;
 use callers::Callers;
 pub(super) use docs::Description;
 use error::ApiError;
+use health::Health;
 use limits::PublishLimit;
 use mercure::Mercure;
 use stream::StreamOpening;
+
+/// Connections of operators at once.
+const OPERATORS: usize = 256;
+
+/// How long connections may take to end once their streams have: then they are cut.
+const LAST_WORDS: Duration = Duration::from_millis(1500);
 
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
@@ -63,6 +71,8 @@ const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(3600);
 /// What the handlers need.
 pub(super) struct App {
     mercure: Mercure,
+    health: Health,
+    callers: Arc<Callers>,
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
     limit: PublishLimit,
@@ -112,9 +122,18 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
 
 impl App {
     /// What the handlers of a server with this hub need. `description` describes what the server serves.
-    pub(super) fn new(settings: &Settings, hub: Hub, auth: Arc<Auth>, description: Description) -> Arc<Self> {
+    pub(super) fn new(
+        settings: &Settings,
+        hub: Hub,
+        auth: Arc<Auth>,
+        tls: Option<Arc<Tls>>,
+        description: Description,
+    ) -> Arc<Self> {
+        let callers = Arc::new(Callers::new(settings.trusted_proxies.clone(), settings.proxy_header));
         let public_host = settings.mercure.resource.as_ref().and_then(|_| hub.url().host_str().map(str::to_owned));
         Arc::new(Self {
+            health: Health::new(hub.clone(), auth.clone(), tls, callers.clone()),
+            callers,
             mercure: Mercure::new(hub, auth, settings.mercure.clone()),
             public_host,
             limit: PublishLimit::new(settings.rate_limit),
@@ -199,28 +218,36 @@ impl App {
 /// Routes beside the hub's own.
 pub(super) type Routes = Router<Arc<App>>;
 
+/// Where to listen.
+pub(super) struct Listeners {
+    pub(super) clients: Vec<Listener>,
+    /// For metrics and health alone.
+    pub(super) operators: Vec<Listener>,
+}
+
 /// Serves the hub and `more` routes until `shutdown`, then ends the streams and waits for the connections. Answers how
 /// many of them had to be cut.
 pub(super) async fn serve(
-    listeners: Vec<Listener>,
+    listeners: Listeners,
     tls: Option<Arc<Tls>>,
     app: Arc<App>,
     more: Routes,
     settings: &Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> usize {
-    let hub = app.mercure.hub().clone();
-    let router = router(app, more, &settings.cors_origins);
-    let refusals = refusals(&settings.cors_origins);
+    let Listeners { clients: listeners, operators } = listeners;
+    let watched = Shutdown::default();
+    let watching = tokio::spawn(serve_operators(operators, app.clone(), settings, watched.clone()));
     let stop = Shutdown::default();
-    let begin = stop.clone();
-    let draining = tokio::spawn(async move {
-        shutdown.await;
-        begin.begin();
-        hub.drain().await;
-    });
-    let limits = ConnectionLimits { connections: settings.max_connections, write_timeout: settings.stall_timeout };
-    let callers = Arc::new(Callers::new(settings.trusted_proxies.clone(), settings.proxy_header));
+    let draining = tokio::spawn(drain(app.clone(), settings.drain, shutdown, stop.clone()));
+    let limits = ConnectionLimits {
+        connections: settings.max_connections,
+        write_timeout: settings.stall_timeout,
+        drain: settings.drain.time + LAST_WORDS,
+    };
+    let callers = app.callers.clone();
+    let router = router(app, more, settings);
+    let refusals = refusals(&settings.cors_origins);
     let service = move |router: &Router, arrival: Arrival| {
         let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {
@@ -244,9 +271,42 @@ pub(super) async fn serve(
         head_refusals: error::head_refusals(&settings.cors_origins),
     };
     let cut = net::serve(listeners, tls, answers, limits, stop).await;
-    // It holds the hub, and with it the log, which the next server may be about to open.
-    _ = draining.await;
+    // They hold the hub, and with it the log, which the next server may be about to open.
+    watched.begin();
+    _ = tokio::join!(draining, watching);
     cut
+}
+
+/// Waits for the shutdown and ends everything: the server isn't ready at once, and a while later it takes no more
+/// connections and its streams end.
+async fn drain(app: Arc<App>, drain: Drain, shutdown: impl Future<Output = ()>, stop: Shutdown) {
+    shutdown.await;
+    app.health.begin_drain();
+    sleep(drain.delay).await;
+    stop.begin();
+    app.mercure.hub().drain(drain.time).await;
+}
+
+/// Serves what only operators need, until the rest has ended.
+fn serve_operators(
+    listeners: Vec<Listener>,
+    app: Arc<App>,
+    settings: &Settings,
+    stop: Shutdown,
+) -> impl Future<Output = usize> + Send + use<> {
+    let router = health::router().merge(health::metrics_router()).with_state(app);
+    let service = move |_| {
+        let router = router.clone();
+        service_fn(move |request: axum::http::Request<Incoming>| {
+            Box::pin(router.clone().oneshot(request.map(Body::new)))
+        })
+    };
+    let service: net::MakeService<_> = Arc::new(service);
+    let head_refusals = error::head_refusals(&settings.cors_origins);
+    let answers = Answers { service: service.clone(), refusal: service, head_refusals };
+    let limits =
+        ConnectionLimits { connections: OPERATORS, write_timeout: settings.stall_timeout, drain: Duration::ZERO };
+    net::serve(listeners, None, answers, limits, stop)
 }
 
 /// Where clients in clear text are led: to the public URL's port, or else to the first one with TLS.
@@ -263,9 +323,12 @@ fn refusals(cors_origins: &CorsOrigins) -> Router {
 }
 
 /// The table of contents.
-fn router(app: Arc<App>, more: Routes, cors_origins: &CorsOrigins) -> Router {
+fn router(app: Arc<App>, more: Routes, settings: &Settings) -> Router {
+    let metrics = if settings.metrics { health::metrics_router() } else { Router::new() };
     Router::new()
         .merge(ping::router())
+        .merge(health::router())
+        .merge(metrics)
         .merge(mercure::documents())
         .merge(docs::router())
         .layer(middleware::from_fn(compress::documents))
@@ -275,7 +338,7 @@ fn router(app: Arc<App>, more: Routes, cors_origins: &CorsOrigins) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
         .layer(middleware::from_fn(limits::check_head))
-        .layer(cors(cors_origins))
+        .layer(cors(&settings.cors_origins))
         .layer(middleware::from_fn(trace::request))
         .with_state(app)
 }

@@ -15,6 +15,7 @@ use tracing::info;
 use super::frames::Frames;
 use crate::server::hub::{Chunk, EndReason, Mailbox, Session, Signal};
 use crate::server::log::Cursor;
+use crate::server::metrics::{self, STREAMS};
 use crate::wire::frame::HEARTBEAT;
 
 /// The reconnection time that clients are told at a shutdown, in milliseconds: they come back spread over this time.
@@ -60,6 +61,7 @@ impl<S> SseBody<S> {
 
     fn write(&self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.session.wrote();
+        STREAMS.bytes.increment(bytes.len() as u64);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 
@@ -90,6 +92,8 @@ impl SseBody<Frames> {
     /// Notes what was written to the client at once.
     pub(super) fn delivered(&mut self, chunk: &Chunk) {
         self.events += chunk.entries;
+        STREAMS.deliveries.increment(chunk.entries);
+        STREAMS.bytes.increment(chunk.bytes.len() as u64);
         self.frames.delivered(chunk.last);
     }
 }
@@ -117,6 +121,7 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for SseBody<S> {
         match this.frames.poll_next_unpin(cx) {
             Poll::Ready(Some(frame)) => {
                 this.events += 1;
+                STREAMS.deliveries.increment(1);
                 this.write(frame)
             }
             Poll::Ready(None) => {
@@ -131,11 +136,12 @@ impl<S: Stream<Item = Bytes> + Unpin> http_body::Body for SseBody<S> {
 
 impl<S> Drop for SseBody<S> {
     fn drop(&mut self) {
-        let reason = match self.stage {
-            Stage::Complete => "complete",
-            Stage::Ended(reason) => reason.name(),
-            Stage::Opening | Stage::Open => "disconnected",
+        let (reason, label) = match self.stage {
+            Stage::Complete => ("complete", "complete"),
+            Stage::Ended(reason) => (reason.name(), reason.label()),
+            Stage::Opening | Stage::Open => ("disconnected", "disconnected"),
         };
+        metrics::stream_ended(label);
         let seconds = self.opened.elapsed().as_millis() as f64 / 1000.0;
         info!(stream = self.name, reason, seconds, events = self.events, "a stream has ended");
     }
@@ -151,6 +157,8 @@ mod tests {
     use super::*;
     use crate::server::hub::{Hub, HubOptions, SessionOptions};
     use crate::server::log::MemoryLog;
+
+    const DRAIN: Duration = Duration::from_secs(3);
 
     fn hub() -> Hub {
         let (log, tail) = MemoryLog::open(10);
@@ -199,7 +207,7 @@ mod tests {
         let hub = hub();
         let mut body = body(stream::repeat(Bytes::from("data: 1\n\n")), &hub);
         assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
-        hub.drain().await;
+        hub.drain(DRAIN).await;
         let last = next(&mut body).await.expect("a frame");
         assert!(last.starts_with("retry: "), "{last}");
         assert_eq!(next(&mut body).await, None);
@@ -211,7 +219,7 @@ mod tests {
         let mut body = body(stream::pending(), &hub);
         assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
         let start = Instant::now();
-        let (last, ()) = tokio::join!(next(&mut body), hub.drain());
+        let (last, ()) = tokio::join!(next(&mut body), hub.drain(DRAIN));
         let last = last.expect("a frame");
         assert!(last.starts_with("retry: ") && last.ends_with('\n') && !last.ends_with("\n\n"), "{last}");
         assert_eq!(next(&mut body).await, None);
@@ -221,7 +229,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_that_is_opened_during_a_drain_ends_at_once() {
         let hub = hub();
-        hub.drain().await;
+        hub.drain(DRAIN).await;
         let mut body = body(stream::pending(), &hub);
         assert_eq!(next(&mut body).await.as_deref(), Some(HEARTBEAT));
         assert!(next(&mut body).await.expect("a frame").starts_with("retry: "));

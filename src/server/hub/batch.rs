@@ -56,6 +56,10 @@ impl Batch {
     }
 
     /// The place of its last entry.
+    pub(super) fn first(&self) -> Cursor {
+        self.0.first().map_or(Cursor::START, |entry| entry.cursor)
+    }
+
     pub(super) fn last(&self) -> Cursor {
         self.0.last().map_or(Cursor::START, |entry| entry.cursor)
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
+use chrono::Utc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::yield_now;
 use tracing::debug;
@@ -14,6 +15,7 @@ use super::pattern::Candidate;
 use super::rights::Rights;
 use super::sessions::{Scratch, Selected, Shard};
 use crate::server::log::{Cursor, Tail};
+use crate::server::metrics::STREAMS;
 
 /// Number of topics of which the matching patterns are remembered; up to twice as many at times.
 const MATCHED_TOPICS: usize = 50_000;
@@ -83,7 +85,16 @@ async fn make_offers(mut shares: mpsc::Receiver<Share>, position: Arc<watch::Sen
     while let Some(Share { batch, at, mut selected }) = shares.recv().await {
         let mut offer = Offer::new(batch, at);
         offer_to(&mut selected, &mut offer).await;
+        note_delay(offer.batch());
         position.send_replace(offer.batch().last());
+    }
+}
+
+/// Notes how long ago the oldest update of a batch was published, now that it was written to all who took it at once.
+fn note_delay(batch: &Batch) {
+    if let Some(entry) = batch.entries().first() {
+        // It may be below zero when the clock was set.
+        STREAMS.publish_to_write.record((Utc::now() - entry.at).to_std().unwrap_or_default());
     }
 }
 
@@ -125,7 +136,10 @@ impl ShardFanOut {
     async fn make_offers(&mut self, offer: &mut Offer) {
         let last = offer.batch().last();
         if self.handed_over < last {
-            offer_to(&mut self.scratch.selected, offer).await;
+            if !self.scratch.selected.is_empty() {
+                offer_to(&mut self.scratch.selected, offer).await;
+                note_delay(offer.batch());
+            }
             self.position.send_replace(last);
         }
     }

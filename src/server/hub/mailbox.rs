@@ -6,6 +6,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::batch::{Batch, Offer, Selection};
 use super::outlet::{Outlet, Written};
+use crate::server::log::Cursor;
+use crate::server::metrics::STREAMS;
 
 /// Why the hub ends a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct Mailbox {
     state: Mutex<MailboxState>,
     /// In milliseconds since the hub was opened.
     last_write: AtomicU64,
+    /// While the session is behind: one more than the cursor up to which it has read, or about that.
+    behind_at: AtomicU64,
 }
 
 #[derive(Default)]
@@ -62,7 +66,17 @@ pub(super) enum Offered {
 }
 
 impl EndReason {
-    /// The reason in the log and in metrics.
+    /// The reason in metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Shutdown => "shutdown",
+            Self::Expired => "token_expired",
+            Self::Lifetime => "lifetime",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// The reason in the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shutdown => "shutdown",
@@ -78,7 +92,10 @@ impl Mailbox {
     pub(super) fn offer(&self, offer: &mut Offer, selection: Selection) {
         self.change(|state| {
             let Some(outlet) = &mut state.outlet else {
-                state.offer(offer.batch(), selection);
+                if state.offer(offer.batch(), selection) {
+                    STREAMS.fell_behind.increment(1);
+                    self.is_behind(offer.batch().first().previous());
+                }
                 return false;
             };
             // It may have read on to the end by itself since the fan-out selected it.
@@ -87,7 +104,7 @@ impl Mailbox {
             let written = outlet.write(chunk);
             let is_whole = chunk.is_whole;
             match written {
-                Written::Nothing => state.offer(offer.batch(), selection),
+                Written::Nothing => _ = state.offer(offer.batch(), selection),
                 Written::All | Written::Part => {
                     self.wrote(offer.at);
                     if written == Written::All && is_whole {
@@ -116,6 +133,21 @@ impl Mailbox {
             state.end.get_or_insert(reason);
             true
         });
+    }
+
+    /// Notes how far a session has read that is behind.
+    pub(super) fn is_behind(&self, cursor: Cursor) {
+        self.behind_at.store(cursor.next().0, Ordering::Relaxed);
+    }
+
+    /// Notes that a session has read everything.
+    pub(super) fn is_live(&self) {
+        self.behind_at.store(0, Ordering::Relaxed);
+    }
+
+    /// About how far a session has read, if it is behind.
+    pub(super) fn behind_at(&self) -> Option<Cursor> {
+        self.behind_at.load(Ordering::Relaxed).checked_sub(1).map(Cursor)
     }
 
     /// Whether nothing was written since `silent_since`, in milliseconds since the hub was opened.
@@ -215,11 +247,14 @@ impl Wake for Mailbox {
 }
 
 impl MailboxState {
-    fn offer(&mut self, batch: &Arc<Batch>, selection: Selection) {
+    /// Whether the session falls behind by that: it has not taken what was offered to it before.
+    fn offer(&mut self, batch: &Arc<Batch>, selection: Selection) -> bool {
+        let falls_behind = matches!(self.offered, Offered::Entries(..));
         self.offered = match self.offered {
             Offered::Nothing => Offered::Entries(batch.clone(), selection),
             Offered::Entries(..) | Offered::Behind => Offered::Behind,
         };
+        falls_behind
     }
 
     fn register(&mut self, cx: &Context<'_>) {

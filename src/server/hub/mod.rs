@@ -26,6 +26,7 @@ mod tail_cache;
 mod tests;
 mod uri_template;
 mod wanted;
+mod watchdog;
 mod weak_map;
 
 use std::num::NonZero;
@@ -55,9 +56,11 @@ pub use wanted::Wanted;
 use super::log::{
     AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
 };
+use super::metrics::{self, UPDATES};
 use sessions::{NewSession, Sessions, Shard};
 use tail_cache::TailCache;
 use wanted::AllWanted;
+use watchdog::Watchdog;
 
 /// Bytes of entries that a session which is behind holds in memory, unless told otherwise.
 pub const DEFAULT_READER_BUFFER: usize = 64 * 1024;
@@ -181,7 +184,12 @@ impl Hub {
         updates: Vec<Update>,
         key: Option<IdempotencyKey>,
     ) -> Result<Appended, AppendError> {
-        let appended = self.shared.log.append(updates, key).await?;
+        let count = updates.len() as u64;
+        let appended = self.shared.log.append(updates, key).await.inspect_err(|_| UPDATES.failed.increment(count))?;
+        match &appended {
+            Appended::New(_) => UPDATES.published.increment(count),
+            Appended::Repeated(_) => UPDATES.repeated.increment(count),
+        }
         if let Appended::New(entries) = &appended
             && let Some(last) = entries.last()
         {
@@ -287,9 +295,9 @@ impl Hub {
         self.shared.sessions.end(target)
     }
 
-    /// Ends every session, spread over some seconds. Sessions that are opened from now on end at once.
-    pub async fn drain(&self) {
-        self.shared.sessions.drain().await;
+    /// Ends every session, many of them spread over this time. Sessions that are opened from now on end at once.
+    pub async fn drain(&self, time: Duration) {
+        self.shared.sessions.drain(time).await;
     }
 
     /// Waits until every change of presence was published, and ends that: what comes after is not told of. Nothing but
@@ -326,17 +334,24 @@ impl HubShared {
     }
 }
 
-/// Looks after heartbeats and lifetimes until the hub and its sessions are gone.
+/// Looks after heartbeats, lifetimes and the fan-out until the hub and its sessions are gone.
 async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
     let every = SWEEP_EVERY.min(heartbeat / 4).max(Duration::from_millis(1));
     let heartbeat = u64::try_from(heartbeat.as_millis()).unwrap_or(u64::MAX);
     let mut sweeps = interval(every);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watchdog = Watchdog::new();
     loop {
         sweeps.tick().await;
         let Some(shared) = shared.upgrade() else { return };
         let elapsed = shared.elapsed();
-        shared.sessions.sweep(Instant::now(), elapsed, elapsed.checked_sub(heartbeat)).await;
+        let lag = shared.sessions.sweep(Instant::now(), elapsed, elapsed.checked_sub(heartbeat)).await;
+        let newest = shared.log.bounds().newest;
+        metrics::record("tidings_streams_behind", lag.sessions as f64);
+        let updates = lag.furthest.map_or(0, |furthest| newest.0.saturating_sub(furthest.0));
+        metrics::record("tidings_stream_lag_updates", updates as f64);
+        watchdog.look(&shared);
+        metrics::upkeep();
     }
 }
 

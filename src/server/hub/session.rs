@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use super::HubShared;
 use super::mailbox::{Mailbox, Signal};
 use super::sessions::{ClientKey, Holder, SessionPlace};
+use crate::server::metrics::STREAMS;
 
 /// Who opens a session, and for how long.
 #[derive(Clone, Default)]
@@ -34,6 +35,8 @@ impl Session {
     pub(super) fn new(hub: Arc<HubShared>, place: SessionPlace, mailbox: Arc<Mailbox>) -> Self {
         let session = Self { hub, place, mailbox };
         session.wrote();
+        STREAMS.opened.increment(1);
+        STREAMS.open.increment(1);
         session
     }
 
@@ -55,6 +58,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        STREAMS.open.decrement(1);
         if let Some((wanted, subscriber)) = self.hub.sessions.remove(self.place) {
             self.hub.presence.ended(wanted.targets(), subscriber);
         }

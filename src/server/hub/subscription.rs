@@ -92,6 +92,9 @@ impl Subscription {
             Start::After(cursor) => (cursor, ReadState::Behind),
             Start::Lost => (hub.log.bounds().oldest.previous(), ReadState::Behind),
         };
+        if matches!(state, ReadState::Behind) {
+            mailbox.is_behind(cursor);
+        }
         Self { hub, matchers, mailbox, cursor, lost: start == Start::Lost, reader: None, state, _session: None }
     }
 
@@ -129,7 +132,11 @@ impl Subscription {
         match slice {
             Some(entries) => {
                 self.reader = None;
-                if entries.is_empty() { ReadState::Live } else { ReadState::Slice(entries.into_iter()) }
+                if !entries.is_empty() {
+                    return ReadState::Slice(entries.into_iter());
+                }
+                self.mailbox.is_live();
+                ReadState::Live
             }
             None => ReadState::Reading(self.read()),
         }
@@ -164,7 +171,10 @@ impl Stream for Subscription {
                     }
                     None => this.state = ReadState::Live,
                 },
-                ReadState::Behind => this.state = this.catch_up(),
+                ReadState::Behind => {
+                    this.mailbox.is_behind(this.cursor);
+                    this.state = this.catch_up();
+                }
                 ReadState::Slice(entries) => match entries.next() {
                     Some(entry) => {
                         if this.advance(&entry) && this.matchers.want(&entry) {

@@ -76,6 +76,14 @@ pub trait Log: Send + Sync + 'static {
     /// Whether the log takes updates; otherwise how it refuses them.
     fn health(&self) -> Result<(), AppendError>;
 
+    /// Waits until everything has been dealt with that was appended before: who takes updates still answers.
+    async fn answers(&self) -> Result<(), AppendError> {
+        self.append_system(Vec::new()).await.map(|_| ())
+    }
+
+    /// How much the log holds. It may wait for the disk.
+    fn figures(&self) -> LogFigures;
+
     /// What the log holds now.
     fn bounds(&self) -> Bounds;
 
@@ -156,6 +164,21 @@ impl Appended {
             Self::Repeated(_) => Vec::new(),
         }
     }
+}
+
+/// How much a log holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogFigures {
+    /// Updates.
+    pub updates: Size,
+    /// The hub's own events.
+    pub system: Size,
+    /// Bytes of its files.
+    pub file_bytes: u64,
+    /// Bytes of entries that are durable, and not yet where they will stay.
+    pub waiting_bytes: u64,
+    /// Bytes that are free on its disk; `None` if that can't be told.
+    pub free_bytes: Option<u64>,
 }
 
 /// The oldest and the newest place in the log.

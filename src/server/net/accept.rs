@@ -22,6 +22,7 @@ use super::listen::{Listener, Scheme};
 use super::shutdown::Shutdown;
 use super::socket::Socket;
 use super::tls::Tls;
+use crate::server::metrics::CONNECTIONS;
 
 /// How long to wait when the system has no socket left, before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -35,9 +36,6 @@ const UNSENT: u32 = 64 * 1024;
 /// Maximum number of connections that are being refused; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 1024;
 
-/// Streams end within 3 s of a shutdown; connections that are still open after this time are cut.
-const DRAIN_TIMEOUT: Duration = Duration::from_millis(4500);
-
 /// What a listener may hold and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionLimits {
@@ -45,6 +43,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) connections: usize,
     /// How long a client may take nothing while data waits for it.
     pub(crate) write_timeout: Duration,
+    /// How long connections may stay open after the beginning of the shutdown.
+    pub(crate) drain: Duration,
 }
 
 /// What all listeners share.
@@ -84,7 +84,7 @@ where
     };
     join_all(listeners.into_iter().map(|listener| acceptor.accept(listener))).await;
     acceptor.connections.close();
-    match timeout(DRAIN_TIMEOUT, acceptor.connections.wait()).await {
+    match timeout(limits.drain, acceptor.connections.wait()).await {
         Ok(()) => 0,
         Err(_) => acceptor.connections.len(),
     }
@@ -117,14 +117,16 @@ impl<S> Acceptor<S> {
         S: ClientService<B>,
     {
         let serve = |service: &MakeService<S>, permit| {
-            let open = OpenConnection { _permit: permit, _tracked: self.connections.token() };
+            let open = OpenConnection::new(permit, self.connections.token());
             connection::serve(socket, peer, scheme, service.clone(), self.options.clone(), open)
         };
         if let Ok(permit) = self.permits.clone().try_acquire_owned() {
             self.is_full.store(false, Ordering::Relaxed);
+            CONNECTIONS.accepted.increment(1);
             tokio::spawn(serve(&self.answers.service, permit));
             return;
         }
+        CONNECTIONS.refused.increment(1);
         // Once for a whole crowd: a flood of connections must not become a flood of log lines.
         if !self.is_full.swap(true, Ordering::Relaxed) {
             warn!(limit = self.max_connections, "connections are refused: raise --max-connections to allow more");

@@ -16,13 +16,13 @@ mod tls;
 mod write_timeout;
 
 pub(crate) use accept::{ConnectionLimits, serve};
-pub(crate) use arrival::{Answers, Arrival};
+pub(crate) use arrival::{Answers, Arrival, MakeService};
 pub use client::{ProxyHeader, TrustedProxies};
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;
 pub(crate) use handover::{Handover, Successor};
 pub(crate) use http1_socket::HeadRefusals;
-pub use listen::{ListenAddress, Listener, Scheme};
+pub use listen::{BindError, ListenAddress, Listener, Scheme};
 pub(crate) use shutdown::Shutdown;
 pub use tls::{PemFiles, TlsError};
 pub(crate) use tls::{SelfSigned, Tls};

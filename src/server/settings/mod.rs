@@ -40,6 +40,8 @@ const DEFAULT_RATE_LIMIT: u32 = 50;
 /// Enough for an update of any reasonable size. A larger one should be a link to its data.
 const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
+/// Short enough for an operator who waits.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(3);
 
 /// All settings of the server, validated.
 #[derive(Clone)]
@@ -50,6 +52,12 @@ pub struct Settings {
     pub tls: Option<TlsSettings>,
     /// Whether clients in clear text are led to TLS, where there is TLS.
     pub redirect_http: bool,
+    /// Where to serve metrics and health alone.
+    pub metrics_listen: Vec<ListenAddress>,
+    /// Whether metrics are served beside everything else.
+    pub metrics: bool,
+    /// How the server stops.
+    pub drain: Drain,
     /// The folder for the server's data.
     pub data: PathBuf,
     /// The log: its storage, durability and retention.
@@ -82,6 +90,15 @@ pub struct Settings {
     pub log_level: String,
     /// The format of log lines; `None` chooses by whether the log goes to a terminal.
     pub log_format: Option<LogFormat>,
+}
+
+/// How the server stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on as before, though it says that it isn't ready.
+    pub delay: Duration,
+    /// Over how long many streams end after that.
+    pub time: Duration,
 }
 
 /// Why the settings are refused. Each error names the setting and says what to do.
@@ -128,6 +145,14 @@ impl Options {
                         Unix socket; or systemd for the sockets of its socket unit";
             return Err(invalid("listen", address, hint));
         }
+        if let Some(address) = options.metrics_listen.iter().find(|address| !address.is_usable() || address.wants_tls())
+        {
+            return Err(invalid(
+                "metrics-listen",
+                address,
+                "must be HOST:PORT, for example 127.0.0.1:9464, or unix:PATH",
+            ));
+        }
         let data = options.data.clone().unwrap_or_else(|| "data".into());
         let tls = TlsSettings::resolve(&options, &data)?;
         let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
@@ -157,6 +182,12 @@ impl Options {
             max_body,
             listen,
             tls,
+            metrics_listen: options.metrics_listen,
+            metrics: options.metrics.unwrap_or(false),
+            drain: Drain {
+                delay: options.drain_delay.map_or(Duration::ZERO, |span| span.0),
+                time: options.drain_time.map_or(DEFAULT_DRAIN, |span| span.0),
+            },
             redirect_http: options.redirect_http.unwrap_or(true),
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             proxy_header: options.proxy_header.map(Into::into).unwrap_or_default(),

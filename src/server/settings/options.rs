@@ -57,6 +57,31 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_REDIRECT_HTTP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "TLS")]
     pub redirect_http: Option<bool>,
 
+    /// Where to serve metrics for Prometheus at /metrics, with /livez and /readyz: HOST:PORT or unix:PATH, for operators
+    /// alone [default: nowhere]
+    #[arg(
+        long,
+        env = "TIDINGS_METRICS_LISTEN",
+        value_name = "ADDRESSES",
+        value_delimiter = ',',
+        help_heading = "Operation"
+    )]
+    #[serde(deserialize_with = "each")]
+    pub metrics_listen: Vec<ListenAddress>,
+
+    /// Serve /metrics beside everything else, to everybody who can connect [default: false]
+    #[arg(long, env = "TIDINGS_METRICS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Operation")]
+    pub metrics: Option<bool>,
+
+    /// How long to go on as before at a stop, though /readyz says that the server isn't ready: for balancers, which take
+    /// their time to notice [default: 0s]
+    #[arg(long, env = "TIDINGS_DRAIN_DELAY", value_name = "DURATION", help_heading = "Operation")]
+    pub drain_delay: Option<Span>,
+
+    /// Over how long thousands of streams end at a stop, so that their clients don't all come back at once [default: 3s]
+    #[arg(long, env = "TIDINGS_DRAIN_TIME", value_name = "DURATION", help_heading = "Operation")]
+    pub drain_time: Option<Span>,
+
     /// Where updates are kept [default: disk]
     #[arg(long, env = "TIDINGS_STORAGE", value_name = "STORAGE", help_heading = "Log")]
     pub storage: Option<StorageKind>,
@@ -283,6 +308,10 @@ impl Options {
         Self {
             config: self.config,
             listen: or(self.listen, file.listen),
+            metrics_listen: or(self.metrics_listen, file.metrics_listen),
+            metrics: self.metrics.or(file.metrics),
+            drain_delay: self.drain_delay.or(file.drain_delay),
+            drain_time: self.drain_time.or(file.drain_time),
             tls_certificate_file: or(self.tls_certificate_file, file.tls_certificate_file),
             tls_key_file: or(self.tls_key_file, file.tls_key_file),
             tls_self_signed: self.tls_self_signed.or(file.tls_self_signed),

@@ -9,18 +9,15 @@ use tokio::time::sleep;
 use super::Sessions;
 use crate::server::hub::mailbox::EndReason;
 
-/// Maximum number of sessions that end in a second.
-const PER_SECOND: f64 = 2000.0;
-
-/// However many sessions there are, they have ended after this time.
-const LONGEST: Duration = Duration::from_secs(3);
+/// With so many sessions the end takes all of its time, with fewer a part of it.
+const MANY: f64 = 6000.0;
 
 /// Time between two steps.
 const STEP: Duration = Duration::from_millis(10);
 
 impl Sessions {
-    /// Ends every session, in random order, within 3 s. Sessions that are opened meanwhile end at once.
-    pub(in crate::server::hub) async fn drain(&self) {
+    /// Ends every session, in random order, within this time. Sessions that are opened meanwhile end at once.
+    pub(in crate::server::hub) async fn drain(&self, time: Duration) {
         let mut mailboxes = Vec::new();
         for shard in self.shards() {
             let mut table = shard.table();
@@ -28,7 +25,7 @@ impl Sessions {
             mailboxes.extend(table.records.iter().map(|(_, record)| record.session.mailbox.clone()));
         }
         mailboxes.shuffle(&mut rand::rng());
-        let spread = Duration::from_secs_f64(mailboxes.len() as f64 / PER_SECOND).min(LONGEST);
+        let spread = time.mul_f64((mailboxes.len() as f64 / MANY).min(1.0));
         let steps = spread.div_duration_f64(STEP).max(1.0);
         let in_a_step = (mailboxes.len() as f64 / steps).ceil() as usize;
         for chunk in mailboxes.chunks(in_a_step.max(1)) {

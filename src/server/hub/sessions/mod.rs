@@ -30,6 +30,7 @@ use super::presence::{ActiveSubscription, Target};
 use super::wanted::Wanted;
 use crate::server::log::Cursor;
 use index::SessionKey;
+use sweep::Lag;
 
 /// Where a session is. The place is used again once the session has ended.
 #[derive(Clone, Copy, Debug)]
@@ -183,11 +184,13 @@ impl Sessions {
     }
 
     /// Ends the sessions that have lived for as long as they may, and has those send a comment that wrote nothing since
-    /// `silent_since`. Both times are in milliseconds since the hub was opened.
-    pub(super) async fn sweep(&self, now: Instant, elapsed: u64, silent_since: Option<u64>) {
+    /// `silent_since`. Both times are in milliseconds since the hub was opened. Answers who is behind.
+    pub(super) async fn sweep(&self, now: Instant, elapsed: u64, silent_since: Option<u64>) -> Lag {
+        let mut lag = Lag::default();
         for shard in &self.shards {
-            shard.sweep(now, elapsed, silent_since).await;
+            lag = lag.and(shard.sweep(now, elapsed, silent_since).await);
         }
+        lag
     }
 
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.

@@ -18,6 +18,7 @@ use super::retention::{NextExpiry, Sweep};
 use super::schema::{TopicRow, Totals};
 use crate::server::log::clock::{ClockWatch, Reading};
 use crate::server::log::{AppendError, Cursor};
+use crate::server::metrics::LOG;
 
 /// How long an entry waits in the journal at most before it is put into the archive.
 const EVERY: Duration = Duration::from_secs(1);
@@ -139,6 +140,7 @@ impl Archiver {
             return Ok(false);
         }
 
+        let begun = Instant::now();
         let shared = self.shared.clone();
         let open = shared.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = open.as_ref().ok_or(Failure(redb::Error::DatabaseClosed))?;
@@ -169,6 +171,8 @@ impl Archiver {
             self.topic_limits.remove(number);
         }
         let totals = outcome.totals;
+        *shared.totals.lock().unwrap_or_else(PoisonError::into_inner) = totals;
+        LOG.archive.record(begun.elapsed());
         (self.totals, self.next_expiry, self.main_from) = (totals, next_expiry, main_from);
         let waiting = {
             let mut unarchived = self.shared.unarchived();

@@ -268,7 +268,7 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().build()
 }
 
-fn file_bytes(folder: &Path) -> io::Result<u64> {
+pub(super) fn file_bytes(folder: &Path) -> io::Result<u64> {
     fs::read_dir(folder)?.map(|file| Ok(file?.metadata()?.len())).sum()
 }
 

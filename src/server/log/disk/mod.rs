@@ -41,7 +41,7 @@ mod writer;
 
 use std::io;
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ use super::id_cipher::IdCipher;
 use super::idempotency::Verdict;
 use super::tail::tail;
 use super::{
-    AppendError, Appended, Bounds, Cursor, Durability, Entry, IdempotencyKey, Log, OpenError, ReadError, Reader,
-    Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+    AppendError, Appended, Bounds, Cursor, Durability, Entry, IdempotencyKey, Lane, Log, LogFigures, OpenError,
+    ReadError, Reader, Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use archiver::Archiver;
 use journal::Journal;
@@ -118,6 +118,9 @@ struct Shared {
     troubles: Troubles,
     /// Cursors up to here may be given to entries that are never flushed.
     reserved: AtomicU64,
+    folder: PathBuf,
+    /// What the archive holds.
+    totals: Mutex<Totals>,
     /// Told when the journal may have room again; the writer alone waits for it.
     archive_moved: Notify,
     archiver: ArchiverSignals,
@@ -169,6 +172,8 @@ impl DiskLog {
             asking: Semaphore::new(askers()),
             troubles: Troubles::default(),
             reserved: AtomicU64::new(newest.0),
+            folder: folder.into(),
+            totals: Mutex::new(opened.totals),
             archive_moved: Notify::new(),
             archiver: ArchiverSignals::default(),
         });
@@ -301,6 +306,22 @@ impl Log for DiskLog {
         self.shared.troubles.first().map_or(Ok(()), Err)
     }
 
+    fn figures(&self) -> LogFigures {
+        let mut totals = *self.shared.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let ((updates, system), waiting_bytes) = {
+            let unarchived = self.shared.unarchived();
+            (unarchived.sizes(), unarchived.bytes)
+        };
+        let archived = totals.lane(Lane::Main).and(*totals.lane(Lane::Quota));
+        LogFigures {
+            updates: archived.and(updates),
+            system: totals.lane(Lane::System).and(system),
+            file_bytes: maintenance::file_bytes(&self.shared.folder).unwrap_or(0),
+            waiting_bytes: waiting_bytes as u64,
+            free_bytes: free_bytes(&self.shared.folder),
+        }
+    }
+
     async fn sweep(&self) {
         let (done, swept) = oneshot::channel();
         self.shared.archiver.sweep(done);
@@ -358,6 +379,12 @@ fn warn_of_future(totals: &Totals, recovered: &[Arc<Entry>], now: DateTime<Utc>)
     if let Some(latest) = latest.filter(|latest| *latest > now) {
         warn!(%latest, %now, "the log holds updates from the future: check this machine's clock; `tidings log stat` counts them");
     }
+}
+
+/// What is left of a disk for this program.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -102,8 +102,7 @@ impl Totals {
 
     /// What is kept in all.
     pub(super) fn size(&self) -> Size {
-        let add = |sum: Size, lane: &Size| Size { count: sum.count + lane.count, bytes: sum.bytes + lane.bytes };
-        self.lanes.iter().fold(Size::default(), add)
+        self.lanes.into_iter().fold(Size::default(), Size::and)
     }
 
     /// How many entries a page of this budget holds, judging by their average size.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use itertools::Itertools;
 
-use crate::server::log::{Bounds, Cursor, Entry, Topic};
+use crate::server::log::{Bounds, Cursor, Entry, Lane, Size, Topic};
 
 /// Room that is kept while there are no entries.
 const FEW: usize = 1024;
@@ -21,6 +21,9 @@ pub(super) struct Unarchived {
     topics: HashMap<Topic, VecDeque<Cursor>>,
     /// How many bytes they count for.
     pub(super) bytes: usize,
+    /// How much of it is updates, and how much the hub's own events.
+    updates: Size,
+    system: Size,
     /// The archive has everything up to here.
     pub(super) archived: Cursor,
     /// The newest cursor that has been given, or may have been.
@@ -38,6 +41,8 @@ impl Unarchived {
             given_ids: HashMap::new(),
             topics: HashMap::new(),
             bytes: 0,
+            updates: Size::default(),
+            system: Size::default(),
             archived,
             newest,
             newest_public: archived,
@@ -52,6 +57,11 @@ impl Unarchived {
     /// Whether a reader at `cursor` that wants no private entries has read everything.
     pub(super) fn has_nothing_public_after(&self, cursor: Cursor) -> bool {
         self.newest_public <= cursor
+    }
+
+    /// How much of it is updates, and how much the hub's own events.
+    pub(super) fn sizes(&self) -> (Size, Size) {
+        (self.updates, self.system)
     }
 
     /// How many entries there are.
@@ -73,6 +83,7 @@ impl Unarchived {
             self.topics.entry(topic.clone()).or_default().push_back(entry.cursor);
         }
         self.bytes += entry.size();
+        self.lane(entry.lane).add(entry.size() as u64);
         self.newest = self.newest.max(entry.cursor);
         if !entry.private {
             self.newest_public = entry.cursor;
@@ -121,6 +132,8 @@ impl Unarchived {
     pub(super) fn drop_until(&mut self, cursor: Cursor) {
         for entry in self.entries.drain(..self.index(cursor.next())) {
             self.bytes -= entry.size();
+            let lane = if entry.lane == Lane::System { &mut self.system } else { &mut self.updates };
+            lane.remove(entry.size() as u64);
             drop_first(&mut self.given_ids, &entry.id, entry.cursor);
             entry.topics.iter().for_each(|topic| drop_first(&mut self.topics, topic, entry.cursor));
         }
@@ -131,6 +144,10 @@ impl Unarchived {
             self.given_ids.shrink_to(FEW);
             self.topics.shrink_to(FEW);
         }
+    }
+
+    fn lane(&mut self, lane: Lane) -> &mut Size {
+        if lane == Lane::System { &mut self.system } else { &mut self.updates }
     }
 
     /// The index of the first entry that is not before `cursor`.

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,7 @@ use super::journal::{Journal, RecordInfo, WriteError};
 use crate::server::log::idempotency::Verdict;
 use crate::server::log::tail::TailSender;
 use crate::server::log::{AppendError, Appended, Cursor, Durability, Entry, Field, IdempotencyKey, Lane, Update};
+use crate::server::metrics::LOG;
 
 /// How many submissions may wait before publishers wait with them.
 pub(super) const QUEUE: usize = 1024;
@@ -214,9 +216,12 @@ impl Writer {
         let reserved = if uses_reserved && flush && is_short { Cursor(last.0 + RESERVED) } else { self.reserved };
         // The archive repeats it, and must know it before it has any entry of this record.
         self.shared.reserve(reserved);
+        let begun = Instant::now();
         let written = self.journal.write(RecordInfo { previous: self.last, last, reserved, flush });
         let failure = match written {
             Ok(()) => {
+                LOG.write.record(begun.elapsed());
+                LOG.batch.record(entries.len() as f64);
                 self.reserved = reserved;
                 self.shared.troubles.set_journal(None);
                 self.refusing = false;

@@ -12,8 +12,8 @@ use super::id_cipher::{IdCipher, KEY_BYTES};
 use super::idempotency::Verdict;
 use super::tail::{TailPermit, TailSender, tail};
 use super::{
-    AppendError, Appended, Bounds, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, ReadError, Reader,
-    Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+    AppendError, Appended, Bounds, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, LogFigures, ReadError,
+    Reader, Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use reader::MemoryReader;
 use state::State;
@@ -116,6 +116,12 @@ impl Log for MemoryLog {
 
     fn health(&self) -> Result<(), AppendError> {
         Ok(())
+    }
+
+    fn figures(&self) -> LogFigures {
+        let state = self.shared.state();
+        let updates = state.size_of(Lane::Main).and(state.size_of(Lane::Quota));
+        LogFigures { updates, system: state.size_of(Lane::System), ..LogFigures::default() }
     }
 
     async fn sweep(&self) {

@@ -287,10 +287,15 @@ impl State {
         }
     }
 
+    /// What is kept in a lane.
+    pub(super) fn size_of(&self, lane: Lane) -> Size {
+        let index = self.lanes.get(&lane);
+        index.map(|index| Size { count: index.cursors.len() as u64, bytes: index.bytes }).unwrap_or_default()
+    }
+
     fn oldest_in_full_lane(&self, lane: Lane) -> Option<Cursor> {
-        let index = self.lanes.get(&lane)?;
-        let size = Size { count: index.cursors.len() as u64, bytes: index.bytes };
-        if self.retention.is_exceeded(lane, size) { index.cursors.first().copied() } else { None }
+        let is_full = self.retention.is_exceeded(lane, self.size_of(lane));
+        self.lanes.get(&lane).filter(|_| is_full)?.cursors.first().copied()
     }
 
     fn sweep_topics(&mut self, time: Reading) {

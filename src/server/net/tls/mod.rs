@@ -14,12 +14,13 @@ use chrono::{DateTime, Utc};
 use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs::{self, Ticketer};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::rustls::{HandshakeKind, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use super::write_timeout::WriteTimeout;
+use crate::server::metrics::TLS;
 use certificates::Certificates;
 pub(crate) use self_signed::SelfSigned;
 
@@ -108,6 +109,11 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates })
     }
 
+    /// When the certificate that expires first does.
+    pub(crate) fn expires(&self) -> Option<DateTime<Utc>> {
+        self.certificates.in_use().iter().map(|certificate| certificate.not_after).min()
+    }
+
     /// Reads the files again, now and whatever they look like. What can't be used is said, and the certificates that are
     /// in use stay.
     pub(crate) async fn reload(&self) {
@@ -131,7 +137,12 @@ impl Tls {
     }
 
     pub(super) async fn handshake(&self, socket: WriteTimeout) -> io::Result<TlsStream<WriteTimeout>> {
-        self.acceptor.accept(socket).await
+        let stream = self.acceptor.accept(socket).await.inspect_err(|_| TLS.failed.increment(1))?;
+        match stream.get_ref().1.handshake_kind() {
+            Some(HandshakeKind::Resumed) => TLS.resumed.increment(1),
+            _ => TLS.full.increment(1),
+        }
+        Ok(stream)
     }
 }
 
