@@ -73,7 +73,7 @@ impl Successor for Opening {
     fn take_over(&self, socket: DirectSocket) {
         let body = self.body().take();
         if let Some(body) = body {
-            Box::new(DirectStream { body, socket, unsent: Bytes::new() }).resume();
+            Box::new(DirectStream { body, socket, unsent: None }).resume();
         }
     }
 }
@@ -82,8 +82,8 @@ impl Successor for Opening {
 struct DirectStream {
     body: SseBody<Frames>,
     socket: DirectSocket,
-    /// The rest of a chunk that was begun.
-    unsent: Bytes,
+    /// The rest of a chunk that was begun. In a box: thousands of streams have none, and keep room for none.
+    unsent: Option<Box<Bytes>>,
 }
 
 /// What a stream has to do.
@@ -124,8 +124,8 @@ impl DirectStream {
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
-        if !self.unsent.is_empty() {
-            return Poll::Ready(Next::Write(std::mem::take(&mut self.unsent)));
+        if let Some(unsent) = self.unsent.take() {
+            return Poll::Ready(Next::Write(*unsent));
         }
         if self.socket.poll_gone(cx).is_ready() {
             return Poll::Ready(Next::Gone);
@@ -162,7 +162,7 @@ impl DirectStream {
             0 => Written::Nothing,
             _ if written == bytes.len() => Written::All,
             _ => {
-                self.unsent = bytes.slice(written..);
+                self.unsent = Some(Box::new(bytes.slice(written..)));
                 Written::Part
             }
         }
