@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidings::server::cli::client::{self, PublishArgs, SubscribeArgs};
+use tidings::server::cli::config::{self, ConfigArgs};
+use tidings::server::cli::health::{self, HealthArgs};
+use tidings::server::cli::help::{self, CompletionsArgs};
 use tidings::server::cli::log::{self, LogArgs};
 use tidings::server::cli::serve;
 use tidings::server::cli::token::{self, TokenArgs};
@@ -31,18 +34,31 @@ enum Command {
     Token(Box<TokenArgs>),
     /// Inspect, export, import or compact the log of a stopped server
     Log(LogArgs),
+    /// Ask a running server whether it is ready
+    Health(Box<HealthArgs>),
+    /// Check the settings, or show what is in effect
+    Config(ConfigArgs),
     /// Publish an update to a Mercure hub, and print its id
     Publish(Box<PublishArgs>),
     /// Follow topics on a Mercure hub, and print each update as it arrives
     Subscribe(Box<SubscribeArgs>),
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, for man
+    Man,
 }
 
 fn main() -> ExitCode {
-    let Cli { command, options } = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let Cli { command, options } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match command.unwrap_or(Command::Serve(Box::new(options))) {
         Command::Serve(options) => serve::run(*options),
         Command::Token(args) => token::run(*args),
         Command::Log(args) => log::run(args),
+        Command::Health(args) => health::run(*args),
+        Command::Config(args) => config::run(args, matches.subcommand_matches("config")),
+        Command::Completions(args) => help::completions(&args, Cli::command()),
+        Command::Man => help::man(Cli::command()),
         Command::Publish(args) => client::publish(*args),
         Command::Subscribe(args) => client::subscribe(*args),
     }

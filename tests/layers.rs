@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("wire", &[]),
     ("server/log", &["server/metrics", "wire"]),
     ("server/hub", &["server/metrics", "wire", "server/log"]),
@@ -19,8 +19,14 @@ const ROOMS: [(&str, &[&str]); 17] = [
     // A client for any hub: it knows nothing of this one.
     ("server/cli/client", &["wire", "server/cli/outcome"]),
     ("server/cli/outcome", &[]),
+    ("server/cli/supervisor", &[]),
     // `server::Server` is what it serves.
-    ("server/cli/serve", &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome"]),
+    (
+        "server/cli/serve",
+        &["server", "server/log", "server/settings", "server/telemetry", "server/cli/outcome", "server/cli/supervisor"],
+    ),
+    // `server::Server` is what it checks.
+    ("server/cli/config", &["server", "server/settings", "server/cli/outcome"]),
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
     ("server/cli", &["wire", "server/cli/outcome", "server/log", "server/settings"]),
     // The types of the options.

@@ -20,10 +20,10 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use url::Url;
 
-use auth::Auth;
+use auth::{Auth, AuthError};
 use demo::Demo;
 use http::{Description, Listeners};
-use hub::{Hub, HubOptions};
+use hub::{Hub, HubOptions, Patterns};
 pub use net::{BindError, Listener};
 use net::{Scheme, SelfSigned, Tls};
 use settings::{Settings, TlsSettings};
@@ -124,6 +124,20 @@ impl Server {
         }
         let listeners = Listeners { clients: listeners, operators };
         Ok(Self { hub, app, routes, listeners, tls, settings })
+    }
+
+    /// Whether a server would start with these settings, as far as their keys and certificates say. It makes none.
+    pub fn check(settings: &Settings) -> Result<(), StartError> {
+        if let Some(TlsSettings::Files(files)) = &settings.tls {
+            Tls::open(files.clone())?;
+        }
+        let url = settings.mercure.url(settings.listening_url());
+        let patterns = Arc::new(Patterns::new(url.clone()));
+        match Auth::open_read_only(settings.mercure.auth(&url, &settings.data), patterns) {
+            // It is made at the first start.
+            Ok(_) | Err(AuthError::NoKey { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The addresses at which operators find metrics and health.

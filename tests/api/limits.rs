@@ -138,3 +138,26 @@ async fn a_connection_that_sends_no_request_is_turned_away_too() {
     let mut answer = Vec::new();
     in_time("the refusal", silent.read_to_end(&mut answer)).await.expect("an answer");
 }
+
+#[tokio::test]
+async fn a_browsers_stream_that_is_refused_for_a_while_is_told_when_to_come_back() {
+    let limited = |soft_refusals| Options { max_streams: Some(1), soft_refusals, ..Options::default() };
+    let app = App::start_with(limited(None)).await;
+    let _open = app.open("/.well-known/mercure?match=a").await;
+    let refused = app.stream("/.well-known/mercure?match=a");
+    // A script has to be told what is the matter.
+    refused.try_clone().expect("a request").answer().await.problem(429);
+    let browser = refused.header("sec-fetch-mode", "cors").answer().await;
+    assert_eq!(browser.assert_status(200).header("content-type"), "text/event-stream");
+    assert_eq!(browser.header("access-control-allow-origin"), "*");
+    let retry: u64 =
+        browser.body.strip_prefix("retry: ").and_then(|text| text.trim_end().parse().ok()).expect("a time");
+    assert!((10_000..=15_000).contains(&retry), "{retry}");
+    // What will not pass by itself stays an error.
+    let bad = app.stream("/.well-known/mercure?match_urlpattern=(").header("sec-fetch-mode", "cors");
+    bad.answer().await.problem(400);
+
+    let app = App::start_with(limited(Some(false))).await;
+    let _open = app.open("/.well-known/mercure?match=a").await;
+    app.stream("/.well-known/mercure?match=a").header("sec-fetch-mode", "cors").answer().await.problem(429);
+}

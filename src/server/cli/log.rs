@@ -31,7 +31,7 @@ pub struct LogArgs {
 enum LogCommand {
     /// Show what the log holds: updates, bytes, oldest, newest, and each topic's share
     Stat {
-        /// Print one JSON document, with all topics and presence
+        /// Print one JSON document, with all topics
         #[arg(long)]
         json: bool,
         /// How many topics to list, the largest first

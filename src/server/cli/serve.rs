@@ -3,14 +3,19 @@
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::outcome::say;
+use super::supervisor;
 use crate::server::log::{Durability, LogOptions, Storage};
 use crate::server::settings::{Drain, MercureSettings, Options, Settings};
 use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
+
+/// How long the end takes once the streams have ended.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// The exit code after a second signal, as a shell has it after Ctrl-C.
 const INTERRUPTED: i32 = 130;
@@ -58,6 +63,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     // The server has no use for a reader of the banner.
     let _ = greet(&addresses, &server);
     tokio::spawn(reload_at_signal(server.reload()));
+    tokio::spawn(supervisor::keep_alive());
+    supervisor::ready();
     let drain = server.settings().drain;
     server.run(stop_signal(drain)).await;
     Ok(())
@@ -115,7 +122,9 @@ async fn reload_at_signal(reload: Reload) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         info!("reading again what can change: certificates and their keys; all else needs a restart");
+        supervisor::reloading();
         reload.now().await;
+        supervisor::ready();
     }
 }
 
@@ -134,6 +143,7 @@ async fn stop_signal(drain: Drain) {
     };
     next().await;
     let Drain { delay, time } = drain;
+    supervisor::stopping(delay + time + STOP_WITHIN);
     info!(?delay, ?time, "stopping: every stream ends within these times; a second signal stops at once");
     tokio::spawn(async move {
         next().await;

@@ -23,6 +23,7 @@ mod path;
 mod ping;
 mod redirect;
 mod site;
+mod soft_refusal;
 mod sse_body;
 mod stream;
 mod trace;
@@ -247,7 +248,7 @@ pub(super) async fn serve(
     };
     let callers = app.callers.clone();
     let router = router(app, more, settings);
-    let refusals = refusals(&settings.cors_origins);
+    let refusals = refusals(settings);
     let service = move |router: &Router, arrival: Arrival| {
         let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {
@@ -318,14 +319,23 @@ fn tls_port(listeners: &[Listener], settings: &Settings) -> u16 {
 }
 
 /// Answers the requests of connections above the limit.
-fn refusals(cors_origins: &CorsOrigins) -> Router {
-    Router::new().fallback(async || ApiError::TooManyConnections).layer(cors(cors_origins))
+fn refusals(settings: &Settings) -> Router {
+    let refusals = Router::new().fallback(async || ApiError::TooManyConnections);
+    softened(refusals, settings).layer(cors(&settings.cors_origins))
+}
+
+/// With softer refusals for browsers, where the settings say so.
+fn softened<S: Clone + Send + Sync + 'static>(router: Router<S>, settings: &Settings) -> Router<S> {
+    match settings.soft_refusals {
+        true => router.layer(middleware::from_fn(soft_refusal::for_browsers)),
+        false => router,
+    }
 }
 
 /// The table of contents.
 fn router(app: Arc<App>, more: Routes, settings: &Settings) -> Router {
     let metrics = if settings.metrics { health::metrics_router() } else { Router::new() };
-    Router::new()
+    let router = Router::new()
         .merge(ping::router())
         .merge(health::router())
         .merge(metrics)
@@ -337,7 +347,8 @@ fn router(app: Arc<App>, more: Routes, settings: &Settings) -> Router {
         .fallback(fallback)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
-        .layer(middleware::from_fn(limits::check_head))
+        .layer(middleware::from_fn(limits::check_head));
+    softened(router, settings)
         .layer(cors(&settings.cors_origins))
         .layer(middleware::from_fn(trace::request))
         .with_state(app)

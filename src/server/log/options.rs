@@ -209,6 +209,12 @@ impl fmt::Display for Limits {
     }
 }
 
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl TopicPattern {
     /// The pattern with this text: a topic, or the beginning of topics and a `*`.
     pub fn new(pattern: impl Into<String>) -> Self {

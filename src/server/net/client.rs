@@ -2,6 +2,7 @@
 //! are believed, or everybody could choose whose limits to use up.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -59,6 +60,16 @@ impl FromStr for TrustedProxies {
         };
         let texts = text.split(',').map(str::trim).filter(|text| !text.is_empty());
         Ok(Self(texts.map(network).collect::<Result<_, _>>()?))
+    }
+}
+
+impl fmt::Display for TrustedProxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, network) in self.0.iter().enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            write!(f, "{comma}{network}")?;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 mod demo;
 mod mercure;
 mod options;
+pub mod report;
 mod tls;
 mod values;
 
@@ -56,6 +57,8 @@ pub struct Settings {
     pub metrics_listen: Vec<ListenAddress>,
     /// Whether metrics are served beside everything else.
     pub metrics: bool,
+    /// Whether a browser's stream that is refused for a while is told when to come back, instead of being refused.
+    pub soft_refusals: bool,
     /// How the server stops.
     pub drain: Drain,
     /// The folder for the server's data.
@@ -183,6 +186,7 @@ impl Options {
             listen,
             tls,
             metrics_listen: options.metrics_listen,
+            soft_refusals: options.soft_refusals.unwrap_or(true),
             metrics: options.metrics.unwrap_or(false),
             drain: Drain {
                 delay: options.drain_delay.map_or(Duration::ZERO, |span| span.0),

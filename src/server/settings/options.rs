@@ -171,6 +171,11 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_STALL_TIMEOUT", value_name = "DURATION", help_heading = "Streams")]
     pub stall_timeout: Option<Span>,
 
+    /// Answer a browser's EventSource 200 with a time after which it comes back, where others get 429 or 503: it would never
+    /// come back from these [default: true]
+    #[arg(long, env = "TIDINGS_SOFT_REFUSALS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Streams")]
+    pub soft_refusals: Option<bool>,
+
     /// How much of the log is held in memory for one client that has fallen behind [default: 64KiB]
     #[arg(long, env = "TIDINGS_READER_BUFFER", value_name = "SIZE", help_heading = "Streams")]
     pub reader_buffer: Option<ByteSize>,
@@ -298,6 +303,16 @@ impl Options {
         })
     }
 
+    /// The names of the settings in the file that these options name.
+    pub fn names_in_file(&self) -> Result<Vec<String>, SettingsError> {
+        let Some(path) = &self.config else { return Ok(Vec::new()) };
+        let unreadable = |source| SettingsError::Unreadable { path: path.into(), source };
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        let file = |source| SettingsError::File { path: path.into(), source: Box::new(source) };
+        let table: toml::Table = toml::from_str(&text).map_err(file)?;
+        Ok(table.keys().cloned().collect())
+    }
+
     fn read(path: &Path) -> Result<Self, SettingsError> {
         let unreadable = |source| SettingsError::Unreadable { path: path.into(), source };
         let text = fs::read_to_string(path).map_err(unreadable)?;
@@ -337,6 +352,7 @@ impl Options {
             cors_origins: self.cors_origins.or(file.cors_origins),
             heartbeat: self.heartbeat.or(file.heartbeat),
             stall_timeout: self.stall_timeout.or(file.stall_timeout),
+            soft_refusals: self.soft_refusals.or(file.soft_refusals),
             reader_buffer: self.reader_buffer.or(file.reader_buffer),
             shards: self.shards.or(file.shards),
             demo: self.demo.or(file.demo),

@@ -1,0 +1,101 @@
+//! The settings in words, for an operator who wants to see what is in effect.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::{CorsOrigins, ProxyHeader, Settings, Span, TlsSettings};
+use crate::server::auth::KeySource;
+use crate::server::log::{Durability, Storage};
+
+/// Each setting's name, as its flag is written, and its value.
+pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
+    let Settings { mercure, log, tls, demo, .. } = settings;
+    let limits = &log.retention.all;
+    let (certificates, keys) = match tls {
+        Some(TlsSettings::Files(files)) => (
+            list(files.iter().map(|files| files.certificate.display())),
+            list(files.iter().map(|files| files.key.display())),
+        ),
+        _ => (String::new(), String::new()),
+    };
+    let url = mercure.url(settings.listening_url());
+    let auth = mercure.auth(&url, &settings.data);
+    let first = auth.issuers.first();
+    let key = |source: Option<&KeySource>| match source {
+        Some(KeySource::File(path)) => path.display().to_string(),
+        _ => "made in the data folder".into(),
+    };
+    let demo_value = |value: Option<String>| value.unwrap_or_else(|| "(the demo is off)".into());
+    vec![
+        ("listen", list(&settings.listen)),
+        ("data", settings.data.display().to_string()),
+        ("tls-certificate-file", certificates),
+        ("tls-key-file", keys),
+        ("tls-self-signed", matches!(tls, Some(TlsSettings::SelfSigned(_))).to_string()),
+        ("redirect-http", settings.redirect_http.to_string()),
+        ("metrics-listen", list(&settings.metrics_listen)),
+        ("metrics", settings.metrics.to_string()),
+        ("drain-delay", span(settings.drain.delay)),
+        ("drain-time", span(settings.drain.time)),
+        ("storage", if log.storage == Storage::Memory { "memory" } else { "disk" }.into()),
+        ("durability", if log.durability == Durability::Fsync { "fsync" } else { "os" }.into()),
+        ("keep-age", limits.age.map_or_else(no_limit, span)),
+        ("keep-count", limits.count.map_or_else(no_limit, |count| count.to_string())),
+        ("keep-bytes", limits.bytes.map_or_else(no_limit, |bytes| ByteSize::b(bytes).to_string())),
+        ("resource", url.to_string()),
+        ("issuer", list(auth.issuers.iter().map(|issuer| &issuer.issuer))),
+        ("publisher-key-file", key(first.map(|issuer| &issuer.publisher))),
+        ("subscriber-key-file", key(first.map(|issuer| &issuer.subscriber))),
+        ("anonymous", mercure.anonymous.to_string()),
+        ("publish-without-token", mercure.publish_without_token.to_string()),
+        ("publish-origins", origins(&mercure.publish_origins)),
+        ("legacy", mercure.legacy.to_string()),
+        ("presence", mercure.presence.to_string()),
+        ("stream-lifetime", mercure.stream_lifetime.map_or_else(no_limit, span)),
+        ("cors-origins", origins(&settings.cors_origins)),
+        ("heartbeat", span(settings.heartbeat)),
+        ("stall-timeout", span(settings.stall_timeout)),
+        ("soft-refusals", settings.soft_refusals.to_string()),
+        ("reader-buffer", ByteSize::b(settings.reader_buffer as u64).to_string()),
+        ("shards", settings.shards.to_string()),
+        ("demo", demo.is_some().to_string()),
+        ("burst-repeat", demo_value(demo.map(|demo| demo.burst_repeat.to_string()))),
+        ("burst-interval", demo_value(demo.map(|demo| span(demo.burst_interval)))),
+        ("max-message", demo_value(demo.map(|demo| demo.max_message.to_string()))),
+        ("rate-limit", settings.rate_limit.map_or_else(no_limit, |limit| limit.to_string())),
+        ("max-body", settings.max_body.to_string()),
+        ("trusted-proxies", settings.trusted_proxies.to_string()),
+        ("proxy-header", proxy_header(settings.proxy_header).into()),
+        ("max-connections", settings.max_connections.to_string()),
+        ("max-streams", mercure.max_streams.map_or_else(no_limit, |count| count.to_string())),
+        ("log-level", settings.log_level.clone()),
+        ("log-format", settings.log_format.map_or("by terminal".into(), |format| format!("{format:?}").to_lowercase())),
+    ]
+}
+
+fn list(items: impl IntoIterator<Item: ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn span(duration: Duration) -> String {
+    Span(duration).to_string()
+}
+
+fn no_limit() -> String {
+    "no limit".into()
+}
+
+fn origins(origins: &CorsOrigins) -> String {
+    match origins {
+        CorsOrigins::Any => "*".into(),
+        CorsOrigins::List(origins) => list(origins.iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()))),
+    }
+}
+
+fn proxy_header(header: ProxyHeader) -> &'static str {
+    match header {
+        ProxyHeader::XForwardedFor => "x-forwarded-for",
+        ProxyHeader::Forwarded => "forwarded",
+    }
+}
