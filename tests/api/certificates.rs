@@ -46,8 +46,12 @@ impl TlsClient {
     }
 
     pub(crate) async fn connect(&self, port: u16, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from(name.to_owned()).expect("a name");
-        self.0.connect(name, TcpStream::connect(("127.0.0.1", port)).await?).await
+        self.over(TcpStream::connect(("127.0.0.1", port)).await?, name).await
+    }
+
+    /// Begins TLS on a connection that is open.
+    pub(crate) async fn over(&self, stream: TcpStream, name: &str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.0.connect(ServerName::try_from(name.to_owned()).expect("a name"), stream).await
     }
 }
 

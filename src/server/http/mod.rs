@@ -244,6 +244,7 @@ pub(super) async fn serve(
     let limits = ConnectionLimits {
         connections: settings.max_connections,
         write_timeout: settings.stall_timeout,
+        proxy_protocol: settings.proxy_protocol.then(|| settings.trusted_proxies.clone()),
         drain: settings.drain.time + LAST_WORDS,
     };
     let callers = app.callers.clone();
@@ -305,8 +306,12 @@ fn serve_operators(
     let service: net::MakeService<_> = Arc::new(service);
     let head_refusals = error::head_refusals(&settings.cors_origins);
     let answers = Answers { service: service.clone(), refusal: service, head_refusals };
-    let limits =
-        ConnectionLimits { connections: OPERATORS, write_timeout: settings.stall_timeout, drain: Duration::ZERO };
+    let limits = ConnectionLimits {
+        connections: OPERATORS,
+        write_timeout: settings.stall_timeout,
+        proxy_protocol: None,
+        drain: Duration::ZERO,
+    };
     net::serve(listeners, None, answers, limits, stop)
 }
 

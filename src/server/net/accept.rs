@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::arrival::{Answers, MakeService};
+use super::client::TrustedProxies;
 use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
 use super::direct_socket::OpenConnection;
 use super::listen::{Listener, Scheme};
@@ -37,12 +38,14 @@ const UNSENT: u32 = 64 * 1024;
 const MAX_REFUSALS: usize = 1024;
 
 /// What a listener may hold and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ConnectionLimits {
     /// Maximum number of connections at once.
     pub(crate) connections: usize,
     /// How long a client may take nothing while data waits for it.
     pub(crate) write_timeout: Duration,
+    /// The proxies whose connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: Option<TrustedProxies>,
     /// How long connections may stay open after the beginning of the shutdown.
     pub(crate) drain: Duration,
 }
@@ -75,7 +78,13 @@ where
     let head_refusals = answers.head_refusals.clone();
     let acceptor = Acceptor {
         answers,
-        options: ConnectionOptions { write_timeout: limits.write_timeout, head_refusals, tls, shutdown },
+        options: ConnectionOptions {
+            write_timeout: limits.write_timeout,
+            head_refusals,
+            tls,
+            proxy_protocol: limits.proxy_protocol.map(Arc::new),
+            shutdown,
+        },
         max_connections: limits.connections,
         permits: Arc::new(Semaphore::new(limits.connections)),
         refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),

@@ -25,10 +25,12 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::arrival::{Arrival, MakeService};
+use super::client::TrustedProxies;
 use super::direct_socket::{DirectSocket, OpenConnection};
 use super::handover::{Handover, Successor};
 use super::http1_socket::{HeadRefusals, Http1Socket};
 use super::listen::Scheme;
+use super::proxy_protocol;
 use super::shutdown::Shutdown;
 use super::socket::Socket;
 use super::stalled_streams::{StallTrackedBody, Streams};
@@ -90,22 +92,26 @@ pub(super) struct ConnectionOptions {
     pub(super) head_refusals: HeadRefusals,
     /// For listeners over TLS.
     pub(super) tls: Option<Arc<Tls>>,
+    /// The proxies whose connections begin with a header of the PROXY protocol.
+    pub(super) proxy_protocol: Option<Arc<TrustedProxies>>,
     pub(super) shutdown: Shutdown,
 }
 
 /// Serves a connection until it ends, also after the beginning of the shutdown, or until a response takes it over.
 pub(super) async fn serve<S: ClientService<B>, B: ResponseBody>(
     socket: Socket,
-    peer: SocketAddr,
+    mut peer: SocketAddr,
     expected: Scheme,
     service: MakeService<S>,
     options: ConnectionOptions,
     open: OpenConnection,
 ) {
-    let ConnectionOptions { write_timeout, head_refusals, tls, shutdown } = options;
+    let ConnectionOptions { write_timeout, head_refusals, tls, proxy_protocol, shutdown } = options;
     let tls = tls.filter(|_| expected == Scheme::Https);
+    let has_header = proxy_protocol.is_some_and(|proxies| proxies.trust(peer.ip()));
+    let begun = Box::pin(begin(socket, &mut peer, has_header, write_timeout, tls, &shutdown)).await;
     let arrival = |scheme| Arrival { peer, scheme, expected };
-    let ended = match Box::pin(begin(socket, peer, write_timeout, tls, &shutdown)).await {
+    let ended = match begun {
         Some(Begun::Http1(stream)) => {
             match drive_http1(stream, service(arrival(Scheme::Http)), true, head_refusals, &shutdown).await {
                 Ok(Some((successor, stream))) => {
@@ -161,15 +167,19 @@ enum Begun {
     Tls(Box<TlsStream<WriteTimeout>>),
 }
 
-/// Finds out what the client speaks; `None` if there is nobody to serve.
+/// Finds out what the client speaks, and who it is behind a proxy; `None` if there is nobody to serve.
 async fn begin(
-    socket: Socket,
-    peer: SocketAddr,
+    mut socket: Socket,
+    peer: &mut SocketAddr,
+    has_header: bool,
     write_timeout: Duration,
     tls: Option<Arc<Tls>>,
     shutdown: &Shutdown,
 ) -> Option<Begun> {
     let begun = async {
+        if has_header && let Some(client) = proxy_protocol::client(&mut socket).await? {
+            *peer = client;
+        }
         if let Some(tls) = tls
             && socket.begins_with_tls().await?
         {

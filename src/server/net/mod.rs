@@ -9,6 +9,7 @@ mod direct_socket;
 mod handover;
 mod http1_socket;
 mod listen;
+mod proxy_protocol;
 mod shutdown;
 mod socket;
 mod stalled_streams;

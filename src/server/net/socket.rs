@@ -16,9 +16,9 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2";
 /// How a TLS connection begins: with a record that holds a handshake (RFC 8446, 5.1).
 const TLS_HANDSHAKE: u8 = 22;
 
-/// How long to wait for the rest of a first packet that is shorter than the preface: twice as long each time,
+/// How long to wait for the rest of a first packet that is shorter than what is looked for: twice as long each time,
 /// since one byte must not buy a thousand looks.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PEEK_PAUSE: Duration = Duration::from_millis(5);
 
 pub(super) enum Socket {
     Tcp(TcpStream),
@@ -54,7 +54,7 @@ impl Socket {
     pub(super) async fn begins_with_http2(&self) -> io::Result<bool> {
         let Self::Tcp(stream) = self else { return Ok(false) };
         let mut first = [0; HTTP2_PREFACE.len()];
-        let mut pause = PREFACE_PAUSE;
+        let mut pause = PEEK_PAUSE;
         loop {
             let n = peek(stream, &mut first).await?;
             if first[..n] != HTTP2_PREFACE[..n] {
@@ -78,7 +78,7 @@ impl Socket {
 }
 
 /// Reads what comes first, at least one byte, and leaves it there.
-async fn peek(stream: &TcpStream, first: &mut [u8]) -> io::Result<usize> {
+pub(super) async fn peek(stream: &TcpStream, first: &mut [u8]) -> io::Result<usize> {
     match stream.peek(first).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         n => Ok(n),

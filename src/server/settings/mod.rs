@@ -85,6 +85,8 @@ pub struct Settings {
     pub max_body: usize,
     /// The proxies that are believed when they say for whom they forward a request.
     pub trusted_proxies: TrustedProxies,
+    /// Whether their connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The header in which they say it.
     pub proxy_header: ProxyHeader,
     /// Maximum number of connections.
@@ -156,6 +158,10 @@ impl Options {
                 "must be HOST:PORT, for example 127.0.0.1:9464, or unix:PATH",
             ));
         }
+        if options.proxy_protocol == Some(true) && options.trusted_proxies.is_none() {
+            let hint = "needs --trusted-proxies: with the PROXY protocol whoever is believed says whose limits count";
+            return Err(invalid("proxy-protocol", true, hint));
+        }
         let data = options.data.clone().unwrap_or_else(|| "data".into());
         let tls = TlsSettings::resolve(&options, &data)?;
         let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
@@ -194,6 +200,7 @@ impl Options {
             },
             redirect_http: options.redirect_http.unwrap_or(true),
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
+            proxy_protocol: options.proxy_protocol.unwrap_or(false),
             proxy_header: options.proxy_header.map(Into::into).unwrap_or_default(),
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
             cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
@@ -323,6 +330,7 @@ mod tests {
             ("hartbeat = '15s'", "hartbeat"),
             ("resource = 'hub.example'", "--resource hub.example"),
             ("trusted-proxies = '10.0.0.0/99'", "trusted-proxies"),
+            ("proxy-protocol = true", "--proxy-protocol"),
         ] {
             let error = error(toml);
             assert!(error.contains(name), "{toml}: {error}");

@@ -214,6 +214,11 @@ pub struct Options {
     #[serde(deserialize_with = "list")]
     pub trusted_proxies: Option<TrustedProxies>,
 
+    /// Connections of trusted proxies begin with a header of the PROXY protocol, version 1 or 2, which says for whom they
+    /// are: for proxies that pass on bytes [default: false]
+    #[arg(long, env = "TIDINGS_PROXY_PROTOCOL", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Limits")]
+    pub proxy_protocol: Option<bool>,
+
     /// The header in which trusted proxies say for whom they forward: one that they always write themselves [default:
     /// x-forwarded-for]
     #[arg(long, env = "TIDINGS_PROXY_HEADER", value_name = "HEADER", help_heading = "Limits")]
@@ -362,6 +367,7 @@ impl Options {
             max_message: self.max_message.or(file.max_message),
             max_body: self.max_body.or(file.max_body),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
+            proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
             proxy_header: self.proxy_header.or(file.proxy_header),
             max_connections: self.max_connections.or(file.max_connections),
             max_streams: self.max_streams.or(file.max_streams),

@@ -66,6 +66,7 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("rate-limit", settings.rate_limit.map_or_else(no_limit, |limit| limit.to_string())),
         ("max-body", settings.max_body.to_string()),
         ("trusted-proxies", settings.trusted_proxies.to_string()),
+        ("proxy-protocol", settings.proxy_protocol.to_string()),
         ("proxy-header", proxy_header(settings.proxy_header).into()),
         ("max-connections", settings.max_connections.to_string()),
         ("max-streams", mercure.max_streams.map_or_else(no_limit, |count| count.to_string())),
