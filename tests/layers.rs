@@ -58,7 +58,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
 ];
 
 /// A name and the only files and folders of `src` that may have it.
-const NAMES: [(&str, &[&str]); 16] = [
+const NAMES: [(&str, &[&str]); 17] = [
     // Which half is built.
     ("feature", &["lib.rs", "ui/browser/mod.rs"]),
     // The browser.
@@ -80,6 +80,7 @@ const NAMES: [(&str, &[&str]); 16] = [
     ("tracing", &["server/", "main.rs"]),
     ("redb", &["server/log/"]),
     ("tokio_rustls", &["server/net/"]),
+    ("instant_acme", &["server/net/tls/"]),
 ];
 
 #[test]

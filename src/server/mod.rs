@@ -96,8 +96,7 @@ impl Server {
     /// Makes a server that will serve on these listeners. Call it within a tokio runtime.
     pub fn open(settings: Settings, listeners: Vec<Listener>) -> Result<Self, StartError> {
         metrics::install();
-        let tls = settings.tls.as_ref().map(|tls| Ok::<_, net::TlsError>(Arc::new(Tls::open(tls.files()?)?)));
-        let tls = tls.transpose()?;
+        let tls = settings.tls.as_ref().map(TlsSettings::open).transpose()?.map(Arc::new);
         let url = settings.mercure.url(listeners.iter().find_map(Listener::url));
         let clock = settings.log.clock.wall();
         let (log, tail) = log::open(settings.log.clone())?;

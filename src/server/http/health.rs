@@ -162,6 +162,7 @@ impl Health {
         match self.tls.as_ref().and_then(|tls| tls.expires()) {
             Some(expires) if expires <= Utc::now() => Part::failing(format!("a certificate has expired at {expires}")),
             Some(expires) => Part { status: PartStatus::Ok, detail: Some(format!("the first expires at {expires}")) },
+            None if self.tls.is_some() => Part::failing("there is no certificate yet: the log says why".into()),
             None => Part::OK,
         }
     }

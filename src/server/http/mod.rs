@@ -258,7 +258,7 @@ pub(super) async fn serve(
             Box::pin(router.clone().oneshot(request.map(Body::new)))
         })
     };
-    let redirect = redirect::router(tls_port(&listeners, settings)).layer(cors(&settings.cors_origins));
+    let redirect = redirect::router(tls_port(&listeners, settings), tls.clone()).layer(cors(&settings.cors_origins));
     let (has_tls, redirects) = (tls.is_some(), settings.redirect_http);
     let refuse = service.clone();
     let answers = Answers {

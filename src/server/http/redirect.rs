@@ -1,5 +1,7 @@
 //! What clients in clear text get where they should use TLS: the way there.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -7,14 +9,28 @@ use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::host;
+use crate::server::net::Tls;
+
+/// Where an authority looks whether a name leads here (RFC 8555, 8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
+#[derive(Clone)]
+struct Way {
+    port: u16,
+    tls: Option<Arc<Tls>>,
+}
 
 /// Leads reads to the same address over TLS at this port, and refuses everything else: what it carries has been sent in
 /// clear text already.
-pub(super) fn router(port: u16) -> Router {
-    Router::new().fallback(to_tls).with_state(port)
+pub(super) fn router(port: u16, tls: Option<Arc<Tls>>) -> Router {
+    Router::new().fallback(to_tls).with_state(Way { port, tls })
 }
 
-async fn to_tls(State(port): State<u16>, request: Request) -> Response {
+async fn to_tls(State(Way { port, tls }): State<Way>, request: Request) -> Response {
+    let token = request.uri().path().strip_prefix(CHALLENGES);
+    if let Some(answer) = token.and_then(|token| tls?.challenge(token)) {
+        return answer.into_response();
+    }
     let Some(host) = host::name(request.headers()) else {
         return ApiError::Malformed("The request has no header Host, so it can't be led to TLS.".into())
             .into_response();

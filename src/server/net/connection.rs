@@ -125,6 +125,7 @@ pub(super) async fn serve<S: ClientService<B>, B: ResponseBody>(
             let service = service(arrival(Scheme::Http));
             Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await
         }
+        Some(Begun::Tls(stream)) if tls::is_challenge(&stream) => return,
         Some(Begun::Tls(stream)) if tls::speaks_http2(&stream) => {
             let service = service(arrival(Scheme::Https));
             Box::pin(drive_http2(*stream, peer, service, write_timeout, &shutdown)).await

@@ -25,5 +25,5 @@ pub(crate) use handover::{Handover, Successor};
 pub(crate) use http1_socket::HeadRefusals;
 pub use listen::{BindError, ListenAddress, Listener, Scheme};
 pub(crate) use shutdown::Shutdown;
-pub use tls::{PemFiles, TlsError};
-pub(crate) use tls::{SelfSigned, Tls};
+pub use tls::{AcmeChallenge, AcmeOptions, PemFiles, TlsError};
+pub(crate) use tls::{SelfSigned, Tls, directory};

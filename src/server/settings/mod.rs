@@ -22,11 +22,15 @@ pub use demo::DemoSettings;
 pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
 pub use tls::TlsSettings;
-pub use values::{CorsOrigins, DEFAULT_LISTEN, DurabilityKind, LogFormat, ProxyHeaderKind, Span, StorageKind};
+pub use values::{
+    AcmeChallengeKind, CorsOrigins, DEFAULT_LISTEN, DurabilityKind, LogFormat, ProxyHeaderKind, Span, StorageKind,
+};
 
 use super::hub::{DEFAULT_READER_BUFFER, default_shards};
 use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
-pub use super::net::{ListenAddress, PemFiles, ProxyHeader, Scheme, TlsError, TrustedProxies};
+pub use super::net::{
+    AcmeChallenge, AcmeOptions, ListenAddress, PemFiles, ProxyHeader, Scheme, TlsError, TrustedProxies,
+};
 use crate::wire::message::TOPIC;
 
 /// The log's folder within the data folder.
@@ -320,6 +324,11 @@ mod tests {
             ("listen = 'nowhere'", "--listen nowhere"),
             ("listen = 'https://127.0.0.1:0'", "--listen https://127.0.0.1:0"),
             ("tls-certificate-file = 'a.pem'", "--tls-key-file"),
+            ("acme-domains = '*.example.com'", "--acme-domains *.example.com"),
+            ("acme-domains = 'localhost'", "--acme-domains localhost"),
+            ("acme-domains = 'a.example'\nacme-directory = 'somebody'", "--acme-directory somebody"),
+            ("acme-domains = 'a.example'\nacme-challenge = 'http-01'\nredirect-http = false", "--acme-challenge"),
+            ("acme-domains = 'a.example'\ntls-self-signed = true", "--acme-domains"),
             ("tls-self-signed = true\ntls-certificate-file = 'a'\ntls-key-file = 'b'", "--tls-self-signed"),
             ("cors-origins = 'example.com'", "cors-origins"),
             ("cors-origins = ['*', 'https://a.example']", "cors-origins"),

@@ -9,7 +9,10 @@ use serde::Deserialize;
 use url::Url;
 
 use super::values::{each, list};
-use super::{CorsOrigins, DurabilityKind, ListenAddress, LogFormat, ProxyHeaderKind, SettingsError, Span, StorageKind};
+use super::{
+    AcmeChallengeKind, CorsOrigins, DurabilityKind, ListenAddress, LogFormat, ProxyHeaderKind, SettingsError, Span,
+    StorageKind,
+};
 use crate::server::net::TrustedProxies;
 
 /// All options. Each may be missing.
@@ -52,6 +55,30 @@ pub struct Options {
     /// Make a certificate for localhost, for a try on this machine: browsers have to be told to trust it [default: false]
     #[arg(long, env = "TIDINGS_TLS_SELF_SIGNED", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "TLS")]
     pub tls_self_signed: Option<bool>,
+
+    /// Order certificates for these names from an authority that speaks ACME, and renew them; several with commas between
+    /// them. It means that you accept the authority's terms
+    #[arg(long, env = "TIDINGS_ACME_DOMAINS", value_name = "NAMES", value_delimiter = ',', help_heading = "TLS")]
+    #[serde(deserialize_with = "each")]
+    pub acme_domains: Vec<String>,
+
+    /// Mail addresses to which the authority may write, with commas between them
+    #[arg(long, env = "TIDINGS_ACME_CONTACT", value_name = "ADDRESSES", value_delimiter = ',', help_heading = "TLS")]
+    #[serde(deserialize_with = "each")]
+    pub acme_contact: Vec<String>,
+
+    /// The authority: letsencrypt, letsencrypt-staging for tries, or the URL of another one's directory [default:
+    /// letsencrypt]
+    #[arg(long, env = "TIDINGS_ACME_DIRECTORY", value_name = "AUTHORITY", help_heading = "TLS")]
+    pub acme_directory: Option<String>,
+
+    /// How it is proved that the names lead here [default: tls-alpn-01]
+    #[arg(long, env = "TIDINGS_ACME_CHALLENGE", value_name = "CHALLENGE", help_heading = "TLS")]
+    pub acme_challenge: Option<AcmeChallengeKind>,
+
+    /// File with the certificate by which a private authority's own server is known, in PEM
+    #[arg(long, env = "TIDINGS_ACME_ROOT_FILE", value_name = "FILE", help_heading = "TLS")]
+    pub acme_root_file: Option<PathBuf>,
 
     /// Lead clients from addresses in clear text to TLS, instead of serving them there [default: true]
     #[arg(long, env = "TIDINGS_REDIRECT_HTTP", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "TLS")]
@@ -335,6 +362,11 @@ impl Options {
             tls_certificate_file: or(self.tls_certificate_file, file.tls_certificate_file),
             tls_key_file: or(self.tls_key_file, file.tls_key_file),
             tls_self_signed: self.tls_self_signed.or(file.tls_self_signed),
+            acme_domains: or(self.acme_domains, file.acme_domains),
+            acme_contact: or(self.acme_contact, file.acme_contact),
+            acme_directory: self.acme_directory.or(file.acme_directory),
+            acme_challenge: self.acme_challenge.or(file.acme_challenge),
+            acme_root_file: self.acme_root_file.or(file.acme_root_file),
             redirect_http: self.redirect_http.or(file.redirect_http),
             data: self.data.or(file.data),
             storage: self.storage.or(file.storage),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{CorsOrigins, ProxyHeader, Settings, Span, TlsSettings};
+use super::{AcmeChallenge, CorsOrigins, ProxyHeader, Settings, Span, TlsSettings};
 use crate::server::auth::KeySource;
 use crate::server::log::{Durability, Storage};
 
@@ -18,6 +18,10 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
             list(files.iter().map(|files| files.key.display())),
         ),
         _ => (String::new(), String::new()),
+    };
+    let acme = match tls {
+        Some(TlsSettings::Acme(acme)) => Some(acme),
+        _ => None,
     };
     let url = mercure.url(settings.listening_url());
     let auth = mercure.auth(&url, &settings.data);
@@ -33,6 +37,11 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("tls-certificate-file", certificates),
         ("tls-key-file", keys),
         ("tls-self-signed", matches!(tls, Some(TlsSettings::SelfSigned(_))).to_string()),
+        ("acme-domains", acme.map(|acme| acme.domains.join(",")).unwrap_or_default()),
+        ("acme-contact", acme.map(|acme| acme.contacts.join(",")).unwrap_or_default()),
+        ("acme-directory", acme.map(|acme| acme.directory.clone()).unwrap_or_default()),
+        ("acme-challenge", acme.map(|acme| challenge(acme.challenge).into()).unwrap_or_default()),
+        ("acme-root-file", acme.and_then(|acme| Some(acme.root.as_ref()?.display().to_string())).unwrap_or_default()),
         ("redirect-http", settings.redirect_http.to_string()),
         ("metrics-listen", list(&settings.metrics_listen)),
         ("metrics", settings.metrics.to_string()),
@@ -91,6 +100,13 @@ fn origins(origins: &CorsOrigins) -> String {
     match origins {
         CorsOrigins::Any => "*".into(),
         CorsOrigins::List(origins) => list(origins.iter().map(|origin| String::from_utf8_lossy(origin.as_bytes()))),
+    }
+}
+
+fn challenge(challenge: AcmeChallenge) -> &'static str {
+    match challenge {
+        AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
+        AcmeChallenge::Http01 => "http-01",
     }
 }
 

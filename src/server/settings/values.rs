@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Deserializer};
 
 use crate::server::log::Durability;
-use crate::server::net::ProxyHeader;
+use crate::server::net::{AcmeChallenge, ProxyHeader};
 
 /// The default address to listen on: only this machine can connect.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:3000";
@@ -141,6 +141,29 @@ impl From<ProxyHeaderKind> for ProxyHeader {
         match kind {
             ProxyHeaderKind::XForwardedFor => Self::XForwardedFor,
             ProxyHeaderKind::Forwarded => Self::Forwarded,
+        }
+    }
+}
+
+/// How it is proved to an authority that a name leads here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AcmeChallengeKind {
+    /// By a certificate at port 443
+    #[value(name = "tls-alpn-01")]
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    /// By a file at port 80
+    #[value(name = "http-01")]
+    #[serde(rename = "http-01")]
+    Http01,
+}
+
+impl From<AcmeChallengeKind> for AcmeChallenge {
+    fn from(kind: AcmeChallengeKind) -> Self {
+        match kind {
+            AcmeChallengeKind::TlsAlpn01 => Self::TlsAlpn01,
+            AcmeChallengeKind::Http01 => Self::Http01,
         }
     }
 }

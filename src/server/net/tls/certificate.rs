@@ -79,7 +79,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 fn info(certificate: &CertificateDer<'_>) -> Result<CertificateInfo, String> {
     let (_, parsed) =
         parse_x509_certificate(certificate).map_err(|error| format!("its certificate can't be read: {error}"))?;
-    let not_after = DateTime::<Utc>::from_timestamp(parsed.validity().not_after.timestamp(), 0);
+    let time = |time: x509_parser::time::ASN1Time| DateTime::<Utc>::from_timestamp(time.timestamp(), 0);
+    let (not_before, not_after) = (time(parsed.validity().not_before), time(parsed.validity().not_after));
     let names = parsed.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(|name| match name {
         GeneralName::DNSName(name) => Some((*name).to_owned()),
@@ -92,7 +93,8 @@ fn info(certificate: &CertificateDer<'_>) -> Result<CertificateInfo, String> {
             "its certificate is for no name: it has no subject alternative name, and clients look at no other".into()
         );
     }
-    Ok(CertificateInfo { names, not_after: not_after.ok_or("its certificate ends at no possible time")? })
+    let (not_before, not_after) = not_before.zip(not_after).ok_or("its certificate is valid at no possible time")?;
+    Ok(CertificateInfo { names, not_before, not_after })
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

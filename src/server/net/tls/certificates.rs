@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tracing::{error, info, warn};
 
 use super::certificate::Certificate;
-use super::{CertificateInfo, PemFiles, TlsError};
+use super::challenges::Challenges;
+use super::{ACME_TLS, CertificateInfo, PemFiles, TlsError};
 
 /// A certificate that ends within this time should have been renewed: those of today are for 45 days and more, and are
 /// renewed when a third of that is left.
@@ -26,6 +28,7 @@ pub(super) struct Certificates {
     current: RwLock<Vec<Certificate>>,
     /// Held while the files are read.
     seen: Mutex<Seen>,
+    challenges: Challenges,
 }
 
 /// What the files looked like when they were last read.
@@ -48,10 +51,35 @@ impl Certificates {
         // Before they are read: what changes meanwhile is seen at the next look.
         let stamps = stamps(&files);
         let current = load(&files)?;
-        let certificates =
-            Self { files, current: RwLock::new(current), seen: Mutex::new(Seen { stamps, said_at: None }) };
+        let certificates = Self::with(files, current, stamps);
         certificates.say_what_is_used();
         Ok(certificates)
+    }
+
+    /// The certificate in these files; none if there is none, or it can't be used.
+    pub(super) fn open_or_none(files: PemFiles) -> Self {
+        let files = vec![files];
+        let stamps = stamps(&files);
+        let current = load(&files).unwrap_or_default();
+        let certificates = Self::with(files, current, stamps);
+        certificates.say_what_is_used();
+        certificates
+    }
+
+    fn with(files: Vec<PemFiles>, current: Vec<Certificate>, stamps: Vec<Option<Stamp>>) -> Self {
+        let seen = Mutex::new(Seen { stamps, said_at: None });
+        Self { files, current: RwLock::new(current), seen, challenges: Challenges::default() }
+    }
+
+    /// What proves to an authority that names lead here.
+    pub(super) fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// The first certificate.
+    pub(super) fn end_entity(&self) -> Option<CertificateDer<'static>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.first()?.key.cert.first().cloned()
     }
 
     pub(super) fn in_use(&self) -> Vec<CertificateInfo> {
@@ -90,7 +118,7 @@ impl Certificates {
     }
 
     fn say_what_is_used(&self) {
-        for CertificateInfo { names, not_after } in self.in_use() {
+        for CertificateInfo { names, not_after, .. } in self.in_use() {
             info!(names = names.join(", "), %not_after, "a certificate is in use");
         }
     }
@@ -101,7 +129,7 @@ impl Certificates {
             return;
         }
         seen.said_at = Some(now);
-        for CertificateInfo { names, not_after } in self.in_use() {
+        for CertificateInfo { names, not_after, .. } in self.in_use() {
             let names = names.join(", ");
             if not_after <= now {
                 error!(names, %not_after, "a certificate has expired: clients refuse it. Renew it; its files are read by themselves");
@@ -114,6 +142,9 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if client.alpn().into_iter().flatten().any(|protocol| protocol == ACME_TLS) {
+            return self.challenges.certificate(client.server_name()?);
+        }
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         let named = client.server_name();
         let is_named = |certificate: &&Certificate| named.is_some_and(|name| certificate.is_for(name));

@@ -1,7 +1,10 @@
 //! TLS: the handshake, and which certificate a client gets.
 
+mod acme;
 mod certificate;
 mod certificates;
+mod challenges;
+mod files;
 mod self_signed;
 
 use std::convert::Infallible;
@@ -21,6 +24,9 @@ use tokio_rustls::server::TlsStream;
 
 use super::write_timeout::WriteTimeout;
 use crate::server::metrics::TLS;
+use acme::Acme;
+pub(crate) use acme::directory;
+pub use acme::{AcmeChallenge, AcmeOptions};
 use certificates::Certificates;
 pub(crate) use self_signed::SelfSigned;
 
@@ -29,6 +35,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 
 /// HTTP/2 in ALPN (RFC 9113, 3.3).
 const H2: &[u8] = b"h2";
+/// An authority that looks whether a name leads here (RFC 8737, 6.2).
+const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// The files of a certificate and its key, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +51,7 @@ pub struct PemFiles {
 pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     certificates: Arc<Certificates>,
+    acme: Option<Acme>,
 }
 
 /// A certificate in use.
@@ -50,6 +59,8 @@ pub(crate) struct Tls {
 pub(crate) struct CertificateInfo {
     /// For which names and addresses it is.
     pub(crate) names: Box<[String]>,
+    /// From when on it is valid.
+    pub(crate) not_before: DateTime<Utc>,
     /// When it expires.
     pub(crate) not_after: DateTime<Utc>,
 }
@@ -97,16 +108,29 @@ pub enum TlsError {
 impl Tls {
     /// Reads the certificates. A client gets the first that is for the name it asks for, or else the first.
     pub(crate) fn open(files: Vec<PemFiles>) -> Result<Self, TlsError> {
-        let certificates = Arc::new(Certificates::open(files)?);
+        Self::with(Certificates::open(files)?, None)
+    }
+
+    /// Has certificates ordered. Until there is the first one, handshakes fail.
+    pub(crate) fn order(options: AcmeOptions) -> Result<Self, TlsError> {
+        Self::with(Certificates::open_or_none(acme::files(&options.folder)), Some(options))
+    }
+
+    fn with(certificates: Certificates, acme: Option<AcmeOptions>) -> Result<Self, TlsError> {
+        let certificates = Arc::new(certificates);
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(certificates.clone());
         config.alpn_protocols = vec![H2.into(), b"http/1.1".into()];
+        if acme.is_some() {
+            config.alpn_protocols.push(ACME_TLS.into());
+        }
         // A client that comes back has its session in a ticket, and the server keeps nothing of it.
         config.ticketer = Ticketer::new()?;
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 1;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates })
+        let acme = acme.map(|options| Acme::new(options, certificates.clone()));
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), certificates, acme })
     }
 
     /// When the certificate that expires first does.
@@ -120,8 +144,20 @@ impl Tls {
         self.on_files(Certificates::reload).await;
     }
 
-    /// Reads the files again whenever they have changed, for ever.
+    /// What proves to an authority that a name leads here, at the address that ends with this token (RFC 8555, 8.3).
+    pub(crate) fn challenge(&self, token: &str) -> Option<String> {
+        self.certificates.challenges().file(token)
+    }
+
+    /// Has certificates ordered, or reads the files again whenever they have changed, for ever.
     pub(crate) async fn watch(&self) -> Infallible {
+        match &self.acme {
+            Some(acme) => acme.run().await,
+            None => self.watch_files().await,
+        }
+    }
+
+    async fn watch_files(&self) -> Infallible {
         let mut checks = interval(CHECK_EVERY);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -149,6 +185,11 @@ impl Tls {
 /// Whether the client has chosen HTTP/2.
 pub(super) fn speaks_http2(stream: &TlsStream<WriteTimeout>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(H2)
+}
+
+/// Whether it was an authority that has seen what it wanted: nothing follows (RFC 8737, 3).
+pub(super) fn is_challenge(stream: &TlsStream<WriteTimeout>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(ACME_TLS)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

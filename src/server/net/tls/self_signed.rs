@@ -1,15 +1,14 @@
 //! A certificate of our own, for a try on this machine: browsers have to be told to trust it.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, date_time_ymd};
 use sha2::{Digest, Sha256};
 
 use super::certificate::Certificate;
+use super::files::replace;
 use super::{PemFiles, TlsError};
 
 /// As long as browsers allow for certificates of public authorities.
@@ -39,8 +38,8 @@ impl SelfSigned {
                 let failed = |reason: String| TlsError::SelfSigned { folder: folder.into(), reason };
                 let (certificate, key) = generate(now).map_err(|error| failed(error.to_string()))?;
                 fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
-                write(&files.key, &key, 0o600).map_err(|error| failed(error.to_string()))?;
-                write(&files.certificate, &certificate, 0o644).map_err(|error| failed(error.to_string()))?;
+                replace(&files.key, &key, 0o600).map_err(|error| failed(error.to_string()))?;
+                replace(&files.certificate, &certificate, 0o644).map_err(|error| failed(error.to_string()))?;
                 Certificate::load(&files)?
             }
         };
@@ -59,14 +58,4 @@ fn generate(now: DateTime<Utc>) -> Result<(String, String), rcgen::Error> {
     (params.not_before, params.not_after) = (day(now - TimeDelta::days(1)), day(now + LIFETIME));
     let key = KeyPair::generate()?;
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
-}
-
-/// Replaces a file in one step.
-fn write(path: &PathBuf, text: &str, mode: u32) -> io::Result<()> {
-    let draft = path.with_extension("new");
-    _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(draft, path)
 }
