@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Program {
     child: Child,
     address: SocketAddr,
+    greeting: String,
     lines: UnboundedReceiver<Value>,
     logged: Vec<Value>,
 }
@@ -76,7 +77,7 @@ impl Program {
         });
         let address = greeting.trim().rsplit("http://").next().and_then(|text| text.parse().ok());
         let address = address.unwrap_or_else(|| panic!("no address: {greeting:?}"));
-        Self { child, address, lines, logged: Vec::new() }
+        Self { child, address, greeting, lines, logged: Vec::new() }
     }
 
     /// Ends it with SIGKILL, and waits until it has ended.
@@ -97,6 +98,11 @@ impl Program {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens over TLS, if it does.
+    pub(crate) fn tls_address(&self) -> Option<SocketAddr> {
+        self.greeting.split("https://").nth(1)?.split_whitespace().next()?.parse().ok()
     }
 
     /// Sends it a signal, named as `kill` names it.
