@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use tidings::server::cli::client::{self, PublishArgs, SubscribeArgs};
+use tidings::server::cli::client::{self, DoctorArgs, PublishArgs, SubscribeArgs};
 use tidings::server::cli::config::{self, ConfigArgs};
 use tidings::server::cli::health::{self, HealthArgs};
 use tidings::server::cli::help::{self, CompletionsArgs};
@@ -42,6 +42,8 @@ enum Command {
     Publish(Box<PublishArgs>),
     /// Follow topics on a Mercure hub, and print each update as it arrives
     Subscribe(Box<SubscribeArgs>),
+    /// Look at the whole way to a hub: what holds back, cuts or changes its streams
+    Doctor(Box<DoctorArgs>),
     /// Print the completions of a shell
     Completions(CompletionsArgs),
     /// Print the manual page, for man
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Command::Log(args) => log::run(args),
         Command::Health(args) => health::run(*args),
         Command::Config(args) => config::run(args, matches.subcommand_matches("config")),
+        Command::Doctor(args) => client::doctor(*args),
         Command::Completions(args) => help::completions(&args, Cli::command()),
         Command::Man => help::man(Cli::command()),
         Command::Publish(args) => client::publish(*args),

@@ -1,9 +1,10 @@
-//! `tidings publish` and `tidings subscribe`: a command-line client for any Mercure hub, this program's own or another.
+//! `tidings publish`, `tidings subscribe` and `tidings doctor`: a command-line client for any Mercure hub, this program's own or another.
 //!
 //! It knows only the protocol, nothing of the server. Updates and ids go to standard output, messages for people to
 //! standard error. Both commands promise their exit codes: see [`EXIT_CODES`].
 
 mod answer;
+mod doctor;
 mod endpoint;
 mod error;
 mod output;
@@ -19,6 +20,7 @@ use tokio::runtime::Runtime;
 
 use super::outcome::end;
 
+pub use doctor::DoctorArgs;
 pub use endpoint::EndpointArgs;
 pub use publish::PublishArgs;
 pub use subscribe::SubscribeArgs;
@@ -39,6 +41,11 @@ Exit codes:
 /// Publishes updates and prints their ids.
 pub fn publish(args: PublishArgs) -> ExitCode {
     end(publish::run(args))
+}
+
+/// Looks at the whole way to a hub, and prints what it finds.
+pub fn doctor(args: DoctorArgs) -> ExitCode {
+    end(doctor::run(args))
 }
 
 /// Subscribes to topics and prints each update as it arrives.
