@@ -15,7 +15,8 @@ export class Server {
   constructor(private readonly settings: string[] = []) {}
 
   get url(): string {
-    return `http://127.0.0.1:${this.port}`;
+    const scheme = this.settings.includes("--tls-self-signed") ? "https" : "http";
+    return `${scheme}://127.0.0.1:${this.port}`;
   }
 
   /** Starts the server: on a free port first, on the same one when it comes back. */
@@ -33,7 +34,7 @@ export class Server {
       const timer = setTimeout(() => reject(new Error(`the server did not start:\n${said}`)), STARTS_WITHIN);
       const listenTo = (chunk: Buffer) => {
         said += chunk.toString();
-        const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(said);
+        const found = /https?:\/\/127\.0\.0\.1:(\d+)/.exec(said);
         if (!found) return;
         clearTimeout(timer);
         resolve(Number(found[1]));
