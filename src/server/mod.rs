@@ -71,11 +71,14 @@ pub struct OwnCertificate {
 #[derive(Clone)]
 pub struct Reload {
     tls: Option<Arc<Tls>>,
+    auth: Arc<Auth>,
 }
 
 impl Reload {
     /// Reads it now, and says what can't be used: that stays as it was.
     pub async fn now(&self) {
+        let auth = self.auth.clone();
+        _ = tokio::task::spawn_blocking(move || auth.reload()).await;
         if let Some(tls) = &self.tls {
             tls.reload().await;
         }
@@ -87,6 +90,7 @@ pub struct Server {
     hub: Hub,
     app: Arc<http::App>,
     routes: http::Routes,
+    auth: Arc<Auth>,
     listeners: Listeners,
     tls: Option<Arc<Tls>>,
     settings: Settings,
@@ -112,7 +116,7 @@ impl Server {
         let hub = Hub::open(log, tail, options);
         let auth = Auth::open(settings.mercure.auth(&url, &settings.data), hub.patterns().clone(), clock)?;
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
-        let app = http::App::new(&settings, hub.clone(), auth, tls.clone(), description);
+        let app = http::App::new(&settings, hub.clone(), auth.clone(), tls.clone(), description);
         let routes = match settings.demo {
             Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
             None => http::welcome::router().merge(demo::switched_off()),
@@ -122,7 +126,7 @@ impl Server {
             operators.extend(address.bind(Scheme::Http)?);
         }
         let listeners = Listeners { clients: listeners, operators };
-        Ok(Self { hub, app, routes, listeners, tls, settings })
+        Ok(Self { hub, app, routes, auth, listeners, tls, settings })
     }
 
     /// Whether a server would start with these settings, as far as their keys and certificates say. It makes none.
@@ -158,7 +162,7 @@ impl Server {
 
     /// What reads again what can change.
     pub fn reload(&self) -> Reload {
-        Reload { tls: self.tls.clone() }
+        Reload { tls: self.tls.clone(), auth: self.auth.clone() }
     }
 
     /// What it was made with.
@@ -169,7 +173,7 @@ impl Server {
     /// Serves until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the connections to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
-        let Self { hub, app, routes, listeners, tls, settings } = self;
+        let Self { hub, app, routes, listeners, tls, settings, .. } = self;
         let watched = tls.clone().map(|tls| tokio::spawn(async move { tls.watch().await }));
         let cut = http::serve(listeners, tls, app, routes, &settings, shutdown).await;
         if let Some(watched) = watched {

@@ -161,3 +161,22 @@ async fn a_browsers_stream_that_is_refused_for_a_while_is_told_when_to_come_back
     let _open = app.open("/.well-known/mercure?match=a").await;
     app.stream("/.well-known/mercure?match=a").header("sec-fetch-mode", "cors").answer().await.problem(429);
 }
+
+#[tokio::test]
+async fn a_client_above_its_limit_of_connections_is_told_so_and_another_one_is_served() {
+    let app = App::start_with(Options { max_connections_per_client: Some(2), ..Options::default() }).await;
+    let open = async || TcpStream::connect(app.address).await.expect("it listens");
+    let held = [open().await, open().await];
+    let refused = client().get(format!("http://{}/api/ping", app.address)).answer().await;
+    assert_eq!(refused.header("retry-after"), "5");
+    assert!(refused.problem(429).contains("2 connections"));
+    // From another address of this machine.
+    let other =
+        reqwest::Client::builder().no_proxy().local_address(Some([127, 0, 0, 2].into())).build().expect("a client");
+    other.get(format!("http://{}/api/ping", app.address)).answer().await.assert_status(200);
+    drop(held);
+    in_time("room", async {
+        while client().get(format!("http://{}/api/ping", app.address)).answer().await.status != 200 {}
+    })
+    .await;
+}

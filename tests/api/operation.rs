@@ -174,3 +174,116 @@ os.execv(sys.argv[1], sys.argv[1:])";
     child.kill().expect("it runs");
     child.wait().expect("an end");
 }
+
+#[test]
+fn a_reload_takes_over_what_it_can_and_says_what_waits_for_a_restart() {
+    let data = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(data.path().join(name), text).expect("room");
+    write("hub.toml", "log-level = 'info'\nheartbeat = '15s'\npublisher-key-file = 'key'\n");
+    write("key", &"a".repeat(40));
+    let token = || {
+        let made = run(&data, &["token", "--publish", "*", "--config", "hub.toml", "--resource", "http://localhost"]);
+        printed(&made).trim().to_owned()
+    };
+    let old = token();
+    let folder = data.path().to_owned();
+    let program = Program::start_in(data, &["--config", "hub.toml", "--resource", "http://localhost"]);
+    let publish = |token: &str| {
+        let head = format!(
+            "POST /.well-known/mercure HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/x-www-form-urlencoded"
+        );
+        program.status(&head, "topic=a&data=b")
+    };
+    assert_eq!(publish(&old), 200);
+    std::fs::write(folder.join("key"), "b".repeat(40)).expect("room");
+    std::fs::write(folder.join("hub.toml"), "log-level = 'debug'\nheartbeat = '20s'\npublisher-key-file = 'key'\n")
+        .expect("room");
+    program.signal("-HUP");
+    let waits = program.log("takes effect at a restart");
+    assert_eq!((&waits["name"], &waits["now"]), (&"heartbeat".into(), &"20s".into()));
+    let level = program.log("the log level has changed");
+    assert_eq!((&level["before"], &level["now"]), (&"info".into(), &"debug".into()));
+    let refused = || publish(&old) == 401;
+    let begin = Instant::now();
+    while !refused() {
+        assert!(begin.elapsed() < PATIENCE, "the key before is still accepted");
+    }
+
+    // What can't be used changes nothing.
+    std::fs::write(folder.join("hub.toml"), "heartbeat = 'soon'").expect("room");
+    program.signal("-HUP");
+    program.log("the settings can't be used");
+    assert_eq!(publish(&old), 401);
+}
+
+#[test]
+fn the_doctor_finds_nothing_wrong_on_a_straight_way() {
+    let program = Program::start(&["--heartbeat", "200ms", "--publish-without-token"]);
+    let token = printed(&run(&program.data, &["token", "--publish", "*", "--listen", &program.address.to_string()]));
+    let hub = format!("http://{}", program.address);
+    let examine = |arguments: &[&str]| {
+        let mut command = command(&program.data, &["doctor", "--hub", &hub, "--silence", "1s", "--updates", "5"]);
+        command.args(arguments).env("TIDINGS_TOKEN", token.trim()).output().expect("it runs")
+    };
+    let found = examine(&["--origin", "https://app.example.com"]);
+    let text = printed(&found);
+    assert_eq!(found.status.code(), Some(0), "{found:?}");
+    for (verdict, what) in [
+        ("note", "protocol"),
+        ("good", "clock"),
+        ("good", "origin"),
+        ("good", "buffering"),
+        ("good", "silence"),
+        ("good", "updates"),
+        ("good", "resuming"),
+    ] {
+        let line = text.lines().find(|line| line.split_whitespace().nth(1) == Some(what)).expect(what);
+        assert!(line.starts_with(verdict), "{line}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&printed(&examine(&["--json"]))).expect("JSON");
+    assert!(
+        json.as_array().is_some_and(|findings| findings.iter().all(|finding| finding["verdict"] != "bad")),
+        "{json}"
+    );
+}
+
+/// A proxy that holds back what it passes on until it has 4 KiB of it, as those do that buffer.
+fn buffering_proxy(to: std::net::SocketAddr) -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut server = std::net::TcpStream::connect(to).expect("it listens");
+            let (mut from_client, mut to_server) =
+                (client.try_clone().expect("a copy"), server.try_clone().expect("a copy"));
+            std::thread::spawn(move || std::io::copy(&mut from_client, &mut to_server));
+            std::thread::spawn(move || {
+                let (mut held, mut bytes, mut is_head) = (Vec::new(), [0; 4096], true);
+                while let Ok(read @ 1..) = server.read(&mut bytes) {
+                    held.extend_from_slice(&bytes[..read]);
+                    // The head is passed on, and what came with it is held back.
+                    let end = held.windows(4).position(|part| part == b"\r\n\r\n").filter(|_| is_head);
+                    let pass = if held.len() >= 4096 { held.len() } else { end.map_or(0, |end| end + 4) };
+                    is_head &= end.is_none();
+                    if client.write_all(&held[..pass]).is_err() {
+                        return;
+                    }
+                    held.drain(..pass);
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn the_doctor_notices_a_proxy_that_holds_streams_back() {
+    let program = Program::start(&[]);
+    let hub = format!("http://{}", buffering_proxy(program.address));
+    let found = run(&program.data, &["doctor", "--hub", &hub, "--silence", "100ms"]);
+    assert_eq!(found.status.code(), Some(1), "{found:?}");
+    let text = printed(&found);
+    let line = text.lines().find(|line| line.contains("buffering")).expect("a line about it");
+    assert!(line.starts_with("BAD") && line.contains("holds it back"), "{line}");
+}

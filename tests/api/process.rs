@@ -73,6 +73,17 @@ impl Program {
     }
 
     /// The body of the answer to a request.
+    /// The status of an answer.
+    pub(crate) fn status(&self, head: &str, body: &str) -> u16 {
+        let length = body.len();
+        let mut stream = self.request(&format!(
+            "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+    }
+
     pub(crate) fn answer(&self, head: &str, body: &str) -> String {
         let mut answer = String::new();
         let request = format!("{head}\r\nHost: x\r\nConnection: close\r\n\r\n{body}");

@@ -1,14 +1,13 @@
 //! A trusted issuer and its keys, which are never mixed with another's.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use tracing::info;
+use tracing::{error, info};
 use url::Url;
 
 use super::fetch::Document;
-use super::key::Key;
 use super::key_set::{KeySet, Signed};
 use super::remote::Remote;
 use super::{AuthError, IssuerOptions, KeySource, Role, TokenError, key_file};
@@ -18,8 +17,31 @@ use crate::server::log::Clock;
 #[derive(Clone)]
 enum Keys {
     Nowhere,
-    Read(Arc<KeySet>),
+    Read(Arc<KeyFile>),
     Remote(Arc<Remote>),
+}
+
+/// Keys from a file, which may be read again.
+struct KeyFile {
+    path: PathBuf,
+    keys: RwLock<Arc<KeySet>>,
+}
+
+impl KeyFile {
+    fn open(path: PathBuf) -> Result<Arc<Self>, AuthError> {
+        let keys = RwLock::new(KeySet::new(key_file::read(&path)?));
+        Ok(Arc::new(Self { path, keys }))
+    }
+
+    fn keys(&self) -> Arc<KeySet> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn reload(&self) -> Result<(), AuthError> {
+        let keys = KeySet::new(key_file::read(&self.path)?);
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(())
+    }
 }
 
 /// A trusted issuer.
@@ -30,6 +52,16 @@ pub(super) struct Issuer {
 }
 
 impl Issuer {
+    /// Reads its key files again. Keys that can't be used leave those before as they are.
+    pub(super) fn reload(&self) {
+        for role in [Role::Publisher, Role::Subscriber] {
+            let Keys::Read(file) = self.source(role) else { continue };
+            if let Err(error) = file.reload() {
+                error!(%error, "a key file can't be used: the keys before stay");
+            }
+        }
+    }
+
     /// Whether the last fetch of any of its keys failed.
     pub(super) fn is_failing(&self) -> bool {
         let sources = [Role::Publisher, Role::Subscriber].map(|role| self.source(role));
@@ -40,7 +72,7 @@ impl Issuer {
     pub(super) async fn keys(&self, role: Role) -> Result<Arc<KeySet>, TokenError> {
         match self.source(role) {
             Keys::Nowhere => Err(TokenError::Use(role)),
-            Keys::Read(keys) => Ok(keys.clone()),
+            Keys::Read(file) => Ok(file.keys()),
             Keys::Remote(remote) => remote.keys().await.ok_or(TokenError::KeysUnavailable),
         }
     }
@@ -103,15 +135,16 @@ impl<'a> Opener<'a> {
         }
         let keys = match source {
             KeySource::Nowhere => Keys::Nowhere,
-            KeySource::File(path) => Keys::Read(KeySet::new(key_file::read(path)?)),
-            KeySource::Generated => Keys::Read(KeySet::new(self.generated()?)),
+            KeySource::File(path) => Keys::Read(KeyFile::open(path.clone())?),
+            KeySource::Generated => Keys::Read(KeyFile::open(self.generated()?)?),
             KeySource::Url { url, internal } => Keys::Remote(self.remote(url, *internal)?),
         };
         self.opened.insert(source, keys.clone());
         Ok(keys)
     }
 
-    fn generated(&self) -> Result<Vec<Key>, AuthError> {
+    /// The file of the generated key, which is made where that is allowed.
+    fn generated(&self) -> Result<PathBuf, AuthError> {
         let path = key_file::generated(self.data);
         if self.may_generate && key_file::make_secret(&path)? {
             info!(
@@ -122,7 +155,7 @@ impl<'a> Opener<'a> {
         if !self.may_generate && !path.exists() {
             return Err(AuthError::NoKey { path });
         }
-        key_file::read(&path)
+        Ok(path)
     }
 
     fn remote(&self, url: &Url, internal: bool) -> Result<Arc<Remote>, AuthError> {

@@ -247,6 +247,12 @@ impl Auth {
         self.revoked.insert(issuer, id, until, (self.clock)()).await
     }
 
+    /// Reads all key files again: tokens are checked with the new keys from now on, and streams that are open go on. It
+    /// blocks on files.
+    pub fn reload(&self) {
+        self.issuers.iter().for_each(issuer::Issuer::reload);
+    }
+
     /// The issuers whose keys can't be fetched.
     pub fn failing_issuers(&self) -> Vec<&str> {
         self.issuers.iter().filter(|issuer| issuer.is_failing()).map(|issuer| &*issuer.name).collect()

@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::outcome::say;
 use super::supervisor;
 use crate::server::log::{Durability, LogOptions, Storage};
-use crate::server::settings::{Drain, MercureSettings, Options, Settings};
+use crate::server::settings::{Drain, MercureSettings, Options, Settings, report};
 use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
 
 /// How long the end takes once the streams have ended.
@@ -22,7 +22,7 @@ const INTERRUPTED: i32 = 130;
 
 /// Runs the server, and returns when it has stopped.
 pub fn run(options: Options) -> ExitCode {
-    let settings = match options.resolve() {
+    let settings = match options.clone().resolve() {
         Ok(settings) => settings,
         Err(error) => return fail(&error.to_string()),
     };
@@ -34,7 +34,7 @@ pub fn run(options: Options) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime could not be started: {error}")),
     };
-    match runtime.block_on(serve(settings)) {
+    match runtime.block_on(serve(settings, options)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // In order behind the log lines, and never waiting for a reader that has stopped reading.
@@ -49,7 +49,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(settings: Settings) -> Result<(), String> {
+async fn serve(settings: Settings, options: Options) -> Result<(), String> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "the limit of open files could not be raised: it also limits connections");
     }
@@ -62,7 +62,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     // Not before the key is there: a script that has read the banner calls `tidings token`.
     // The server has no use for a reader of the banner.
     let _ = greet(&addresses, &server);
-    tokio::spawn(reload_at_signal(server.reload()));
+    tokio::spawn(reload_at_signal(server.reload(), options, report::rows(server.settings())));
     tokio::spawn(supervisor::keep_alive());
     supervisor::ready();
     let drain = server.settings().drain;
@@ -117,14 +117,34 @@ fn describe(log: &LogOptions, data: &Path) -> String {
     }
 }
 
-/// Reads again what can change, at each SIGHUP: it never ends the process.
-async fn reload_at_signal(reload: Reload) {
+/// Reads again what can change, at each SIGHUP, and says what can't: it never ends the process. `rows` is what is in effect.
+async fn reload_at_signal(reload: Reload, options: Options, mut rows: Vec<(&'static str, String)>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
-        info!("reading again what can change: certificates and their keys; all else needs a restart");
+        info!("reading again the settings' file, keys and certificates");
         supervisor::reloading();
+        match options.clone().resolve() {
+            Ok(settings) => take_over(&settings, &mut rows),
+            Err(error) => error!(%error, "the settings can't be used: those before stay"),
+        }
         reload.now().await;
         supervisor::ready();
+    }
+}
+
+/// Takes over what has changed of the settings, as far as that can be done without a restart.
+fn take_over(settings: &Settings, rows: &mut [(&'static str, String)]) {
+    for ((name, before), (_, now)) in rows.iter_mut().zip(report::rows(settings)) {
+        if *before == now {
+            continue;
+        }
+        if *name == "log-level" {
+            info!(before, now, "the log level has changed");
+            telemetry::set_level(&now);
+            *before = now;
+        } else {
+            warn!(name, before, now, "a setting has changed that takes effect at a restart");
+        }
     }
 }
 

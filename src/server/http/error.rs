@@ -67,6 +67,8 @@ pub(in crate::server) enum ApiError {
     TooManyStreams(usize),
     /// 429: the client opens subscriptions faster than is allowed.
     TooManySubscriptions(Duration),
+    /// 429: the client is at its limit of connections.
+    TooManyClientConnections(u32),
     /// 503: the server is at its limit of connections.
     TooManyConnections,
     /// 503: the server compiles, or compares topics with, as many patterns as it may.
@@ -138,6 +140,14 @@ impl ApiError {
             Self::HeadTooLarge => {
                 (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, HEAD_TOO_LARGE_TITLE, HEAD_TOO_LARGE.into())
             }
+            Self::TooManyClientConnections(limit) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many connections",
+                format!(
+                    "You already have {limit} connections open, which is the limit. Close one first: over HTTP/2 one \
+                     connection carries many streams."
+                ),
+            ),
             Self::TooManyConnections => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many connections",
@@ -236,7 +246,7 @@ impl IntoResponse for ApiError {
             Self::ContentEncoding => {
                 headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Self::TooManyConnections => {
+            Self::TooManyConnections | Self::TooManyClientConnections(_) => {
                 headers.insert(header::RETRY_AFTER, CONNECTIONS_RETRY_AFTER.into());
                 // There is no room to keep the connection for another request.
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -13,7 +13,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 
 use super::error::ApiError;
-use crate::server::net::MAX_HEAD;
+use crate::server::net::{MAX_HEAD, client_key};
 
 /// A client may publish this many times its rate in one burst.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
@@ -72,15 +72,6 @@ impl PublishLimit {
     pub(super) fn check(&self, address: IpAddr) -> Result<(), ApiError> {
         let Some(limit) = &self.0 else { return Ok(()) };
         limit.check(&client_key(address), 1).map_err(ApiError::RateLimited)
-    }
-}
-
-/// The key under which an address is limited. One customer usually has a whole /64 of IPv6 addresses, so it counts as
-/// one client.
-pub(super) fn client_key(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
-        v4 => v4,
     }
 }
 

@@ -49,7 +49,7 @@ use url::Url;
 
 use super::auth::Auth;
 use super::hub::{ClientKey, Hub, SessionOptions, Start, Wanted};
-use super::net::{self, Answers, Arrival, ConnectionLimits, Handover, Listener, Scheme, Shutdown, Tls};
+use super::net::{self, Answers, Arrival, ConnectionLimits, Handover, Listener, Scheme, Shutdown, Tls, TrustedProxies};
 use super::settings::{CorsOrigins, Drain, Settings};
 use crate::ui::Assets;
 use callers::Callers;
@@ -116,7 +116,7 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let Connection { peer, handover } = Connection::from_request_parts(parts, state).await?;
-        let client = ClientKey::Network(limits::client_key(peer.ip()));
+        let client = ClientKey::Network(net::client_key(peer.ip()));
         Ok(Self { is_head: parts.method == Method::HEAD, client, handover })
     }
 }
@@ -243,13 +243,17 @@ pub(super) async fn serve(
     let draining = tokio::spawn(drain(app.clone(), settings.drain, shutdown, stop.clone()));
     let limits = ConnectionLimits {
         connections: settings.max_connections,
+        per_client: settings.max_connections_per_client,
+        trusted_proxies: settings.trusted_proxies.clone(),
         write_timeout: settings.stall_timeout,
         proxy_protocol: settings.proxy_protocol.then(|| settings.trusted_proxies.clone()),
         drain: settings.drain.time + LAST_WORDS,
     };
     let callers = app.callers.clone();
     let router = router(app, more, settings);
-    let refusals = refusals(settings);
+    let full = refusals(settings, || ApiError::TooManyConnections);
+    let limit = settings.max_connections_per_client;
+    let full_client = refusals(settings, move || ApiError::TooManyClientConnections(limit));
     let service = move |router: &Router, arrival: Arrival| {
         let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {
@@ -260,7 +264,7 @@ pub(super) async fn serve(
     };
     let redirect = redirect::router(tls_port(&listeners, settings), tls.clone()).layer(cors(&settings.cors_origins));
     let (has_tls, redirects) = (tls.is_some(), settings.redirect_http);
-    let refuse = service.clone();
+    let (refuse, refuse_client) = (service.clone(), service.clone());
     let answers = Answers {
         service: Arc::new(move |arrival: Arrival| {
             let is_astray = arrival.scheme != arrival.expected || (has_tls && redirects);
@@ -269,7 +273,8 @@ pub(super) async fn serve(
                 _ => service(&router, arrival),
             }
         }),
-        refusal: Arc::new(move |arrival| refuse(&refusals, arrival)),
+        refusal: Arc::new(move |arrival| refuse(&full, arrival)),
+        client_refusal: Arc::new(move |arrival| refuse_client(&full_client, arrival)),
         head_refusals: error::head_refusals(&settings.cors_origins),
     };
     let cut = net::serve(listeners, tls, answers, limits, stop).await;
@@ -305,9 +310,12 @@ fn serve_operators(
     };
     let service: net::MakeService<_> = Arc::new(service);
     let head_refusals = error::head_refusals(&settings.cors_origins);
-    let answers = Answers { service: service.clone(), refusal: service, head_refusals };
+    let answers =
+        Answers { service: service.clone(), refusal: service.clone(), client_refusal: service, head_refusals };
     let limits = ConnectionLimits {
         connections: OPERATORS,
+        per_client: 0,
+        trusted_proxies: TrustedProxies::default(),
         write_timeout: settings.stall_timeout,
         proxy_protocol: None,
         drain: Duration::ZERO,
@@ -323,9 +331,9 @@ fn tls_port(listeners: &[Listener], settings: &Settings) -> u16 {
     public.or_else(first).and_then(|url| url.port_or_known_default()).unwrap_or(443)
 }
 
-/// Answers the requests of connections above the limit.
-fn refusals(settings: &Settings) -> Router {
-    let refusals = Router::new().fallback(async || ApiError::TooManyConnections);
+/// Answers the requests of connections above a limit.
+fn refusals(settings: &Settings, error: impl Fn() -> ApiError + Clone + Send + Sync + 'static) -> Router {
+    let refusals = Router::new().fallback(move || std::future::ready(error()));
     softened(refusals, settings).layer(cors(&settings.cors_origins))
 }
 

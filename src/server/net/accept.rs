@@ -10,16 +10,14 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use socket2::SockRef;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::arrival::{Answers, MakeService};
 use super::client::TrustedProxies;
 use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
-use super::direct_socket::OpenConnection;
 use super::listen::{Listener, Scheme};
+use super::open_connections::{AtLimit, OpenConnections};
 use super::shutdown::Shutdown;
 use super::socket::Socket;
 use super::tls::Tls;
@@ -42,6 +40,10 @@ const MAX_REFUSALS: usize = 1024;
 pub(crate) struct ConnectionLimits {
     /// Maximum number of connections at once.
     pub(crate) connections: usize,
+    /// Maximum number of one client's; 0 for no limit.
+    pub(crate) per_client: u32,
+    /// Proxies have no limit of their own: their clients share their address.
+    pub(crate) trusted_proxies: TrustedProxies,
     /// How long a client may take nothing while data waits for it.
     pub(crate) write_timeout: Duration,
     /// The proxies whose connections begin with a header of the PROXY protocol.
@@ -54,10 +56,9 @@ pub(crate) struct ConnectionLimits {
 struct Acceptor<S> {
     answers: Answers<S>,
     options: ConnectionOptions,
-    max_connections: usize,
-    permits: Arc<Semaphore>,
-    refusals: Arc<Semaphore>,
-    connections: TaskTracker,
+    limits: ConnectionLimits,
+    connections: Arc<OpenConnections>,
+    refused: Arc<OpenConnections>,
     /// Whether connections are being refused.
     is_full: AtomicBool,
 }
@@ -82,18 +83,16 @@ where
             write_timeout: limits.write_timeout,
             head_refusals,
             tls,
-            proxy_protocol: limits.proxy_protocol.map(Arc::new),
+            proxy_protocol: limits.proxy_protocol.clone().map(Arc::new),
             shutdown,
         },
-        max_connections: limits.connections,
-        permits: Arc::new(Semaphore::new(limits.connections)),
-        refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
-        connections: TaskTracker::new(),
+        connections: Arc::new(OpenConnections::new(limits.connections, limits.per_client)),
+        refused: Arc::new(OpenConnections::new(MAX_REFUSALS, 0)),
+        limits,
         is_full: AtomicBool::new(false),
     };
     join_all(listeners.into_iter().map(|listener| acceptor.accept(listener))).await;
-    acceptor.connections.close();
-    match timeout(limits.drain, acceptor.connections.wait()).await {
+    match timeout(acceptor.limits.drain, acceptor.connections.ended()).await {
         Ok(()) => 0,
         Err(_) => acceptor.connections.len(),
     }
@@ -125,23 +124,34 @@ impl<S> Acceptor<S> {
     where
         S: ClientService<B>,
     {
-        let serve = |service: &MakeService<S>, permit| {
-            let open = OpenConnection::new(permit, self.connections.token());
+        let serve = |service: &MakeService<S>, open| {
             connection::serve(socket, peer, scheme, service.clone(), self.options.clone(), open)
         };
-        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            self.is_full.store(false, Ordering::Relaxed);
-            CONNECTIONS.accepted.increment(1);
-            tokio::spawn(serve(&self.answers.service, permit));
-            return;
-        }
+        let client = (!self.limits.trusted_proxies.trust(peer.ip())).then_some(peer.ip());
+        let at_limit = match self.connections.admit(client) {
+            Ok(open) => {
+                self.is_full.store(false, Ordering::Relaxed);
+                CONNECTIONS.accepted.increment(1);
+                tokio::spawn(serve(&self.answers.service, open));
+                return;
+            }
+            Err(at_limit) => at_limit,
+        };
         CONNECTIONS.refused.increment(1);
+        let refusal = match at_limit {
+            AtLimit::Client => &self.answers.client_refusal,
+            AtLimit::Server => &self.answers.refusal,
+        };
         // Once for a whole crowd: a flood of connections must not become a flood of log lines.
         if !self.is_full.swap(true, Ordering::Relaxed) {
-            warn!(limit = self.max_connections, "connections are refused: raise --max-connections to allow more");
+            let (limit, setting) = match at_limit {
+                AtLimit::Client => (self.limits.per_client as usize, "--max-connections-per-client"),
+                AtLimit::Server => (self.limits.connections, "--max-connections"),
+            };
+            warn!(limit, %peer, "connections are refused: raise {setting} to allow more");
         }
-        if let Ok(permit) = self.refusals.clone().try_acquire_owned() {
-            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(&self.answers.refusal, permit)));
+        if let Ok(open) = self.refused.admit(None) {
+            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(refusal, open)));
         }
     }
 }

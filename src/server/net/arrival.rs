@@ -24,6 +24,8 @@ pub(crate) struct Answers<S> {
     pub(crate) service: MakeService<S>,
     /// Answers connections above the limit, for one moment.
     pub(crate) refusal: MakeService<S>,
+    /// The same for those above a client's own limit.
+    pub(crate) client_refusal: MakeService<S>,
     /// Answers requests whose head can't be read.
     pub(crate) head_refusals: HeadRefusals,
 }

@@ -109,6 +109,15 @@ impl TrustedProxies {
     }
 }
 
+/// The key under which an address is limited. One customer usually has a whole /64 of IPv6 addresses, so it counts as
+/// one client.
+pub(crate) fn client_key(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) >> 64 << 64).into()),
+        v4 => v4,
+    }
+}
+
 /// The hops of `Forwarded` (RFC 7239, 4), the first proxy's first.
 fn forwarded(headers: &HeaderMap) -> Vec<Hop<'_>> {
     let values = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok());

@@ -26,10 +26,11 @@ use tracing::debug;
 
 use super::arrival::{Arrival, MakeService};
 use super::client::TrustedProxies;
-use super::direct_socket::{DirectSocket, OpenConnection};
+use super::direct_socket::DirectSocket;
 use super::handover::{Handover, Successor};
 use super::http1_socket::{HeadRefusals, Http1Socket};
 use super::listen::Scheme;
+use super::open_connections::OpenConnection;
 use super::proxy_protocol;
 use super::shutdown::Shutdown;
 use super::socket::Socket;

@@ -6,33 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::open_connections::OpenConnection;
 use super::write_timeout::{WriteTimeout, log_failure};
-use crate::server::metrics::CONNECTIONS;
 
 /// Maximum bytes that a client may send while it is being answered: they are thrown away.
 const UNASKED: usize = 64 * 1024;
-
-/// Counts a connection for as long as it is open.
-pub(super) struct OpenConnection {
-    _permit: OwnedSemaphorePermit,
-    _tracked: TaskTrackerToken,
-}
-
-impl OpenConnection {
-    pub(super) fn new(permit: OwnedSemaphorePermit, tracked: TaskTrackerToken) -> Self {
-        CONNECTIONS.open.increment(1);
-        Self { _permit: permit, _tracked: tracked }
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        CONNECTIONS.open.decrement(1);
-    }
-}
 
 /// A connection that hyper has let go of. Dropping it closes it.
 pub(crate) struct DirectSocket {

@@ -9,6 +9,7 @@ mod direct_socket;
 mod handover;
 mod http1_socket;
 mod listen;
+mod open_connections;
 mod proxy_protocol;
 mod shutdown;
 mod socket;
@@ -18,6 +19,7 @@ mod write_timeout;
 
 pub(crate) use accept::{ConnectionLimits, serve};
 pub(crate) use arrival::{Answers, Arrival, MakeService};
+pub(crate) use client::client_key;
 pub use client::{ProxyHeader, TrustedProxies};
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;

@@ -45,6 +45,8 @@ const DEFAULT_RATE_LIMIT: u32 = 50;
 /// Enough for an update of any reasonable size. A larger one should be a link to its data.
 const DEFAULT_MAX_BODY: usize = 1024 * 1024;
 const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
+/// As many as one client may have streams: a company or a provider may have one address.
+const DEFAULT_CLIENT_CONNECTIONS: u32 = 10_000;
 /// Short enough for an operator who waits.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(3);
 
@@ -95,6 +97,8 @@ pub struct Settings {
     pub proxy_header: ProxyHeader,
     /// Maximum number of connections.
     pub max_connections: usize,
+    /// Maximum number of one client's; 0 for no limit.
+    pub max_connections_per_client: u32,
     /// A filter of `tracing`.
     pub log_level: String,
     /// The format of log lines; `None` chooses by whether the log goes to a terminal.
@@ -206,6 +210,7 @@ impl Options {
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             proxy_protocol: options.proxy_protocol.unwrap_or(false),
             proxy_header: options.proxy_header.map(Into::into).unwrap_or_default(),
+            max_connections_per_client: options.max_connections_per_client.unwrap_or(DEFAULT_CLIENT_CONNECTIONS),
             max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
             cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
             log_level,

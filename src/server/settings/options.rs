@@ -255,6 +255,11 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_MAX_CONNECTIONS", value_name = "COUNT", help_heading = "Limits")]
     pub max_connections: Option<usize>,
 
+    /// Maximum number of connections from one address, or one /64 network of IPv6; further ones are answered 429; 0 for no
+    /// limit. Trusted proxies have none [default: 10000]
+    #[arg(long, env = "TIDINGS_MAX_CONNECTIONS_PER_CLIENT", value_name = "COUNT", help_heading = "Limits")]
+    pub max_connections_per_client: Option<u32>,
+
     /// Maximum number of open hub streams per client: a token's subject, or an address; 0 for no limit [default: 10000]
     #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_streams: Option<usize>,
@@ -402,6 +407,7 @@ impl Options {
             proxy_protocol: self.proxy_protocol.or(file.proxy_protocol),
             proxy_header: self.proxy_header.or(file.proxy_header),
             max_connections: self.max_connections.or(file.max_connections),
+            max_connections_per_client: self.max_connections_per_client.or(file.max_connections_per_client),
             max_streams: self.max_streams.or(file.max_streams),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),

@@ -78,6 +78,7 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("proxy-protocol", settings.proxy_protocol.to_string()),
         ("proxy-header", proxy_header(settings.proxy_header).into()),
         ("max-connections", settings.max_connections.to_string()),
+        ("max-connections-per-client", settings.max_connections_per_client.to_string()),
         ("max-streams", mercure.max_streams.map_or_else(no_limit, |count| count.to_string())),
         ("log-level", settings.log_level.clone()),
         ("log-format", settings.log_format.map_or("by terminal".into(), |format| format!("{format:?}").to_lowercase())),

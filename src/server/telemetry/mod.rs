@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
 use std::time::Duration;
 use std::{panic, thread};
 
@@ -28,6 +29,11 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The tracing subscriber is the process's own, and so is its queue.
 static LINES: LineQueue = LineQueue::new(MAX_QUEUED_BYTES);
+
+/// Replaces the filter of log lines: its type depends on their format.
+type SetFilter = Box<dyn Fn(EnvFilter) -> bool + Send + Sync>;
+
+static FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Writes queued log lines when it is dropped. Keep it until the process ends.
 #[must_use]
@@ -52,12 +58,29 @@ pub fn init(settings: &Settings) -> io::Result<LogGuard> {
     // Internal errors would be reported with `eprintln!`, which panics when standard error is gone.
     let lines = fmt().with_env_filter(filter).with_writer(|| &LINES).log_internal_errors(false);
     match format {
-        LogFormat::Human => lines.with_ansi(is_terminal).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        LogFormat::Human => {
+            let lines = lines.with_ansi(is_terminal).with_filter_reloading();
+            let handle = lines.reload_handle();
+            _ = FILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+            lines.init();
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).with_filter_reloading();
+            let handle = lines.reload_handle();
+            _ = FILTER.set(Box::new(move |filter| handle.reload(filter).is_ok()));
+            lines.init();
+        }
     }
     // The default hook writes to standard error itself, and waits for whoever reads it.
     panic::set_hook(Box::new(log_panic));
     Ok(LogGuard(()))
+}
+
+/// Changes what is logged from now on. A level that can't be read changes nothing.
+pub fn set_level(level: &str) {
+    if let (Ok(filter), Some(set)) = (EnvFilter::try_new(level), FILTER.get()) {
+        set(filter);
+    }
 }
 
 /// Writes a line that isn't a log line, after the log lines before it.

@@ -15,9 +15,10 @@ use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::LastEventId;
 use crate::server::http::params::Params;
 use crate::server::http::stream::StreamOpening;
-use crate::server::http::{App, AppState, Connection, body, limits, method_not_allowed, stream};
+use crate::server::http::{App, AppState, Connection, body, method_not_allowed, stream};
 use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
 use crate::server::log::{Cursor, Log, PageSize, ReadError};
+use crate::server::net;
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -145,7 +146,7 @@ impl App {
 fn client_key(token: Option<&Token>, peer: std::net::SocketAddr) -> ClientKey {
     match token {
         Some(token) if !token.subject.is_empty() => ClientKey::Subject(token.issuer.clone(), token.subject.clone()),
-        _ => ClientKey::Network(limits::client_key(peer.ip())),
+        _ => ClientKey::Network(net::client_key(peer.ip())),
     }
 }
 
