@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn each_client_has_a_limit_and_all_have_one_together() {
         let all = Arc::new(OpenConnections::new(3, 2));
-        let admit = |address: &str| all.admit(Some(address.parse().expect("an address"))).map_err(|at_limit| at_limit);
+        let admit = |address: &str| all.admit(Some(address.parse().expect("an address")));
         let first = [admit("2001:db8::1").expect("room"), admit("2001:db8::2").expect("room")];
         assert_eq!(admit("2001:db8::3").err(), Some(AtLimit::Client), "one customer has a whole /64");
         let other = admit("192.0.2.1").expect("room");
