@@ -1,16 +1,16 @@
 //! What an idle stream costs: the server's resident memory with many open streams, against with a few. What the kernel
-//! holds for its socket comes on top. Over HTTP/2 a hundred streams share a connection.
+//! holds for its socket comes on top. Over HTTP/2 a hundred streams share a connection. Over TLS each connection keeps its keys.
 //!
 //! `--streams` changes how many.
 #![expect(clippy::print_stdout, reason = "its figures are what it is for")]
 
 mod support;
 
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use reqwest::{Client, ClientBuilder};
 use support::{Listeners, Server, arg, resident, settle};
 
 /// How many streams are opened at once: the listen queue is not what is measured here.
@@ -30,6 +30,13 @@ const KINDS: [(&str, &str, &str, usize); 3] = [
     ("a topic of the hub, with presence", HUB, "true", 2048),
 ];
 
+/// The same over other protocols.
+const OTHERS: [(&str, &str, fn() -> ClientBuilder); 3] = [
+    ("the same over HTTP/2", "http", || Client::builder().http2_prior_knowledge()),
+    ("the same over TLS, HTTP/1.1", "https", || Client::builder().http1_only()),
+    ("the same over TLS, HTTP/2", "https", Client::builder),
+];
+
 fn main() {
     let count = arg("--streams", 10_000);
     rlimit::increase_nofile_limit(u64::MAX).expect("enough open files");
@@ -38,29 +45,33 @@ fn main() {
         let (at_once, later) = cost(path, presence, count);
         println!("  {name:<37} {later:>5.2} KiB, goal {}; right after opening {at_once:.2} KiB", goal / 1024);
     }
-    println!("  {:<37} {:>5.2} KiB", "the same over HTTP/2", http2_cost(count));
+    for (name, scheme, client) in OTHERS {
+        println!("  {name:<37} {:>5.2} KiB", cost_over(count, scheme, client));
+    }
 }
 
-/// KiB for each of so many streams of the hub, a hundred on each connection.
-fn http2_cost(count: usize) -> f64 {
-    let server = Server::start(&FLAGS);
+/// KiB for each of so many streams of the hub, a hundred for each client.
+fn cost_over(count: usize, scheme: &str, client: fn() -> ClientBuilder) -> f64 {
+    let flags: &[&str] = if scheme == "https" { &["--tls-self-signed"] } else { &[] };
+    let server = Server::start(&[&FLAGS[..], flags].concat());
+    let url = format!("{scheme}://{}{HUB}", server.address());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let mut streams = http2_streams(server.address()).await;
+        let mut streams = streams(&url, client).await;
         settle(server.pid());
         let before = resident(server.pid());
         for _ in 0..count / STEP {
-            streams.extend(http2_streams(server.address()).await);
+            streams.extend(self::streams(&url, client).await);
         }
         tokio::time::sleep(DECAY).await;
         resident(server.pid()).saturating_sub(before) as f64 / 1024.0 / (count / STEP * STEP) as f64
     })
 }
 
-/// Streams that share a connection.
-async fn http2_streams(address: SocketAddr) -> Vec<reqwest::Response> {
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
-    let open = || client.get(format!("http://{address}{HUB}")).send();
+/// Streams of one client: over HTTP/2 they share a connection.
+async fn streams(url: &str, client: fn() -> ClientBuilder) -> Vec<reqwest::Response> {
+    let client = client().no_proxy().danger_accept_invalid_certs(true).build().expect("a client");
+    let open = || client.get(url).send();
     join_all((0..STEP).map(|_| open())).await.into_iter().map(|answer| answer.expect("a stream")).collect()
 }
 

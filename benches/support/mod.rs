@@ -77,7 +77,7 @@ impl Server {
             .expect("the server starts, and taskset is there");
         let mut first = String::new();
         BufReader::new(child.stdout.take().expect("its output")).read_line(&mut first).expect("its first line");
-        let address = first.trim().rsplit("http://").next().unwrap_or_default().parse();
+        let address = first.trim().rsplit("://").next().unwrap_or_default().parse();
         Self { child, address: address.expect("an address in its first line"), data: None }
     }
 
