@@ -15,7 +15,7 @@ use crate::server::net::tls::files::replace;
 pub(super) struct AcmeFolder(PathBuf);
 
 /// How orders have gone.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Attempts {
     /// How many have failed since the last one that did not.
     pub(super) failures: u32,

@@ -6,7 +6,7 @@ mod order;
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +25,8 @@ const ASK_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 /// an hour.
 const FIRST_PAUSE: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::days(1);
+/// The time from a certificate to the next order, whatever is wrong with it.
+const LEAST_PAUSE: TimeDelta = TimeDelta::minutes(10);
 
 /// What is to be ordered, and from whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,11 +83,15 @@ pub(super) struct Acme {
     options: AcmeOptions,
     folder: AcmeFolder,
     certificates: Arc<Certificates>,
+    /// Not from the folder each time: on a disk that is full it could not be noted that an order was made.
+    attempts: Mutex<Attempts>,
 }
 
 impl Acme {
     pub(super) fn new(options: AcmeOptions, certificates: Arc<Certificates>) -> Self {
-        Self { folder: AcmeFolder::new(options.folder.clone()), options, certificates }
+        let folder = AcmeFolder::new(options.folder.clone());
+        let attempts = Mutex::new(folder.attempts());
+        Self { options, folder, certificates, attempts }
     }
 
     /// Orders certificates when they are due, for ever.
@@ -100,15 +106,15 @@ impl Acme {
                 continue;
             }
             // Before the order: a server that is started again and again must not order again and again.
-            let attempts = self.folder.attempts();
-            self.folder.note(&Attempts { failures: attempts.failures + 1, last: Some(now) });
+            let failures = self.attempts().failures;
+            self.note(Attempts { failures: failures + 1, last: Some(now) });
             match self.order().await {
                 Ok(()) => {
-                    self.folder.note(&Attempts { failures: 0, last: Some(now) });
+                    self.note(Attempts { failures: 0, last: Some(now) });
                     self.certificates.reload();
                 }
                 Err(error) => {
-                    let again = self.folder.attempts().again();
+                    let again = self.attempts().again();
                     error!(%error, ?again, domains = self.options.domains.join(", "), "no certificate was issued");
                 }
             }
@@ -118,14 +124,24 @@ impl Acme {
     /// When the next order is due.
     async fn due(&self) -> DateTime<Utc> {
         let Some(info) = self.certificates.in_use().into_iter().find(|info| self.covers(info)) else {
-            return self.folder.attempts().again().unwrap_or_else(Utc::now);
+            return self.attempts().again().unwrap_or_else(Utc::now);
         };
         let due = match self.suggested().await {
             Some(due) => due,
             // As authorities recommend: when a third of its life is left.
             None => info.not_after - (info.not_after - info.not_before) / 3,
         };
-        self.folder.attempts().again().map_or(due, |again| due.max(again))
+        self.attempts().again().map_or(due, |again| due.max(again))
+    }
+
+    /// How orders have gone.
+    fn attempts(&self) -> Attempts {
+        *self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, attempts: Attempts) {
+        *self.attempts.lock().unwrap_or_else(PoisonError::into_inner) = attempts;
+        self.folder.note(&attempts);
     }
 
     /// Whether a certificate is for all names that are wanted.
@@ -179,14 +195,36 @@ impl Acme {
 impl Attempts {
     /// When the next attempt may be made; `None` for at once.
     fn again(&self) -> Option<DateTime<Utc>> {
-        let last = self.last.filter(|_| self.failures > 0)?;
-        let pause = FIRST_PAUSE * 4_i32.saturating_pow((self.failures - 1).min(8));
+        let last = self.last?;
+        let Some(further) = self.failures.checked_sub(1) else { return Some(last + LEAST_PAUSE) };
+        let pause = (FIRST_PAUSE * 4_i32.saturating_pow(further.min(8))).min(LONGEST_PAUSE);
         // Servers that have failed together should not come back together.
         let spread = rand::rng().random_range(0..=pause.num_seconds() / 4);
-        Some(last + pause.min(LONGEST_PAUSE) + TimeDelta::seconds(spread))
+        Some(last + pause + TimeDelta::seconds(spread))
     }
 }
 
 fn other(error: std::io::Error) -> instant_acme::Error {
     instant_acme::Error::Other(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_makes_the_next_order_wait_for_longer_and_no_order_follows_another_at_once() {
+        let last = Utc::now();
+        let wait = |failures| {
+            let again = Attempts { failures, last: Some(last) }.again().expect("it has to wait");
+            (again - last).num_minutes()
+        };
+        assert_eq!(wait(0), 10);
+        let waits: Vec<_> = (1..=12).map(wait).collect();
+        for (wait, least) in waits.iter().zip([1, 4, 16, 64, 256, 1024, 1440, 1440, 1440]) {
+            assert!((least..=least * 5 / 4 + 1).contains(wait), "{waits:?}");
+        }
+        assert!(waits.iter().all(|wait| *wait <= 24 * 60 * 5 / 4), "{waits:?}");
+        assert_eq!(Attempts::default().again(), None);
+    }
 }
