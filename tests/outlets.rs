@@ -56,7 +56,7 @@ by_each_outlet! {
 /// Starts the program with these flags; by default for any number of streams that may stall for a while.
 fn start(data: &tempfile::TempDir, flags: &[&str]) -> Program {
     let mut all = vec!["--publish-without-token", "true"];
-    for default in [["--max-streams", "0"], ["--stall-timeout", "10s"]] {
+    for default in [["--max-streams", "0"], ["--max-connections-per-client", "0"], ["--stall-timeout", "10s"]] {
         if !flags.contains(&default[0]) {
             all.extend(default);
         }

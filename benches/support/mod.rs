@@ -72,6 +72,8 @@ impl Server {
             .args(["serve", "--listen", listen, "--data"])
             .arg(data)
             .args(flags)
+            // An older server that is compared with does not know it.
+            .env("TIDINGS_MAX_CONNECTIONS_PER_CLIENT", "0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("the server starts, and taskset is there");

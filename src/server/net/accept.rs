@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use socket2::SockRef;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::arrival::{Answers, MakeService};
 use super::client::TrustedProxies;
@@ -104,8 +104,13 @@ impl<S> Acceptor<S> {
     where
         S: ClientService<B>,
     {
-        if let Some(Err(error)) = listener.tcp().map(|socket| set_options(socket, self.options.write_timeout)) {
-            warn!(%error, "options of the listening socket could not be set");
+        if let Some(listening) = listener.tcp() {
+            if let Err(error) = set_options(&SockRef::from(listening), self.options.write_timeout) {
+                warn!(%error, "options of the listening socket could not be set");
+            }
+            for (socket, peer) in waiting(listening, self.options.write_timeout) {
+                self.serve(socket, peer, listener.scheme());
+            }
         }
         let mut begun = pin!(self.options.shutdown.signal());
         loop {
@@ -156,9 +161,23 @@ impl<S> Acceptor<S> {
     }
 }
 
+/// The connections that were made before the listening socket had its options: they have none of them.
+fn waiting(listener: &TcpListener, write_timeout: Duration) -> Vec<(Socket, SocketAddr)> {
+    let listener = SockRef::from(listener);
+    let mut waiting = Vec::new();
+    // Until there is none, or the system has no socket left, which the next one will say again.
+    while let Ok((socket, peer)) = listener.accept() {
+        let prepared = set_options(&socket, write_timeout).and_then(|()| socket.set_nonblocking(true));
+        match prepared.and_then(|()| TcpStream::from_std(socket.into())) {
+            Ok(stream) => waiting.extend(peer.as_socket().map(|peer| (Socket::Tcp(stream), peer))),
+            Err(error) => debug!(%error, "a connection ended before it was served"),
+        }
+    }
+    waiting
+}
+
 /// Sets what the sockets of all connections have: they get it from the one that listens, which costs nothing for each.
-fn set_options(listener: &TcpListener, write_timeout: Duration) -> io::Result<()> {
-    let socket = SockRef::from(listener);
+fn set_options(socket: &socket2::Socket, write_timeout: Duration) -> io::Result<()> {
     // An event must leave at once, not wait for the acknowledgement of the one before.
     socket.set_tcp_nodelay(true)?;
     // A client that has vanished acknowledges nothing: the system gives up on it by itself.
@@ -181,20 +200,23 @@ async fn pause_after(error: &io::Error) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpStream;
-
     use super::*;
 
     #[tokio::test]
-    async fn a_connections_socket_has_what_was_set_for_the_one_that_listens() {
+    async fn each_connections_socket_has_its_options_whether_it_came_before_or_after() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        set_options(&listener, Duration::from_secs(7)).expect("options");
+        let early = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        set_options(&SockRef::from(&listener), Duration::from_secs(7)).expect("options");
+        let early = (early, waiting(&listener, Duration::from_secs(7)));
         let client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (accepted, _) = listener.accept().await.expect("a connection");
-        let socket = SockRef::from(&accepted);
-        assert!(socket.tcp_nodelay().expect("an option"));
-        assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(Duration::from_secs(7)));
-        assert_eq!(socket.tcp_notsent_lowat().expect("an option"), UNSENT);
+        let [(Socket::Tcp(earlier), peer)] = &early.1[..] else { panic!("the one that came before is served too") };
+        assert_eq!(early.0.local_addr().ok(), Some(*peer));
+        for socket in [SockRef::from(earlier), SockRef::from(&accepted)] {
+            assert!(socket.tcp_nodelay().expect("an option"));
+            assert_eq!(socket.tcp_user_timeout().expect("an option"), Some(Duration::from_secs(7)));
+            assert_eq!(socket.tcp_notsent_lowat().expect("an option"), UNSENT);
+        }
         drop(client);
     }
 }
