@@ -30,8 +30,10 @@ const KINDS: [(&str, &str, &str, usize); 3] = [
     ("a topic of the hub, with presence", HUB, "true", 2048),
 ];
 
+type NewClient = fn() -> ClientBuilder;
+
 /// The same over other protocols.
-const OTHERS: [(&str, &str, fn() -> ClientBuilder); 3] = [
+const OTHERS: [(&str, &str, NewClient); 3] = [
     ("the same over HTTP/2", "http", || Client::builder().http2_prior_knowledge()),
     ("the same over TLS, HTTP/1.1", "https", || Client::builder().http1_only()),
     ("the same over TLS, HTTP/2", "https", Client::builder),
@@ -51,7 +53,7 @@ fn main() {
 }
 
 /// KiB for each of so many streams of the hub, a hundred for each client.
-fn cost_over(count: usize, scheme: &str, client: fn() -> ClientBuilder) -> f64 {
+fn cost_over(count: usize, scheme: &str, client: NewClient) -> f64 {
     let flags: &[&str] = if scheme == "https" { &["--tls-self-signed"] } else { &[] };
     let server = Server::start(&[&FLAGS[..], flags].concat());
     let url = format!("{scheme}://{}{HUB}", server.address());
@@ -69,7 +71,7 @@ fn cost_over(count: usize, scheme: &str, client: fn() -> ClientBuilder) -> f64 {
 }
 
 /// Streams of one client: over HTTP/2 they share a connection.
-async fn streams(url: &str, client: fn() -> ClientBuilder) -> Vec<reqwest::Response> {
+async fn streams(url: &str, client: NewClient) -> Vec<reqwest::Response> {
     let client = client().no_proxy().danger_accept_invalid_certs(true).build().expect("a client");
     let open = || client.get(url).send();
     join_all((0..STEP).map(|_| open())).await.into_iter().map(|answer| answer.expect("a stream")).collect()

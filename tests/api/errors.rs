@@ -1,8 +1,9 @@
 //! Every address refuses what it does not accept, with a problem that says what to do.
 
 use reqwest::Method;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::app::{App, Ask};
+use crate::app::{App, Ask, in_time};
 
 #[tokio::test]
 async fn a_method_that_an_address_does_not_take_is_refused_with_those_that_it_does() {
@@ -57,5 +58,26 @@ async fn problems_say_what_to_do() {
         let answer = app.get(path).await;
         let detail = answer.problem(answer.status.as_u16());
         assert!(detail.contains(advice), "{path}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_arrives_though_the_body_was_not_wanted() {
+    let app = App::start().await;
+    let body = vec![b'x'; 900_000];
+    for _ in 0..20 {
+        // As a proxy does: all of it is sent before anything is read.
+        let mut stream = tokio::net::TcpStream::connect(app.address).await.expect("it listens");
+        let head = format!(
+            "POST /.well-known/mercure HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        for part in [head.as_bytes(), &body] {
+            in_time("room", stream.write_all(part)).await.expect("the connection stays open");
+        }
+        let mut answer = [0; 12];
+        in_time("an answer", stream.read_exact(&mut answer)).await.expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 401");
     }
 }

@@ -27,6 +27,7 @@ mod soft_refusal;
 mod sse_body;
 mod stream;
 mod trace;
+mod unread;
 pub(super) mod welcome;
 
 use std::net::SocketAddr;
@@ -258,8 +259,16 @@ pub(super) async fn serve(
         let (router, callers) = (router.clone(), callers.clone());
         service_fn(move |mut request: axum::http::Request<Incoming>| {
             callers.identify(&arrival, &mut request);
+            let (request, unread) = unread::lend(request);
+            let answer = router.clone().oneshot(request);
             // In a box: a connection must not keep room for a request while it is idle.
-            Box::pin(router.clone().oneshot(request.map(Body::new)))
+            Box::pin(async move {
+                let answer = answer.await;
+                if let Some(unread) = unread {
+                    unread.discard().await;
+                }
+                answer
+            })
         })
     };
     let redirect = redirect::router(tls_port(&listeners, settings), tls.clone()).layer(cors(&settings.cors_origins));

@@ -41,6 +41,10 @@ use super::write_timeout::{WriteTimeout, log_failure};
 /// A client that has not sent its headers by then is disconnected.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a connection may wait for its next request: longer than proxies keep connections that they use again (nginx 60 s,
+/// others up to 75), since a request that is sent as the connection is closed is lost.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+
 /// Maximum bytes of a request's head: room for a token of 16 KiB, an event id of 4 KiB and a long query beside them.
 /// hyper begins with 8 KiB and takes more only for a head that needs it.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
@@ -252,7 +256,7 @@ where
         service.call(request)
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+    builder.timer(TokioTimer::new()).header_read_timeout(IDLE_TIMEOUT).max_buf_size(MAX_HEAD);
     let mut connection = Box::pin(builder.serve_connection(TokioIo::new(stream), service));
     let driven = drive(connection.as_mut(), shutdown, || handover.due()).await;
     match driven {
