@@ -66,16 +66,16 @@ async fn a_refusal_arrives_though_the_body_was_not_wanted() {
     let app = App::start().await;
     let body = vec![b'x'; 900_000];
     for _ in 0..20 {
-        // As a proxy does: all of it is sent before anything is read.
+        // As a proxy does: all of it is sent before anything is read, and the body comes some time after the head.
         let mut stream = tokio::net::TcpStream::connect(app.address).await.expect("it listens");
         let head = format!(
             "POST /.well-known/mercure HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n\
              Content-Length: {}\r\n\r\n",
             body.len()
         );
-        for part in [head.as_bytes(), &body] {
-            in_time("room", stream.write_all(part)).await.expect("the connection stays open");
-        }
+        stream.write_all(head.as_bytes()).await.expect("it listens");
+        app.get("/api/ping").await.assert_status(200);
+        in_time("room", stream.write_all(&body)).await.expect("the connection stays open");
         let mut answer = [0; 12];
         in_time("an answer", stream.read_exact(&mut answer)).await.expect("an answer");
         assert_eq!(&answer, b"HTTP/1.1 401");
