@@ -5,6 +5,7 @@
 //! a file that can be opened and read without any.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,8 +23,10 @@ use crate::server::log::{Cursor, OpenError};
 /// The archive's file in the log's folder.
 pub(super) const FILE: &str = "log.redb";
 
-/// What redb may keep in memory of the file. The operating system keeps more.
-const CACHE_BYTES: usize = 4 << 20;
+/// What redb may keep in memory of the file, in proportion to it: a sixteenth, within these bounds. The operating system
+/// keeps more.
+const CACHE_PART: u64 = 16;
+const CACHE_BYTES: RangeInclusive<u64> = 4 << 20..=64 << 20;
 
 /// What an archive that has just been opened says of itself.
 pub(super) struct Opened {
@@ -40,7 +43,7 @@ pub(super) fn open_database(path: &Path) -> Result<Database, DatabaseError> {
     let repaired = Arc::new(AtomicBool::new(false));
     let callback = repaired.clone();
     let database = Database::builder()
-        .set_cache_size(CACHE_BYTES)
+        .set_cache_size(usize::try_from(cache_bytes(path)).unwrap_or(usize::MAX))
         .set_repair_callback(move |session| {
             if !callback.swap(true, Ordering::Relaxed) {
                 tracing::warn!(
@@ -54,6 +57,11 @@ pub(super) fn open_database(path: &Path) -> Result<Database, DatabaseError> {
         tracing::warn!(file = %path.display(), "the log has been repaired: everything that was committed is there");
     }
     Ok(database)
+}
+
+fn cache_bytes(path: &Path) -> u64 {
+    let file = std::fs::metadata(path).map_or(0, |file| file.len());
+    (file / CACHE_PART).clamp(*CACHE_BYTES.start(), *CACHE_BYTES.end())
 }
 
 /// Whether a file of `file` bytes that holds `entries` bytes of entries should be made smaller. The indexes
