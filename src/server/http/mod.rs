@@ -247,7 +247,7 @@ pub(super) async fn serve(
         per_client: settings.max_connections_per_client,
         trusted_proxies: settings.trusted_proxies.clone(),
         write_timeout: settings.stall_timeout,
-        proxy_protocol: settings.proxy_protocol.then(|| settings.trusted_proxies.clone()),
+        proxy_protocol: settings.proxy_protocol,
         drain: settings.drain.time + LAST_WORDS,
     };
     let callers = app.callers.clone();
@@ -326,7 +326,7 @@ fn serve_operators(
         per_client: 0,
         trusted_proxies: TrustedProxies::default(),
         write_timeout: settings.stall_timeout,
-        proxy_protocol: None,
+        proxy_protocol: false,
         drain: Duration::ZERO,
     };
     net::serve(listeners, None, answers, limits, stop)

@@ -46,8 +46,8 @@ pub(crate) struct ConnectionLimits {
     pub(crate) trusted_proxies: TrustedProxies,
     /// How long a client may take nothing while data waits for it.
     pub(crate) write_timeout: Duration,
-    /// The proxies whose connections begin with a header of the PROXY protocol.
-    pub(crate) proxy_protocol: Option<TrustedProxies>,
+    /// Whether the connections of trusted proxies begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     /// How long connections may stay open after the beginning of the shutdown.
     pub(crate) drain: Duration,
 }
@@ -83,7 +83,7 @@ where
             write_timeout: limits.write_timeout,
             head_refusals,
             tls,
-            proxy_protocol: limits.proxy_protocol.clone().map(Arc::new),
+            proxy_protocol: limits.proxy_protocol.then(|| Arc::new(limits.trusted_proxies.clone())),
             shutdown,
         },
         connections: Arc::new(OpenConnections::new(limits.connections, limits.per_client)),
