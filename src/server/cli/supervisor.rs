@@ -1,4 +1,4 @@
-//! What systemd is told, where it has started the server (`sd_notify`, `Type=notify-reload`).
+//! What systemd is told, where it has started the server (`sd_notify`, `Type=notify` or `notify-reload`).
 
 use std::time::Duration;
 

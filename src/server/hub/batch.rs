@@ -55,11 +55,12 @@ impl Batch {
         &self.0
     }
 
-    /// The place of its last entry.
+    /// The place of its first entry.
     pub(super) fn first(&self) -> Cursor {
         self.0.first().map_or(Cursor::START, |entry| entry.cursor)
     }
 
+    /// The place of its last entry.
     pub(super) fn last(&self) -> Cursor {
         self.0.last().map_or(Cursor::START, |entry| entry.cursor)
     }

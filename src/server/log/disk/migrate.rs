@@ -21,7 +21,7 @@ pub(super) fn migrate(format: u32, begin: impl FnOnce() -> Result<WriteTransacti
         2 => from_2,
         _ => return Ok(()),
     };
-    tracing::info!(from = format, to = FORMAT, "bringing the log to a newer format, which reads its index of topics");
+    tracing::info!(from = format, to = FORMAT, "bringing the log to a newer format: a large log takes a while");
     let txn = begin()?;
     let totals = migrate_from(&txn)?;
     {
