@@ -35,7 +35,7 @@ impl Authority {
             return None;
         }
         let folder = tempfile::tempdir().expect("a folder");
-        let [directory, management, tls, http, dns_management] = [(); 5].map(|()| free_port());
+        let [directory, management, tls, http, dns_management] = free_ports();
         let dns = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let key = KeyPair::generate().expect("a key");
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
@@ -70,7 +70,8 @@ impl Authority {
         let pebble = quiet("pebble")
             .args(["-config", &config_file.display().to_string(), "-dnsserver", &format!("127.0.0.1:{dns}")])
             .env("PEBBLE_VA_NOSLEEP", "1")
-            .env("PEBBLE_WFE_NONCEREJECT", "20")
+            // By chance it would refuse good requests, more often in a row than any client tries again.
+            .env("PEBBLE_WFE_NONCEREJECT", "0")
             .spawn()
             .expect("pebble");
         let authority = Self { pebble, dns: dns_child, folder, directory, management, tls, http };
@@ -80,7 +81,7 @@ impl Authority {
 
     /// A server that orders from it.
     fn server(&self, data: &Path, more: &[&str]) -> Server {
-        let metrics = free_port();
+        let [metrics] = free_ports();
         let listen = format!("https://127.0.0.1:{},http://127.0.0.1:{}", self.tls, self.http);
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
             .args(["--listen", &listen, "--acme-domains", DOMAIN, "--log-format", "json", "--log-level", "info"])
@@ -169,8 +170,10 @@ fn acme_file(data: &Path, name: &str) -> PathBuf {
     data.join("data/tls/acme").join(name)
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+/// Ports that differ: all are held until the last is found.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
 }
 
 fn fetch(url: &str) -> Option<String> {

@@ -19,8 +19,8 @@ pub(super) struct AcmeFolder(PathBuf);
 pub(super) struct Attempts {
     /// How many have failed since the last one that did not.
     pub(super) failures: u32,
-    /// When the last one was made.
-    pub(super) last: Option<DateTime<Utc>>,
+    /// When the next one may be made; `None` for at once.
+    pub(super) again: Option<DateTime<Utc>>,
 }
 
 /// An account, and whose it is.

@@ -106,16 +106,16 @@ impl Acme {
                 continue;
             }
             // Before the order: a server that is started again and again must not order again and again.
-            let failures = self.attempts().failures;
-            self.note(Attempts { failures: failures + 1, last: Some(now) });
+            let failed = self.attempts().failed(now);
+            self.note(failed);
             match self.order().await {
                 Ok(()) => {
-                    self.note(Attempts { failures: 0, last: Some(now) });
+                    self.note(Attempts::succeeded(now));
                     self.certificates.reload();
                 }
                 Err(error) => {
-                    let again = self.attempts().again();
-                    error!(%error, ?again, domains = self.options.domains.join(", "), "no certificate was issued");
+                    let again = failed.again.as_ref().map(DateTime::to_rfc3339);
+                    error!(%error, again, domains = self.options.domains.join(", "), "no certificate was issued");
                 }
             }
         }
@@ -124,14 +124,14 @@ impl Acme {
     /// When the next order is due.
     async fn due(&self) -> DateTime<Utc> {
         let Some(info) = self.certificates.in_use().into_iter().find(|info| self.covers(info)) else {
-            return self.attempts().again().unwrap_or_else(Utc::now);
+            return self.attempts().again.unwrap_or_else(Utc::now);
         };
         let due = match self.suggested().await {
             Some(due) => due,
             // As authorities recommend: when a third of its life is left.
             None => info.not_after - (info.not_after - info.not_before) / 3,
         };
-        self.attempts().again().map_or(due, |again| due.max(again))
+        self.attempts().again.map_or(due, |again| due.max(again))
     }
 
     /// How orders have gone.
@@ -193,14 +193,16 @@ impl Acme {
 }
 
 impl Attempts {
-    /// When the next attempt may be made; `None` for at once.
-    fn again(&self) -> Option<DateTime<Utc>> {
-        let last = self.last?;
-        let Some(further) = self.failures.checked_sub(1) else { return Some(last + LEAST_PAUSE) };
-        let pause = (FIRST_PAUSE * 4_i32.saturating_pow(further.min(8))).min(LONGEST_PAUSE);
+    fn succeeded(now: DateTime<Utc>) -> Self {
+        Self { failures: 0, again: Some(now + LEAST_PAUSE) }
+    }
+
+    /// As they have gone once one more has failed.
+    fn failed(self, now: DateTime<Utc>) -> Self {
+        let pause = (FIRST_PAUSE * 4_i32.saturating_pow(self.failures.min(8))).min(LONGEST_PAUSE);
         // Servers that have failed together should not come back together.
         let spread = rand::rng().random_range(0..=pause.num_seconds() / 4);
-        Some(last + pause + TimeDelta::seconds(spread))
+        Self { failures: self.failures + 1, again: Some(now + pause + TimeDelta::seconds(spread)) }
     }
 }
 
@@ -214,17 +216,15 @@ mod tests {
 
     #[test]
     fn each_failure_makes_the_next_order_wait_for_longer_and_no_order_follows_another_at_once() {
-        let last = Utc::now();
-        let wait = |failures| {
-            let again = Attempts { failures, last: Some(last) }.again().expect("it has to wait");
-            (again - last).num_minutes()
-        };
-        assert_eq!(wait(0), 10);
-        let waits: Vec<_> = (1..=12).map(wait).collect();
+        let now = Utc::now();
+        let minutes = |attempts: Attempts| (attempts.again.expect("it has to wait") - now).num_minutes();
+        assert_eq!(minutes(Attempts::succeeded(now)), 10);
+        let failures = std::iter::successors(Some(Attempts::default().failed(now)), |before| Some(before.failed(now)));
+        let waits: Vec<_> = failures.take(12).map(minutes).collect();
         for (wait, least) in waits.iter().zip([1, 4, 16, 64, 256, 1024, 1440, 1440, 1440]) {
             assert!((least..=least * 5 / 4 + 1).contains(wait), "{waits:?}");
         }
         assert!(waits.iter().all(|wait| *wait <= 24 * 60 * 5 / 4), "{waits:?}");
-        assert_eq!(Attempts::default().again(), None);
+        assert_eq!(Attempts::default().again, None);
     }
 }
