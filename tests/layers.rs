@@ -70,7 +70,7 @@ const NAMES: [(&str, &[&str]); 17] = [
     // HTTP. The settings hold origins as the header values they will be.
     ("axum", &["server/http/", "server/demo/", "server/settings/"]),
     ("tower_http", &["server/http/"]),
-    ("hyper", &["server/net/", "server/http/mod.rs"]),
+    ("hyper", &["server/net/", "server/http/serving.rs"]),
     ("hyper_util", &["server/net/"]),
     ("leptos_axum", &["server/http/pages.rs"]),
     // The views.

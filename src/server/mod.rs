@@ -22,7 +22,7 @@ use url::Url;
 
 use auth::{Auth, AuthError};
 use demo::Demo;
-use http::{Description, Listeners};
+use http::{Description, Listeners, Routes, Serving};
 use hub::{Hub, HubOptions, Patterns};
 pub use net::{BindError, Listener};
 use net::{Scheme, SelfSigned, Tls};
@@ -67,16 +67,26 @@ pub struct OwnCertificate {
     pub fingerprint: String,
 }
 
-/// Reads again what can change while the server runs.
-#[derive(Clone)]
+/// Changes what can change while the server runs.
 pub struct Reload {
     tls: Option<Arc<Tls>>,
     auth: Arc<Auth>,
+    serving: Arc<Serving>,
+    demo: Option<Arc<Demo>>,
+    settings: Settings,
 }
 
 impl Reload {
-    /// Reads it now, and says what can't be used: that stays as it was.
-    pub async fn now(&self) {
+    /// Takes over what these settings have of those that take effect at once.
+    pub fn take_over(&mut self, settings: &Settings) {
+        self.settings = self.settings.with_reloaded(settings);
+        let app = self.serving.app().with_settings(&self.settings);
+        let demo = self.demo.as_ref().map(|demo| demo.with_app(app.clone()));
+        self.serving.replace(app, routes(demo), &self.settings);
+    }
+
+    /// Reads the files of keys and certificates again, and says what can't be used: that stays as it was.
+    pub async fn read_files(&self) {
         let auth = self.auth.clone();
         _ = tokio::task::spawn_blocking(move || auth.reload()).await;
         if let Some(tls) = &self.tls {
@@ -88,8 +98,8 @@ impl Reload {
 /// A server whose log is open and whose keys are there. It holds the data folder.
 pub struct Server {
     hub: Hub,
-    app: Arc<http::App>,
-    routes: http::Routes,
+    serving: Arc<Serving>,
+    demo: Option<Arc<Demo>>,
     auth: Arc<Auth>,
     listeners: Listeners,
     tls: Option<Arc<Tls>>,
@@ -109,7 +119,6 @@ impl Server {
             reader_buffer: settings.reader_buffer,
             heartbeat: settings.heartbeat,
             shards: settings.shards,
-            sessions_per_client: settings.mercure.max_streams,
             presence: settings.mercure.presence,
             ..HubOptions::default()
         };
@@ -117,16 +126,14 @@ impl Server {
         let auth = Auth::open(settings.mercure.auth(&url, &settings.data), hub.patterns().clone(), clock)?;
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
         let app = http::App::new(&settings, hub.clone(), auth.clone(), tls.clone(), description);
-        let routes = match settings.demo {
-            Some(demo) => Demo::start(app.clone(), hub.clone(), demo)?.router(),
-            None => http::welcome::router().merge(demo::switched_off()),
-        };
+        let demo = settings.demo.map(|demo| Demo::start(app.clone(), hub.clone(), demo)).transpose()?;
         let mut operators = Vec::new();
         for address in &settings.metrics_listen {
             operators.extend(address.bind(Scheme::Http)?);
         }
         let listeners = Listeners { clients: listeners, operators };
-        Ok(Self { hub, app, routes, auth, listeners, tls, settings })
+        let serving = Serving::new(app, routes(demo.clone()), &listeners, tls.clone(), &settings);
+        Ok(Self { hub, serving, demo, auth, listeners, tls, settings })
     }
 
     /// Whether a server would start with these settings, as far as their keys and certificates say. It makes none.
@@ -160,9 +167,10 @@ impl Server {
         Some(OwnCertificate { file: files.certificate, fingerprint })
     }
 
-    /// What reads again what can change.
+    /// What changes what can change.
     pub fn reload(&self) -> Reload {
-        Reload { tls: self.tls.clone(), auth: self.auth.clone() }
+        let (serving, demo) = (self.serving.clone(), self.demo.clone());
+        Reload { tls: self.tls.clone(), auth: self.auth.clone(), serving, demo, settings: self.settings.clone() }
     }
 
     /// What it was made with.
@@ -173,9 +181,9 @@ impl Server {
     /// Serves until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the connections to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
-        let Self { hub, app, routes, listeners, tls, settings, .. } = self;
+        let Self { hub, serving, listeners, tls, settings, .. } = self;
         let watched = tls.clone().map(|tls| tokio::spawn(async move { tls.watch().await }));
-        let cut = http::serve(listeners, tls, app, routes, &settings, shutdown).await;
+        let cut = serving.run(listeners, &settings, shutdown).await;
         if let Some(watched) = watched {
             watched.abort();
         }
@@ -185,5 +193,13 @@ impl Server {
         }
         info!(cut, "the server has stopped");
         Ended { cut }
+    }
+}
+
+/// The routes beside the hub's own.
+fn routes(demo: Option<Arc<Demo>>) -> Routes {
+    match demo {
+        Some(demo) => demo.router(),
+        None => http::welcome::router().merge(demo::switched_off()),
     }
 }

@@ -86,9 +86,15 @@ impl App {
         &self.ports
     }
 
-    /// Lets it read again what can change.
+    /// Takes over what these options have of what takes effect at once.
+    #[allow(dead_code, reason = "not every test that includes this file changes options")]
+    pub(crate) fn change(&mut self, options: Options) {
+        self.reload.take_over(&options.resolve().expect("settings"));
+    }
+
+    /// Lets it read the files of keys and certificates again.
     pub(crate) async fn reload(&self) {
-        self.reload.now().await;
+        self.reload.read_files().await;
     }
 
     /// A request to this server.

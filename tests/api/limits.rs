@@ -29,7 +29,7 @@ async fn above_the_rate_limit_messages_are_refused_with_the_time_to_wait() {
 #[tokio::test]
 async fn an_address_may_publish_fifty_a_second_and_two_hundred_at_once_by_default() {
     let settings = Options::default().resolve().expect("settings");
-    let app = App::start_with(Options { rate_limit: settings.rate_limit.map(Into::into), ..Options::default() }).await;
+    let app = App::start_with(Options { rate_limit: settings.limits.rate.map(Into::into), ..Options::default() }).await;
     for n in 0..200 {
         app.post_message(&format!("message {n}")).await;
     }
@@ -179,4 +179,24 @@ async fn a_client_above_its_limit_of_connections_is_told_so_and_another_one_is_s
         while client().get(format!("http://{}/api/ping", app.address)).answer().await.status != 200 {}
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_client_that_makes_connections_too_fast_is_told_so_and_another_one_is_served() {
+    let app = App::start_with(Options { connection_rate_limit: Some(1), ..Options::default() }).await;
+    let ping = async || client().get(format!("http://{}/api/ping", app.address)).answer().await;
+    let mut refused = ping().await;
+    assert_eq!(refused.status, 200);
+    while refused.status == 200 {
+        // They count too, and are quicker to make.
+        for _ in 0..5 {
+            TcpStream::connect(app.address).await.expect("it listens");
+        }
+        refused = ping().await;
+    }
+    assert_eq!([refused.header("retry-after"), refused.header("connection")], ["1", "close"]);
+    assert!(refused.problem(429).contains("connections faster"), "{refused:?}");
+    let other =
+        reqwest::Client::builder().no_proxy().local_address(Some([127, 0, 0, 2].into())).build().expect("a client");
+    other.get(format!("http://{}/api/ping", app.address)).answer().await.assert_status(200);
 }

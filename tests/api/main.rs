@@ -31,6 +31,7 @@ mod program;
 mod proxies;
 mod publish;
 mod readers;
+mod reload;
 mod restart;
 mod resume;
 mod root;

@@ -119,12 +119,14 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn it_logs_each_request_without_its_query_and_each_streams_end() {
-    let program = Program::start(&["--log-format", "json", "--burst-interval", "10ms"]);
+fn it_logs_each_request_where_it_should_without_its_query_and_each_streams_end_at_debug() {
+    let flags = ["--log-format", "json", "--burst-interval", "10ms", "--access-log", "--log-level", "debug"];
+    let program = Program::start(&flags);
     let id = program.publish("Hello");
     let mut burst = program.open(&format!("/stream?message={id}"));
     let request = program.log_where("request", |line| line["path"] == "/stream");
     assert_eq!((&request["method"], &request["status"]), (&"GET".into(), &200.into()));
+    assert_eq!((&request["client"], &request["version"]), (&"127.0.0.1".into(), &"HTTP/1.1".into()));
     assert!(request["ms"].as_f64().is_some_and(|ms| ms >= 0.0 && decimals(ms) <= 3), "{request}");
     assert!(!request.to_string().contains(&id), "{request}");
     burst.read_to_string(&mut String::new()).unwrap_or_default();

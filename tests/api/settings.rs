@@ -74,7 +74,7 @@ fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_
 
 #[test]
 fn a_flag_takes_precedence_over_the_environment_and_that_over_the_file() {
-    let file = File::new("burst-repeat = 0\nheartbeat = '1ms'\nmax-connections = 0\n");
+    let file = File::new("burst-repeat = 0\nheartbeat = '1ms'\nstall-timeout = '1ms'\n");
     let output = tidings(|command| {
         command.arg("--config").arg(file.path());
         command.env("TIDINGS_BURST_REPEAT", "2000").env("TIDINGS_HEARTBEAT", "2ms");
@@ -87,7 +87,7 @@ fn a_flag_takes_precedence_over_the_environment_and_that_over_the_file() {
     assert_said(&output, "--heartbeat 2ms");
     let output =
         tidings(|command| command.env("TIDINGS_CONFIG", file.path()).args(["--burst-repeat=3", "--heartbeat=1s"]));
-    assert_said(&output, "--max-connections 0");
+    assert_said(&output, "--stall-timeout 1ms");
 }
 
 #[test]

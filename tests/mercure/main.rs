@@ -28,6 +28,7 @@ mod hostile;
 mod json;
 mod legacy;
 mod matchers;
+mod pace;
 mod publication;
 mod reconnection;
 mod revocation;

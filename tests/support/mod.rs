@@ -58,6 +58,7 @@ impl Program {
 
     fn spawn(listen: &str, data: &Path, flags: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .env("TIDINGS_LOG_LEVEL", "info,tidings::server::http::sse_body=debug")
             .args(["serve", "--listen", listen, "--log-format", "json", "--data"])
             .arg(data)
             .args(flags)

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::outcome::say;
 use super::supervisor;
 use crate::server::log::{Durability, LogOptions, Storage};
-use crate::server::settings::{Drain, MercureSettings, Options, Settings, report};
+use crate::server::settings::{Drain, MercureSettings, Options, RELOADABLE, Settings, report};
 use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
 
 /// How long the end takes once the streams have ended.
@@ -118,33 +118,38 @@ fn describe(log: &LogOptions, data: &Path) -> String {
 }
 
 /// Reads again what can change, at each SIGHUP, and says what can't: it never ends the process. `rows` is what is in effect.
-async fn reload_at_signal(reload: Reload, options: Options, mut rows: Vec<(&'static str, String)>) {
+async fn reload_at_signal(mut reload: Reload, options: Options, mut rows: Vec<(&'static str, String)>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         info!("reading again the settings' file, keys and certificates");
         supervisor::reloading();
         match options.clone().resolve() {
-            Ok(settings) => take_over(&settings, &mut rows),
+            Ok(settings) => take_over(&settings, &mut reload, &mut rows),
             Err(error) => error!(%error, "the settings can't be used: those before stay"),
         }
-        reload.now().await;
+        reload.read_files().await;
         supervisor::ready();
     }
 }
 
 /// Takes over what has changed of the settings, as far as that can be done without a restart.
-fn take_over(settings: &Settings, rows: &mut [(&'static str, String)]) {
+fn take_over(settings: &Settings, reload: &mut Reload, rows: &mut [(&'static str, String)]) {
+    let mut has_changed = false;
     for ((name, before), (_, now)) in rows.iter_mut().zip(report::rows(settings)) {
         if *before == now {
             continue;
         }
-        if *name == "log-level" {
-            info!(before, now, "the log level has changed");
-            telemetry::set_level(&now);
+        if RELOADABLE.contains(name) {
+            info!(name, before, now, "a setting has changed");
             *before = now;
+            has_changed = true;
         } else {
             warn!(name, before, now, "a setting has changed that takes effect at a restart");
         }
+    }
+    if has_changed {
+        telemetry::set_level(&settings.log_level);
+        reload.take_over(settings);
     }
 }
 

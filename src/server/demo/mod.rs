@@ -56,6 +56,13 @@ impl Demo {
         Ok(Arc::new(Self { app, settings, messages, bursts, ticker }))
     }
 
+    /// The same on another plumbing: its producers go on.
+    pub(super) fn with_app(&self, app: Arc<App>) -> Arc<Self> {
+        let Self { settings, messages, bursts, ticker, .. } = self;
+        let (messages, bursts, ticker) = (messages.clone(), bursts.clone(), ticker.clone());
+        Arc::new(Self { app, settings: *settings, messages, bursts, ticker })
+    }
+
     /// The demo's routes.
     pub(super) fn router(self: Arc<Self>) -> Router<Arc<App>> {
         routes::router().with_state(self)

@@ -1,8 +1,9 @@
 //! Who sends a request, for limits, logs and whatever depends on the address that a client has asked for.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use tracing::warn;
@@ -14,29 +15,35 @@ pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 
 /// Finds out who sends a request.
 pub(super) struct Callers {
-    proxies: TrustedProxies,
-    header: ProxyHeader,
+    believed: ArcSwap<(TrustedProxies, ProxyHeader)>,
     /// The first who is not trusted and has said that a request was forwarded.
     ignored: OnceLock<IpAddr>,
 }
 
 impl Callers {
     pub(super) fn new(proxies: TrustedProxies, header: ProxyHeader) -> Self {
-        Self { proxies, header, ignored: OnceLock::new() }
+        Self { believed: ArcSwap::from_pointee((proxies, header)), ignored: OnceLock::new() }
+    }
+
+    /// Believes these proxies from now on.
+    pub(super) fn believe(&self, proxies: TrustedProxies, header: ProxyHeader) {
+        self.believed.store(Arc::new((proxies, header)));
     }
 
     /// Somebody who is not trusted and has said that a request was forwarded, if there was one.
     pub(super) fn ignored(&self) -> Option<IpAddr> {
-        self.ignored.get().copied()
+        self.ignored.get().copied().filter(|peer| !self.believed.load().0.trust(*peer))
     }
 
     /// Notes who sends this request, which has arrived so, and by which host and scheme: the headers that say so are ours
     /// from here on, or those of a trusted proxy.
     pub(super) fn identify<B>(&self, arrival: &Arrival, request: &mut Request<B>) {
         let peer = arrival.peer;
-        let client = self.proxies.client(peer.ip(), self.header, request.headers());
+        let believed = self.believed.load();
+        let (proxies, header) = &**believed;
+        let client = proxies.client(peer.ip(), *header, request.headers());
         // Once: any client can send such a header.
-        if self.proxies.ignore(peer.ip(), request.headers()) && self.ignored.set(peer.ip()).is_ok() {
+        if proxies.ignore(peer.ip(), request.headers()) && self.ignored.set(peer.ip()).is_ok() {
             warn!(
                 %peer,
                 "requests say that they were forwarded, by somebody who is no trusted proxy: all who come that way count \

@@ -13,7 +13,6 @@ use super::cache;
 use crate::server::log::{AppendError, ReadError};
 use crate::server::metrics;
 use crate::server::net::HeadRefusals;
-use crate::server::settings::CorsOrigins;
 use crate::wire::problem::{MEDIA_TYPE, Problem};
 
 /// Seconds after which a client that is at its limit of streams may try again.
@@ -69,6 +68,8 @@ pub(in crate::server) enum ApiError {
     TooManySubscriptions(Duration),
     /// 429: the client is at its limit of connections.
     TooManyClientConnections(u32),
+    /// 429: the client makes connections faster than is allowed. It may make the next one after this time.
+    TooManyNewConnections(Duration),
     /// 503: the server is at its limit of connections.
     TooManyConnections,
     /// 503: the server compiles, or compares topics with, as many patterns as it may.
@@ -148,6 +149,15 @@ impl ApiError {
                      connection carries many streams."
                 ),
             ),
+            Self::TooManyNewConnections(after) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many new connections",
+                format!(
+                    "You make connections faster than is allowed. Try again in {} s; keep a connection and send further \
+                     requests over it.",
+                    seconds(*after)
+                ),
+            ),
             Self::TooManyConnections => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Too many connections",
@@ -164,8 +174,8 @@ impl ApiError {
             ),
             Self::RateLimited(after) => (
                 StatusCode::TOO_MANY_REQUESTS,
-                "Too many messages",
-                format!("Your address publishes faster than is allowed. Try again in {} s.", seconds(*after)),
+                "Too many updates",
+                format!("You publish faster than is allowed. Try again in {} s.", seconds(*after)),
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -194,12 +204,9 @@ impl ApiError {
     }
 }
 
-/// The responses to requests whose head can't be read. Nothing of such a request is known, its origin neither.
-pub(super) fn head_refusals(cors_origins: &CorsOrigins) -> HeadRefusals {
-    let allow_origin = match cors_origins {
-        CorsOrigins::Any => "access-control-allow-origin: *\r\n",
-        CorsOrigins::List(_) => "",
-    };
+/// The responses to requests whose head can't be read. Nothing of such a request is known, its origin neither: a page gets
+/// one only where `every_origin` may read.
+pub(super) fn head_refusals(every_origin: impl Fn() -> bool + Send + Sync + 'static) -> HeadRefusals {
     Arc::new(move |status| {
         let (title, detail) = match status {
             400 => ("Malformed request", "The request is not valid HTTP/1.1. Check its first line and its headers."),
@@ -213,6 +220,7 @@ pub(super) fn head_refusals(cors_origins: &CorsOrigins) -> HeadRefusals {
         let problem = Problem { status, title: title.into(), detail: detail.into() };
         let body = serde_json::to_string(&problem).ok()?;
         let length = body.len();
+        let allow_origin = if every_origin() { "access-control-allow-origin: *\r\n" } else { "" };
         Some(Bytes::from(format!(
             "HTTP/1.1 {status} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {length}\r\n\
              cache-control: private, no-store\r\n{allow_origin}connection: close\r\n\r\n{body}"
@@ -228,7 +236,7 @@ fn seconds(duration: Duration) -> u64 {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        metrics::refused(problem.status);
+        metrics::refused(problem.status, &problem.title);
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
@@ -249,6 +257,10 @@ impl IntoResponse for ApiError {
             Self::TooManyConnections | Self::TooManyClientConnections(_) => {
                 headers.insert(header::RETRY_AFTER, CONNECTIONS_RETRY_AFTER.into());
                 // There is no room to keep the connection for another request.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::TooManyNewConnections(after) => {
+                headers.insert(header::RETRY_AFTER, seconds(after).into());
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Self::Token { challenge, .. } => {

@@ -1,77 +1,65 @@
-//! Limits by client, and that of publishing without a token.
+//! Limits by client, and that of a request's head.
 
-use std::hash::Hash;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 
 use super::error::ApiError;
-use crate::server::net::{MAX_HEAD, client_key};
+use crate::server::auth::Token;
+use crate::server::hub::ClientKey;
+use crate::server::net::{self, ClientLimit, MAX_HEAD, OverLimit};
+use crate::server::settings::LimitSettings;
 
 /// A client may publish this many times its rate in one burst.
-const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(3);
+const BURSTS: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
 
-/// After this many checks the clients that have been quiet for long enough are forgotten.
-const FORGET_EVERY: usize = 10_000;
-
-/// A limit that each client has for itself.
-pub(super) struct ClientLimit<K: Clone + Eq + Hash> {
-    limiter: DefaultKeyedRateLimiter<K>,
-    checks: AtomicUsize,
-    clock: DefaultClock,
+/// Limits how fast each client publishes: a token's subject, or an address without a token.
+pub(super) struct PublishLimits {
+    with_token: ClientLimit<ClientKey>,
+    without: ClientLimit<ClientKey>,
 }
 
-impl<K: Clone + Eq + Hash> ClientLimit<K> {
-    /// Allows each client `burst` at once, and `rate` in a second after that.
-    pub(super) fn new(rate: NonZeroU32, burst: NonZeroU32) -> Self {
-        let limiter = RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst));
-        Self { limiter, checks: AtomicUsize::new(0), clock: DefaultClock::default() }
+impl PublishLimits {
+    pub(super) fn new(limits: &LimitSettings) -> Self {
+        Self { with_token: ClientLimit::new(limits.token_rate, BURSTS), without: ClientLimit::new(limits.rate, BURSTS) }
     }
 
-    /// Counts so many of a client. Fails with the time to wait, a second at least, and counts none then.
-    pub(super) fn check(&self, client: &K, count: usize) -> Result<(), Duration> {
-        let Some(count) = cells(count) else { return Ok(()) };
-        if self.checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
-            self.limiter.retain_recent();
+    /// Counts a request with one update. Fails with 429 and the time to wait where the client is over its limit.
+    pub(super) fn check(&self, token: Option<&Token>, peer: SocketAddr) -> Result<(), ApiError> {
+        self.count(token, peer, 1, 1)
+    }
+
+    /// Counts the other updates of a request that was counted already. Fails with 413 where there are more of them than may
+    /// ever be published at once.
+    pub(super) fn check_all(&self, token: Option<&Token>, peer: SocketAddr, updates: usize) -> Result<(), ApiError> {
+        self.count(token, peer, updates, updates.saturating_sub(1))
+    }
+
+    fn count(&self, token: Option<&Token>, peer: SocketAddr, updates: usize, count: usize) -> Result<(), ApiError> {
+        let limit = if token.is_some() { &self.with_token } else { &self.without };
+        let too_many = |most| {
+            let detail =
+                format!("There are {updates} updates, and you may publish {most} at once at most. Send them in parts.");
+            ApiError::TooMuch(detail)
+        };
+        if let Some(most) = limit.most().filter(|most| updates > *most as usize) {
+            return Err(too_many(most));
         }
-        match self.limiter.check_key_n(client, count) {
-            Ok(Err(until)) => Err(wait(&until, &self.clock)),
-            // More at once than can ever be allowed is refused elsewhere, as a request that is too large.
-            Ok(Ok(())) | Err(_) => Ok(()),
-        }
+        limit.check(&client_key(token, peer), count).map_err(|over| match over {
+            OverLimit::Wait(after) => ApiError::RateLimited(after),
+            OverLimit::Never(most) => too_many(most),
+        })
     }
 }
 
-/// How long to wait until a limit allows more.
-pub(super) fn wait(until: &NotUntil<<DefaultClock as Clock>::Instant>, clock: &DefaultClock) -> Duration {
-    until.wait_time_from(clock.now()).max(Duration::from_secs(1))
-}
-
-/// A number as the limiters count it; `None` for nothing.
-pub(super) fn cells(count: usize) -> Option<NonZeroU32> {
-    NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX))
-}
-
-/// The rate limiter of publishes.
-pub(super) struct PublishLimit(Option<ClientLimit<IpAddr>>);
-
-impl PublishLimit {
-    /// Allows each client `rate` publishes a second; `None` means no limit.
-    pub(super) fn new(rate: Option<NonZeroU32>) -> Self {
-        Self(rate.map(|rate| ClientLimit::new(rate, rate.saturating_mul(BURST))))
-    }
-
-    /// Counts one publish. Fails with 429 and the time to wait if the client is over its limit.
-    pub(super) fn check(&self, address: IpAddr) -> Result<(), ApiError> {
-        let Some(limit) = &self.0 else { return Ok(()) };
-        limit.check(&client_key(address), 1).map_err(ApiError::RateLimited)
+/// Whose limits a request counts towards.
+pub(super) fn client_key(token: Option<&Token>, peer: SocketAddr) -> ClientKey {
+    match token {
+        Some(token) if !token.subject.is_empty() => ClientKey::Subject(token.issuer.clone(), token.subject.clone()),
+        _ => ClientKey::Network(net::client_key(peer.ip())),
     }
 }
 

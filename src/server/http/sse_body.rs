@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use http_body::Frame;
 use rand::Rng;
 use tokio::time::Instant;
-use tracing::info;
+use tracing::debug;
 
 use super::frames::Frames;
 use crate::server::hub::{Chunk, EndReason, Mailbox, Session, Signal};
@@ -143,7 +143,7 @@ impl<S> Drop for SseBody<S> {
         };
         metrics::stream_ended(label);
         let seconds = self.opened.elapsed().as_millis() as f64 / 1000.0;
-        info!(stream = self.name, reason, seconds, events = self.events, "a stream has ended");
+        debug!(stream = self.name, reason, seconds, events = self.events, "a stream has ended");
     }
 }
 

@@ -88,8 +88,6 @@ pub struct HubOptions {
     pub tail_cache: TailCacheSize,
     /// Silence after which a stream sends a comment.
     pub heartbeat: Duration,
-    /// Maximum number of open sessions of one client.
-    pub sessions_per_client: Option<usize>,
     /// Over how many tasks the fan-out is spread, and with it the sessions.
     pub shards: usize,
     /// Whether subscriptions are listed, and told of when they begin and end.
@@ -105,7 +103,6 @@ impl Default for HubOptions {
             reader_buffer: DEFAULT_READER_BUFFER,
             tail_cache: TailCacheSize::default(),
             heartbeat: DEFAULT_HEARTBEAT,
-            sessions_per_client: None,
             shards: default_shards(),
             presence: true,
             clock: Arc::new(chrono::Utc::now),
@@ -277,6 +274,7 @@ impl Hub {
             let shortened = rand::rng().random_range(0.0..LIFETIME_SPREAD);
             lifetime.mul_f64(1.0 - shortened)
         });
+        let client_limit = options.client_limit;
         let session = NewSession {
             mailbox: mailbox.clone(),
             wanted,
@@ -286,7 +284,7 @@ impl Hub {
             deadline: lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
             subscriber,
         };
-        let (place, position) = self.shared.sessions.insert(session, self.shared.options.sessions_per_client)?;
+        let (place, position) = self.shared.sessions.insert(session, client_limit)?;
         Ok((Session::new(self.shared.clone(), place, mailbox.clone()), position))
     }
 

@@ -16,6 +16,8 @@ use crate::server::metrics::STREAMS;
 pub struct SessionOptions {
     /// Whose limit of open sessions it counts towards; `None` for a stream of the server itself.
     pub client: Option<ClientKey>,
+    /// Maximum number of that client's open sessions, this one among them.
+    pub client_limit: Option<usize>,
     /// Who holds its token.
     pub holder: Option<Arc<dyn Holder>>,
     /// When its token expires, by the wall clock.

@@ -100,7 +100,8 @@ pub fn stream_ended(reason: &'static str) {
     counter!("tidings_streams_ended_total", "reason" => reason).increment(1);
 }
 
-/// Counts a refused request, by its status.
-pub fn refused(status: u16) {
-    counter!("tidings_refusals_total", "status" => status.to_string()).increment(1);
+/// Counts a refused request, by its status and by why: one of few titles, as `too_many_streams`.
+pub fn refused(status: u16, title: &str) {
+    let reason = title.to_lowercase().replace(' ', "_");
+    counter!("tidings_refusals_total", "status" => status.to_string(), "reason" => reason).increment(1);
 }

@@ -49,7 +49,7 @@ pub const NAMES: [(Kind, &str, &str); 32] = [
         "tidings_publish_to_write_seconds",
         "From an update's publication to its having been written to all streams that took it at once; one sample for each batch and shard",
     ),
-    (Counter, "tidings_refusals_total", "Requests that were refused, by status"),
+    (Counter, "tidings_refusals_total", "Requests that were refused, by status and reason, such as too_many_streams"),
     (Gauge, "tidings_log_updates", "Updates that the log keeps"),
     (Gauge, "tidings_log_bytes", "Bytes of updates that the log keeps"),
     (Gauge, "tidings_log_own_events", "Events of the hub itself, such as presence, that the log keeps"),

@@ -1,23 +1,26 @@
 //! Accepts connections until the shutdown begins, and refuses those above the limit.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::arrival::{Answers, MakeService};
-use super::client::TrustedProxies;
-use super::connection::{self, ClientService, ConnectionOptions, ResponseBody};
+use super::arrival::{Answers, ConnectionRefusal, MakeService};
+use super::client::{TrustedProxies, client_key};
+use super::client_limit::{ClientLimit, OverLimit};
+use super::connection::{self, ClientService, ConnectionOptions, ConnectionTerms, ResponseBody};
 use super::listen::{Listener, Scheme};
-use super::open_connections::{AtLimit, OpenConnections};
+use super::open_connections::{AtLimit, OpenConnection, OpenConnections};
 use super::shutdown::Shutdown;
 use super::socket::Socket;
 use super::tls::Tls;
@@ -35,28 +38,41 @@ const UNSENT: u32 = 64 * 1024;
 /// Maximum number of connections that are being refused; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 1024;
 
+/// How many bursts' worth of a second's connections a client may make at once: after a restart all clients of one address
+/// come back together.
+const CONNECTION_BURSTS: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+
 /// What a listener may hold and for how long.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ConnectionLimits {
     /// Maximum number of connections at once.
     pub(crate) connections: usize,
-    /// Maximum number of one client's; 0 for no limit.
-    pub(crate) per_client: u32,
+    /// Maximum number of one client's.
+    pub(crate) per_client: Option<NonZeroU32>,
+    /// How fast one client may make them.
+    pub(crate) client_rate: ClientLimit<IpAddr>,
     /// Proxies have no limit of their own: their clients share their address.
     pub(crate) trusted_proxies: TrustedProxies,
     /// How long a client may take nothing while data waits for it.
     pub(crate) write_timeout: Duration,
     /// Whether the connections of trusted proxies begin with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// Maximum number of requests at once over one HTTP/2 connection.
+    pub(crate) http2_streams: u32,
     /// How long connections may stay open after the beginning of the shutdown.
     pub(crate) drain: Duration,
+}
+
+/// A limit of one client's new connections in a second.
+pub(crate) fn connection_rate(rate: Option<NonZeroU32>) -> ClientLimit<IpAddr> {
+    ClientLimit::new(rate, CONNECTION_BURSTS)
 }
 
 /// What all listeners share.
 struct Acceptor<S> {
     answers: Answers<S>,
     options: ConnectionOptions,
-    limits: ConnectionLimits,
+    limits: Arc<ArcSwap<ConnectionLimits>>,
     connections: Arc<OpenConnections>,
     refused: Arc<OpenConnections>,
     /// Whether connections are being refused.
@@ -69,7 +85,7 @@ pub(crate) async fn serve<S, B>(
     listeners: Vec<Listener>,
     tls: Option<Arc<Tls>>,
     answers: Answers<S>,
-    limits: ConnectionLimits,
+    limits: Arc<ArcSwap<ConnectionLimits>>,
     shutdown: Shutdown,
 ) -> usize
 where
@@ -79,20 +95,15 @@ where
     let head_refusals = answers.head_refusals.clone();
     let acceptor = Acceptor {
         answers,
-        options: ConnectionOptions {
-            write_timeout: limits.write_timeout,
-            head_refusals,
-            tls,
-            proxy_protocol: limits.proxy_protocol.then(|| Arc::new(limits.trusted_proxies.clone())),
-            shutdown,
-        },
-        connections: Arc::new(OpenConnections::new(limits.connections, limits.per_client)),
-        refused: Arc::new(OpenConnections::new(MAX_REFUSALS, 0)),
+        options: ConnectionOptions { write_timeout: limits.load().write_timeout, head_refusals, tls, shutdown },
+        connections: Arc::new(OpenConnections::new()),
+        refused: Arc::new(OpenConnections::new()),
         limits,
         is_full: AtomicBool::new(false),
     };
     join_all(listeners.into_iter().map(|listener| acceptor.accept(listener))).await;
-    match timeout(acceptor.limits.drain, acceptor.connections.ended()).await {
+    let drain = acceptor.limits.load().drain;
+    match timeout(drain, acceptor.connections.ended()).await {
         Ok(()) => 0,
         Err(_) => acceptor.connections.len(),
     }
@@ -129,35 +140,49 @@ impl<S> Acceptor<S> {
     where
         S: ClientService<B>,
     {
-        let serve = |service: &MakeService<S>, open| {
-            connection::serve(socket, peer, scheme, service.clone(), self.options.clone(), open)
+        let limits = self.limits.load();
+        let is_proxy = limits.trusted_proxies.trust(peer.ip());
+        let terms = ConnectionTerms {
+            expected: scheme,
+            has_proxy_header: limits.proxy_protocol && is_proxy,
+            http2_streams: limits.http2_streams,
         };
-        let client = (!self.limits.trusted_proxies.trust(peer.ip())).then_some(peer.ip());
-        let at_limit = match self.connections.admit(client) {
+        let serve = |service: &MakeService<S>, open| {
+            connection::serve(socket, peer, terms, service.clone(), self.options.clone(), open)
+        };
+        let refusal = match self.admit((!is_proxy).then(|| client_key(peer.ip())), &limits) {
             Ok(open) => {
                 self.is_full.store(false, Ordering::Relaxed);
                 CONNECTIONS.accepted.increment(1);
                 tokio::spawn(serve(&self.answers.service, open));
                 return;
             }
-            Err(at_limit) => at_limit,
+            Err(refusal) => refusal,
         };
         CONNECTIONS.refused.increment(1);
-        let refusal = match at_limit {
-            AtLimit::Client => &self.answers.client_refusal,
-            AtLimit::Server => &self.answers.refusal,
-        };
         // Once for a whole crowd: a flood of connections must not become a flood of log lines.
         if !self.is_full.swap(true, Ordering::Relaxed) {
-            let (limit, setting) = match at_limit {
-                AtLimit::Client => (self.limits.per_client as usize, "--max-connections-per-client"),
-                AtLimit::Server => (self.limits.connections, "--max-connections"),
-            };
-            warn!(limit, %peer, "connections are refused: raise {setting} to allow more");
+            warn!(%peer, "connections are refused: raise {} to allow more", refusal.setting());
         }
-        if let Ok(open) = self.refused.admit(None) {
-            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(refusal, open)));
+        if let Ok(open) = self.refused.admit(None, MAX_REFUSALS, u32::MAX) {
+            let refuse = self.answers.refusal.clone();
+            let service: MakeService<S> = Arc::new(move |arrival| refuse(refusal, arrival));
+            tokio::spawn(timeout(REFUSAL_TIMEOUT, serve(&service, open)));
         }
+    }
+
+    /// Counts a connection, of this client where it has limits of its own.
+    fn admit(&self, client: Option<IpAddr>, limits: &ConnectionLimits) -> Result<OpenConnection, ConnectionRefusal> {
+        let too_fast = |over| match over {
+            OverLimit::Wait(wait) => ConnectionRefusal::ClientRate(wait),
+            OverLimit::Never(_) => ConnectionRefusal::ClientRate(Duration::MAX),
+        };
+        client.map_or(Ok(()), |client| limits.client_rate.check(&client, 1)).map_err(too_fast)?;
+        let per_client = limits.per_client.map_or(u32::MAX, NonZeroU32::get);
+        self.connections.admit(client, limits.connections, per_client).map_err(|at_limit| match at_limit {
+            AtLimit::Server => ConnectionRefusal::Server,
+            AtLimit::Client => ConnectionRefusal::Client(per_client),
+        })
     }
 }
 

@@ -25,7 +25,6 @@ use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::arrival::{Arrival, MakeService};
-use super::client::TrustedProxies;
 use super::direct_socket::DirectSocket;
 use super::handover::{Handover, Successor};
 use super::http1_socket::{HeadRefusals, Http1Socket};
@@ -51,9 +50,6 @@ pub(crate) const MAX_HEAD: usize = 64 * 1024;
 
 /// Bytes that an HTTP/2 stream may buffer of what its client has not taken yet.
 const HTTP2_SEND_BUFFER: usize = 8 * 1024;
-
-/// Maximum number of streams of an HTTP/2 connection: browsers ask for about a hundred.
-const MAX_HTTP2_STREAMS: u32 = 250;
 
 /// A client whose head was refused may still be sending: closing at once would reset the connection before it has read
 /// why. So much is read and thrown away, for so long.
@@ -97,24 +93,34 @@ pub(super) struct ConnectionOptions {
     pub(super) head_refusals: HeadRefusals,
     /// For listeners over TLS.
     pub(super) tls: Option<Arc<Tls>>,
-    /// The proxies whose connections begin with a header of the PROXY protocol.
-    pub(super) proxy_protocol: Option<Arc<TrustedProxies>>,
     pub(super) shutdown: Shutdown,
+}
+
+/// How one connection is served.
+#[derive(Clone, Copy)]
+pub(super) struct ConnectionTerms {
+    /// How clients speak where it was made.
+    pub(super) expected: Scheme,
+    /// Whether it begins with a header of the PROXY protocol.
+    pub(super) has_proxy_header: bool,
+    /// Maximum number of requests at once over HTTP/2.
+    pub(super) http2_streams: u32,
 }
 
 /// Serves a connection until it ends, also after the beginning of the shutdown, or until a response takes it over.
 pub(super) async fn serve<S: ClientService<B>, B: ResponseBody>(
     socket: Socket,
     mut peer: SocketAddr,
-    expected: Scheme,
+    terms: ConnectionTerms,
     service: MakeService<S>,
     options: ConnectionOptions,
     open: OpenConnection,
 ) {
-    let ConnectionOptions { write_timeout, head_refusals, tls, proxy_protocol, shutdown } = options;
+    let ConnectionOptions { write_timeout, head_refusals, tls, shutdown } = options;
+    let ConnectionTerms { expected, has_proxy_header, http2_streams } = terms;
     let tls = tls.filter(|_| expected == Scheme::Https);
-    let has_header = proxy_protocol.is_some_and(|proxies| proxies.trust(peer.ip()));
-    let begun = Box::pin(begin(socket, &mut peer, has_header, write_timeout, tls, &shutdown)).await;
+    let begun = Box::pin(begin(socket, &mut peer, has_proxy_header, write_timeout, tls, &shutdown)).await;
+    let http2 = Http2 { peer, write_timeout, streams: http2_streams };
     let arrival = |scheme| Arrival { peer, scheme, expected };
     let ended = match begun {
         Some(Begun::Http1(stream)) => {
@@ -128,12 +134,12 @@ pub(super) async fn serve<S: ClientService<B>, B: ResponseBody>(
         }
         Some(Begun::Http2(stream)) => {
             let service = service(arrival(Scheme::Http));
-            Box::pin(drive_http2(stream, peer, service, write_timeout, &shutdown)).await
+            Box::pin(http2.drive(stream, service, &shutdown)).await
         }
         Some(Begun::Tls(stream)) if tls::is_challenge(&stream) => return,
         Some(Begun::Tls(stream)) if tls::speaks_http2(&stream) => {
             let service = service(arrival(Scheme::Https));
-            Box::pin(drive_http2(*stream, peer, service, write_timeout, &shutdown)).await
+            Box::pin(http2.drive(*stream, service, &shutdown)).await
         }
         Some(Begun::Tls(stream)) => {
             let service = service(arrival(Scheme::Https));
@@ -144,24 +150,6 @@ pub(super) async fn serve<S: ClientService<B>, B: ResponseBody>(
     if let Err(error) = ended {
         log_failure(peer, &error);
     }
-}
-
-fn http2<B: ResponseBody>(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    service: impl ClientService<B>,
-    write_timeout: Duration,
-    streams: Streams,
-) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
-    let mut builder = http2::Builder::new(streams);
-    builder.timer(TokioTimer::new()).max_concurrent_streams(MAX_HTTP2_STREAMS).max_send_buf_size(HTTP2_SEND_BUFFER);
-    // What is above the limit must arrive to be refused with a reason: h2's own refusal has none.
-    builder.max_header_list_size(2 * MAX_HEAD as u32);
-    // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
-    builder.keep_alive_interval(write_timeout).keep_alive_timeout(write_timeout);
-    let tracked = service_fn(move |request| {
-        service.call(request).map_ok(|response: Response<B>| response.map(StallTrackedBody::new))
-    });
-    Box::pin(builder.serve_connection(TokioIo::new(stream), tracked))
 }
 
 /// A connection, by what its client speaks.
@@ -291,17 +279,44 @@ async fn discard(mut stream: impl AsyncRead + Unpin) {
     }
 }
 
-async fn drive_http2<B: ResponseBody>(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+/// How a connection over HTTP/2 is served.
+struct Http2 {
     peer: SocketAddr,
-    service: impl ClientService<B>,
     write_timeout: Duration,
-    shutdown: &Shutdown,
-) -> Result<(), hyper::Error> {
-    let streams = Streams::of(peer, write_timeout);
-    let mut connection = http2(stream, service, write_timeout, streams.clone());
-    tokio::select! {
-        ended = drive(connection.as_mut(), shutdown, || None::<Infallible>) => ended.map(|_| ()),
-        never = streams.watch() => match never {},
+    /// Maximum number of requests at once.
+    streams: u32,
+}
+
+impl Http2 {
+    async fn drive<B: ResponseBody>(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        service: impl ClientService<B>,
+        shutdown: &Shutdown,
+    ) -> Result<(), hyper::Error> {
+        let streams = Streams::of(self.peer, self.write_timeout);
+        let mut connection = self.connection(stream, service, streams.clone());
+        tokio::select! {
+            ended = drive(connection.as_mut(), shutdown, || None::<Infallible>) => ended.map(|_| ()),
+            never = streams.watch() => match never {},
+        }
+    }
+
+    fn connection<B: ResponseBody>(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        service: impl ClientService<B>,
+        streams: Streams,
+    ) -> Connection<impl GracefulConnection<Error = hyper::Error>> {
+        let mut builder = http2::Builder::new(streams);
+        builder.timer(TokioTimer::new()).max_concurrent_streams(self.streams).max_send_buf_size(HTTP2_SEND_BUFFER);
+        // What is above the limit must arrive to be refused with a reason: h2's own refusal has none.
+        builder.max_header_list_size(2 * MAX_HEAD as u32);
+        // A client that has vanished while no stream was open has nothing to acknowledge: only a ping tells.
+        builder.keep_alive_interval(self.write_timeout).keep_alive_timeout(self.write_timeout);
+        let tracked = service_fn(move |request| {
+            service.call(request).map_ok(|response: Response<B>| response.map(StallTrackedBody::new))
+        });
+        Box::pin(builder.serve_connection(TokioIo::new(stream), tracked))
     }
 }

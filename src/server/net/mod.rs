@@ -4,6 +4,7 @@
 mod accept;
 mod arrival;
 mod client;
+mod client_limit;
 mod connection;
 mod direct_socket;
 mod handover;
@@ -17,10 +18,11 @@ mod stalled_streams;
 mod tls;
 mod write_timeout;
 
-pub(crate) use accept::{ConnectionLimits, serve};
-pub(crate) use arrival::{Answers, Arrival, MakeService};
+pub(crate) use accept::{ConnectionLimits, connection_rate, serve};
+pub(crate) use arrival::{Answers, Arrival, ConnectionRefusal, MakeService};
 pub(crate) use client::client_key;
 pub use client::{ProxyHeader, TrustedProxies};
+pub(crate) use client_limit::{ClientLimit, OverLimit, TotalLimit};
 pub(crate) use connection::MAX_HEAD;
 pub(crate) use direct_socket::DirectSocket;
 pub(crate) use handover::{Handover, Successor};

@@ -11,11 +11,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::client::client_key;
 use crate::server::metrics::CONNECTIONS;
 
-/// The connections that are open, within limits.
+/// The connections that are open.
 pub(super) struct OpenConnections {
-    max: usize,
-    /// Of one client; 0 for no limit.
-    max_per_client: u32,
     state: Mutex<OpenState>,
     /// Clients are told apart by a hash of their address: that takes half of the room, and two that have the same share a
     /// limit, which nobody can bring about.
@@ -50,25 +47,29 @@ pub(super) struct OpenConnection {
 struct Hashed(u64);
 
 impl OpenConnections {
-    pub(super) fn new(max: usize, max_per_client: u32) -> Self {
-        let (state, hasher, tracker) = (Mutex::default(), RandomState::new(), TaskTracker::new());
-        Self { max, max_per_client, state, hasher, tracker }
+    pub(super) fn new() -> Self {
+        Self { state: Mutex::default(), hasher: RandomState::new(), tracker: TaskTracker::new() }
     }
 
-    /// Counts one more connection, of this client where it has a limit of its own.
-    pub(super) fn admit(self: &Arc<Self>, client: Option<IpAddr>) -> Result<OpenConnection, AtLimit> {
-        let client =
-            client.filter(|_| self.max_per_client > 0).map(|address| self.hasher.hash_one(client_key(address)));
+    /// Counts one more connection where there are fewer than `max`, and of this client, where it has a limit of its own,
+    /// fewer than `max_per_client`.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        max: usize,
+        max_per_client: u32,
+    ) -> Result<OpenConnection, AtLimit> {
+        let client = client.map(|address| self.hasher.hash_one(client_key(address)));
         let mut state = self.state();
-        if state.open >= self.max {
+        if state.open >= max {
             return Err(AtLimit::Server);
         }
         if let Some(client) = client {
-            let count = state.clients.entry(client).or_default();
-            if *count >= self.max_per_client {
+            let count = state.clients.get(&client).copied().unwrap_or_default();
+            if count >= max_per_client {
                 return Err(AtLimit::Client);
             }
-            *count += 1;
+            state.clients.insert(client, count + 1);
         }
         state.open += 1;
         CONNECTIONS.open.increment(1);
@@ -123,8 +124,8 @@ mod tests {
 
     #[test]
     fn each_client_has_a_limit_and_all_have_one_together() {
-        let all = Arc::new(OpenConnections::new(3, 2));
-        let admit = |address: &str| all.admit(Some(address.parse().expect("an address")));
+        let all = Arc::new(OpenConnections::new());
+        let admit = |address: &str| all.admit(Some(address.parse().expect("an address")), 3, 2);
         let first = [admit("2001:db8::1").expect("room"), admit("2001:db8::2").expect("room")];
         assert_eq!(admit("2001:db8::3").err(), Some(AtLimit::Client), "one customer has a whole /64");
         let other = admit("192.0.2.1").expect("room");
@@ -136,12 +137,11 @@ mod tests {
 
     #[test]
     fn who_has_no_limit_of_its_own_is_counted_with_all() {
-        let all = Arc::new(OpenConnections::new(2, 1));
-        let open = [all.admit(None).expect("room"), all.admit(None).expect("room")];
-        assert_eq!(all.admit(None).err(), Some(AtLimit::Server));
+        let all = Arc::new(OpenConnections::new());
+        let open = [all.admit(None, 2, 1).expect("room"), all.admit(None, 2, 1).expect("room")];
+        assert_eq!(all.admit(None, 2, 1).err(), Some(AtLimit::Server));
         drop(open);
-        let all = Arc::new(OpenConnections::new(2, 0));
-        let same = || all.admit(Some(IpAddr::from([192, 0, 2, 1])));
+        let same = || all.admit(Some(IpAddr::from([192, 0, 2, 1])), 2, u32::MAX);
         assert!(same().is_ok() && same().is_ok());
     }
 }

@@ -12,8 +12,6 @@ use crate::wire::paths;
 
 /// Long enough that clients don't notice, short enough that a balancer's new machine gets its share within a day.
 const DEFAULT_STREAM_LIFETIME: Duration = Duration::from_secs(24 * 3600);
-/// Streams of one client.
-const DEFAULT_MAX_STREAMS: usize = 10_000;
 
 /// What the hub's addresses need to know.
 #[derive(Clone, Debug)]
@@ -32,8 +30,6 @@ pub struct MercureSettings {
     pub presence: bool,
     /// How long a stream lasts at most.
     pub stream_lifetime: Option<Duration>,
-    /// Most streams of one client; `None` for no limit.
-    pub max_streams: Option<usize>,
     /// The flag's issuer; `None` for the public URL.
     issuer: Option<String>,
     keys: (KeySource, KeySource),
@@ -67,11 +63,21 @@ impl MercureSettings {
             presence: options.presence.unwrap_or(true),
             stream_lifetime: Some(options.stream_lifetime.map_or(DEFAULT_STREAM_LIFETIME, |span| span.0))
                 .filter(|lifetime| !lifetime.is_zero()),
-            max_streams: Some(options.max_streams.unwrap_or(DEFAULT_MAX_STREAMS)).filter(|&count| count > 0),
             issuer: options.issuer.clone().or(named),
             keys: (file(&options.publisher_key_file), file(&options.subscriber_key_file)),
             issuers: tables.iter().map(further).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// These settings with what others have of those that take effect at once.
+    pub(super) fn with_reloaded(&self, new: &Self) -> Self {
+        Self {
+            anonymous: new.anonymous,
+            publish_origins: new.publish_origins.clone(),
+            publish_without_token: new.publish_without_token,
+            stream_lifetime: new.stream_lifetime,
+            ..self.clone()
+        }
     }
 
     /// The hub's public URL, for a server that this machine reaches at `listening`, if it is known where.

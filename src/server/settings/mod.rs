@@ -3,13 +3,14 @@
 //! A flag takes precedence over its environment variable, which takes precedence over the file.
 
 mod demo;
+mod limits;
 mod mercure;
 mod options;
+mod reload;
 pub mod report;
 mod tls;
 mod values;
 
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 use std::{fmt, io};
@@ -19,8 +20,10 @@ use thiserror::Error;
 use url::Url;
 
 pub use demo::DemoSettings;
+pub use limits::LimitSettings;
 pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
+pub use reload::RELOADABLE;
 pub use tls::TlsSettings;
 pub use values::{
     AcmeChallengeKind, CorsOrigins, DEFAULT_LISTEN, DurabilityKind, LogFormat, ProxyHeaderKind, Span, StorageKind,
@@ -40,13 +43,6 @@ pub const LOG_FOLDER: &str = "log";
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(15);
 /// A phone that changes its network reconnects within seconds.
 const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Publishes per second from one address.
-const DEFAULT_RATE_LIMIT: u32 = 50;
-/// Enough for an update of any reasonable size. A larger one should be a link to its data.
-const DEFAULT_MAX_BODY: usize = 1024 * 1024;
-const DEFAULT_MAX_CONNECTIONS: usize = 50_000;
-/// As many as one client may have streams: a company or a provider may have one address.
-const DEFAULT_CLIENT_CONNECTIONS: u32 = 10_000;
 /// Short enough for an operator who waits.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(3);
 
@@ -85,20 +81,16 @@ pub struct Settings {
     pub shards: usize,
     /// The demo: its bursts and its messages; `None` where it is switched off.
     pub demo: Option<DemoSettings>,
-    /// Publishes per second from one address, with bursts of four times as many; `None` for no limit.
-    pub rate_limit: Option<NonZeroU32>,
-    /// Maximum size of a request body, in bytes.
-    pub max_body: usize,
+    /// What one client may do, and all together.
+    pub limits: LimitSettings,
     /// The proxies that are believed when they say for whom they forward a request.
     pub trusted_proxies: TrustedProxies,
     /// Whether their connections begin with a header of the PROXY protocol.
     pub proxy_protocol: bool,
     /// The header in which they say it.
     pub proxy_header: ProxyHeader,
-    /// Maximum number of connections.
-    pub max_connections: usize,
-    /// Maximum number of one client's; 0 for no limit.
-    pub max_connections_per_client: u32,
+    /// Whether each request is logged.
+    pub access_log: bool,
     /// A filter of `tracing`.
     pub log_level: String,
     /// The format of log lines; `None` chooses by whether the log goes to a terminal.
@@ -175,8 +167,8 @@ impl Options {
         let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
         let buffer = (ByteSize::kib(1), ByteSize::mib(64));
         let reader_buffer = within("reader-buffer", options.reader_buffer, default_buffer, buffer.0, buffer.1)?;
-        let max_body = within("max-body", options.max_body, DEFAULT_MAX_BODY, 1024, 1 << 30)?;
-        let demo = DemoSettings::resolve(&options, &listen, max_body)?;
+        let limits = LimitSettings::resolve(&options)?;
+        let demo = DemoSettings::resolve(&options, &listen, limits.max_body)?;
         let log_level = options.log_level.clone().unwrap_or_else(|| "info".into());
         tracing_subscriber::EnvFilter::try_new(&log_level)
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
@@ -195,8 +187,7 @@ impl Options {
             reader_buffer: usize::try_from(reader_buffer.as_u64()).unwrap_or(usize::MAX),
             shards: within("shards", options.shards, default_shards(), 1, 1024)?,
             demo,
-            rate_limit: NonZeroU32::new(options.rate_limit.unwrap_or(DEFAULT_RATE_LIMIT)),
-            max_body,
+            limits,
             listen,
             tls,
             metrics_listen: options.metrics_listen,
@@ -210,8 +201,7 @@ impl Options {
             trusted_proxies: options.trusted_proxies.unwrap_or_default(),
             proxy_protocol: options.proxy_protocol.unwrap_or(false),
             proxy_header: options.proxy_header.map(Into::into).unwrap_or_default(),
-            max_connections_per_client: options.max_connections_per_client.unwrap_or(DEFAULT_CLIENT_CONNECTIONS),
-            max_connections: within("max-connections", options.max_connections, DEFAULT_MAX_CONNECTIONS, 1, 1 << 24)?,
+            access_log: options.access_log.unwrap_or(false),
             cors_origins: options.cors_origins.unwrap_or(CorsOrigins::Any),
             log_level,
             log_format: options.log_format,
@@ -301,7 +291,7 @@ mod tests {
         let settings = Options::default().resolve().expect("defaults");
         assert_eq!(settings.listening_url().map(String::from).as_deref(), Some("http://127.0.0.1:3000/"));
         assert_eq!(settings.cors_origins, CorsOrigins::Any);
-        assert_eq!(settings.rate_limit, NonZeroU32::new(50));
+        assert_eq!(settings.limits.rate.map(u32::from), Some(50));
     }
 
     #[test]
@@ -317,7 +307,7 @@ mod tests {
 
     #[test]
     fn no_rate_limit_is_written_zero() {
-        assert_eq!(options("rate-limit = 0").expect("options").resolve().expect("settings").rate_limit, None);
+        assert_eq!(options("rate-limit = 0").expect("options").resolve().expect("settings").limits.rate, None);
     }
 
     #[test]

@@ -224,13 +224,32 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_BURST_INTERVAL", value_name = "DURATION", help_heading = "Demo")]
     pub burst_interval: Option<Span>,
 
-    /// Publishes per second from one address, with bursts of four times as many; 0 for no limit [default: 50]
-    #[arg(long, env = "TIDINGS_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
-    pub rate_limit: Option<u32>,
-
     /// Longest message, in bytes of UTF-8 [default: 4096]
     #[arg(long, env = "TIDINGS_MAX_MESSAGE", value_name = "BYTES", help_heading = "Demo")]
     pub max_message: Option<usize>,
+
+    /// Updates per second from one address without a token, with bursts of four times as many; 0 for no limit [default: 50]
+    #[arg(long, env = "TIDINGS_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
+    pub rate_limit: Option<u32>,
+
+    /// Updates per second of one token's subject, with bursts of four times as many; 0 for no limit [default: 20000]
+    #[arg(long, env = "TIDINGS_TOKEN_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
+    pub token_rate_limit: Option<u32>,
+
+    /// Subscriptions, one for each matcher of a stream, that one client may begin in a second, with bursts of 20 times as
+    /// many; 0 for no limit. A client is a token's subject, or an address [default: 1000]
+    #[arg(long, env = "TIDINGS_SUBSCRIPTION_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
+    pub subscription_rate_limit: Option<u32>,
+
+    /// Patterns that nobody uses yet that one client may bring in a second, and a fifth of what all may together, with
+    /// bursts of five times as many; 0 for no limit [default: 200]
+    #[arg(long, env = "TIDINGS_PATTERN_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
+    pub pattern_rate_limit: Option<u32>,
+
+    /// Connections per second from one address, or one /64 network of IPv6, with bursts of 20 times as many; further ones
+    /// are answered 429; 0 for no limit. Trusted proxies have none [default: 1000]
+    #[arg(long, env = "TIDINGS_CONNECTION_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
+    pub connection_rate_limit: Option<u32>,
 
     /// Longest request body, in bytes [default: 1048576]
     #[arg(long, env = "TIDINGS_MAX_BODY", value_name = "BYTES", help_heading = "Limits")]
@@ -263,6 +282,18 @@ pub struct Options {
     /// Maximum number of open hub streams per client: a token's subject, or an address; 0 for no limit [default: 10000]
     #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_streams: Option<usize>,
+
+    /// Maximum number of matchers of one stream [default: 100]
+    #[arg(long, env = "TIDINGS_MAX_MATCHERS", value_name = "COUNT", help_heading = "Limits")]
+    pub max_matchers: Option<usize>,
+
+    /// Maximum number of requests at once, streams among them, over one HTTP/2 connection [default: 250]
+    #[arg(long, env = "TIDINGS_MAX_HTTP2_STREAMS", value_name = "COUNT", help_heading = "Limits")]
+    pub max_http2_streams: Option<u32>,
+
+    /// Log each request: its method and path, who has sent it, and how it was answered [default: false]
+    #[arg(long, env = "TIDINGS_ACCESS_LOG", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub access_log: Option<bool>,
 
     /// What to log: error, warn, info, debug, trace, or a filter like tidings=debug,info [default: info]
     #[arg(long, env = "TIDINGS_LOG_LEVEL", value_name = "LEVEL")]
@@ -401,6 +432,10 @@ impl Options {
             burst_repeat: self.burst_repeat.or(file.burst_repeat),
             burst_interval: self.burst_interval.or(file.burst_interval),
             rate_limit: self.rate_limit.or(file.rate_limit),
+            token_rate_limit: self.token_rate_limit.or(file.token_rate_limit),
+            subscription_rate_limit: self.subscription_rate_limit.or(file.subscription_rate_limit),
+            pattern_rate_limit: self.pattern_rate_limit.or(file.pattern_rate_limit),
+            connection_rate_limit: self.connection_rate_limit.or(file.connection_rate_limit),
             max_message: self.max_message.or(file.max_message),
             max_body: self.max_body.or(file.max_body),
             trusted_proxies: self.trusted_proxies.or(file.trusted_proxies),
@@ -409,6 +444,9 @@ impl Options {
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_client: self.max_connections_per_client.or(file.max_connections_per_client),
             max_streams: self.max_streams.or(file.max_streams),
+            max_matchers: self.max_matchers.or(file.max_matchers),
+            max_http2_streams: self.max_http2_streams.or(file.max_http2_streams),
+            access_log: self.access_log.or(file.access_log),
             log_level: self.log_level.or(file.log_level),
             log_format: self.log_format.or(file.log_format),
         }

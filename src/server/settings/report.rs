@@ -10,8 +10,8 @@ use crate::server::log::{Durability, Storage};
 
 /// Each setting's name, as its flag is written, and its value.
 pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
-    let Settings { mercure, log, tls, demo, .. } = settings;
-    let limits = &log.retention.all;
+    let Settings { mercure, log, tls, demo, limits, .. } = settings;
+    let keep = &log.retention.all;
     let (certificates, keys) = match tls {
         Some(TlsSettings::Files(files)) => (
             list(files.iter().map(|files| files.certificate.display())),
@@ -49,9 +49,9 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("drain-time", span(settings.drain.time)),
         ("storage", if log.storage == Storage::Memory { "memory" } else { "disk" }.into()),
         ("durability", if log.durability == Durability::Fsync { "fsync" } else { "os" }.into()),
-        ("keep-age", limits.age.map_or_else(no_limit, span)),
-        ("keep-count", limits.count.map_or_else(no_limit, |count| count.to_string())),
-        ("keep-bytes", limits.bytes.map_or_else(no_limit, |bytes| ByteSize::b(bytes).to_string())),
+        ("keep-age", keep.age.map_or_else(no_limit, span)),
+        ("keep-count", limit(keep.count)),
+        ("keep-bytes", keep.bytes.map_or_else(no_limit, |bytes| ByteSize::b(bytes).to_string())),
         ("resource", url.to_string()),
         ("issuer", list(auth.issuers.iter().map(|issuer| &issuer.issuer))),
         ("publisher-key-file", key(first.map(|issuer| &issuer.publisher))),
@@ -72,14 +72,21 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("burst-repeat", demo_value(demo.map(|demo| demo.burst_repeat.to_string()))),
         ("burst-interval", demo_value(demo.map(|demo| span(demo.burst_interval)))),
         ("max-message", demo_value(demo.map(|demo| demo.max_message.to_string()))),
-        ("rate-limit", settings.rate_limit.map_or_else(no_limit, |limit| limit.to_string())),
-        ("max-body", settings.max_body.to_string()),
+        ("rate-limit", limit(limits.rate)),
+        ("token-rate-limit", limit(limits.token_rate)),
+        ("subscription-rate-limit", limit(limits.subscription_rate)),
+        ("pattern-rate-limit", limit(limits.pattern_rate)),
+        ("connection-rate-limit", limit(limits.connection_rate)),
+        ("max-body", limits.max_body.to_string()),
         ("trusted-proxies", settings.trusted_proxies.to_string()),
         ("proxy-protocol", settings.proxy_protocol.to_string()),
         ("proxy-header", proxy_header(settings.proxy_header).into()),
-        ("max-connections", settings.max_connections.to_string()),
-        ("max-connections-per-client", settings.max_connections_per_client.to_string()),
-        ("max-streams", mercure.max_streams.map_or_else(no_limit, |count| count.to_string())),
+        ("max-connections", limits.max_connections.to_string()),
+        ("max-connections-per-client", limit(limits.max_connections_per_client)),
+        ("max-streams", limit(limits.max_streams)),
+        ("max-matchers", limits.max_matchers.to_string()),
+        ("max-http2-streams", limits.max_http2_streams.to_string()),
+        ("access-log", settings.access_log.to_string()),
         ("log-level", settings.log_level.clone()),
         ("log-format", settings.log_format.map_or("by terminal".into(), |format| format!("{format:?}").to_lowercase())),
     ]
@@ -91,6 +98,10 @@ fn list(items: impl IntoIterator<Item: ToString>) -> String {
 
 fn span(duration: Duration) -> String {
     Span(duration).to_string()
+}
+
+fn limit(limit: Option<impl ToString>) -> String {
+    limit.map_or_else(no_limit, |limit| limit.to_string())
 }
 
 fn no_limit() -> String {

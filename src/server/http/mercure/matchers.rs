@@ -7,8 +7,6 @@ use crate::server::http::error::ApiError;
 use crate::server::http::params::Params;
 use crate::server::hub::{ClientKey, MatchType, Matcher};
 
-/// Maximum number of matchers of one request.
-const MAX_MATCHERS: usize = 100;
 /// Maximum length of a matcher, in bytes.
 const MAX_LENGTH: usize = 4096;
 /// Maximum total length of the patterns of one request, in bytes: each is compiled before the request is answered.
@@ -41,7 +39,7 @@ impl Mercure {
         });
         // Beyond that the request is refused when they are read.
         let mut left = MAX_PATTERNS_LENGTH;
-        patterns.take(MAX_MATCHERS).map_while(move |(match_type, value)| {
+        patterns.take(self.limits.max_matchers).map_while(move |(match_type, value)| {
             left = left.checked_sub(value.len())?;
             Some((match_type, value))
         })
@@ -79,8 +77,9 @@ impl Mercure {
             if !matchers.contains(&matcher) {
                 matchers.push(matcher);
             }
-            if matchers.len() > MAX_MATCHERS {
-                let detail = format!("There are more than {MAX_MATCHERS} matchers. Use patterns, or several streams.");
+            let most = self.limits.max_matchers;
+            if matchers.len() > most {
+                let detail = format!("There are more than {most} matchers. Use patterns, or several streams.");
                 return Err(malformed(detail));
             }
         }

@@ -23,8 +23,8 @@ use super::App;
 use super::error::ApiError;
 use super::origin::PublishOrigins;
 use crate::server::auth::{Auth, KEYS_RETRY_AFTER, TICKET_LIFETIME, TicketError, TokenError};
-use crate::server::hub::{AtLimit, Hub, Rights};
-use crate::server::settings::MercureSettings;
+use crate::server::hub::{AtLimit, ClientKey, Hub, Rights, SessionOptions};
+use crate::server::settings::{LimitSettings, MercureSettings, Settings};
 use crate::wire::paths;
 use opening::OpeningLimits;
 
@@ -33,6 +33,7 @@ pub(super) struct Mercure {
     hub: Hub,
     auth: Arc<Auth>,
     settings: MercureSettings,
+    limits: LimitSettings,
     opening: OpeningLimits,
     /// Those of who has no token: the same for all of them.
     no_rights: Arc<Rights>,
@@ -57,18 +58,29 @@ pub(super) fn router() -> Router<Arc<App>> {
 }
 
 impl Mercure {
-    pub(super) fn new(hub: Hub, auth: Arc<Auth>, settings: MercureSettings) -> Self {
+    pub(super) fn new(hub: Hub, auth: Arc<Auth>, settings: &Settings) -> Self {
         let mut metadata = hub.url().clone();
         metadata.set_path(paths::RESOURCE_METADATA);
         metadata.set_query(None);
-        let origins = PublishOrigins::new(settings.publish_origins.clone(), hub.url());
-        let (opening, no_rights) = (OpeningLimits::new(), Arc::default());
-        Self { hub, auth, settings, opening, no_rights, origins, metadata }
+        let origins = PublishOrigins::new(settings.mercure.publish_origins.clone(), hub.url());
+        let (settings, limits) = (settings.mercure.clone(), settings.limits.clone());
+        let (opening, no_rights) = (OpeningLimits::new(&limits), Arc::default());
+        Self { hub, auth, settings, limits, opening, no_rights, origins, metadata }
     }
 
     /// The hub that is served here.
     pub(super) fn hub(&self) -> &Hub {
         &self.hub
+    }
+
+    /// The same with other settings.
+    pub(super) fn with_settings(&self, settings: &Settings) -> Self {
+        Self::new(self.hub.clone(), self.auth.clone(), settings)
+    }
+
+    /// The options of a session that counts towards this client's limits.
+    pub(super) fn session_of(&self, client: ClientKey) -> SessionOptions {
+        SessionOptions { client: Some(client), client_limit: self.limits.max_streams, ..SessionOptions::default() }
     }
 
     /// 401: the request has no token, and needs one. The challenge carries no error code (RFC 6750, 3.1).

@@ -6,26 +6,21 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use governor::clock::DefaultClock;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::server::http::error::ApiError;
-use crate::server::http::limits::{ClientLimit, cells, wait};
 use crate::server::hub::{ClientKey, Patterns};
+use crate::server::net::{ClientLimit, OverLimit, TotalLimit};
+use crate::server::settings::LimitSettings;
 
-/// Subscriptions, one for each matcher, that one client may open in a second.
-const SUBSCRIPTIONS: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
-/// How many of them it may open at once: after a restart all clients of one address come back together.
-const SUBSCRIPTIONS_BURST: NonZeroU32 = NonZeroU32::new(20_000).expect("not zero");
+/// How many seconds' worth of subscriptions a client may open at once: after a restart all clients of one address come back
+/// together.
+const SUBSCRIPTION_BURSTS: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+const PATTERN_BURSTS: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
 
-/// URL patterns that are compiled for one client in a second.
-const CLIENT_PATTERNS: NonZeroU32 = NonZeroU32::new(200).expect("not zero");
-const CLIENT_PATTERNS_BURST: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
-
-/// URL patterns that are compiled for all clients in a second. Each takes some 0.2 ms.
-const ALL_PATTERNS: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
-const ALL_PATTERNS_BURST: NonZeroU32 = NonZeroU32::new(4000).expect("not zero");
+/// As many patterns as this many clients may bring are compiled for all of them together.
+const ALL_CLIENTS: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
+const ALL_PATTERNS_BURSTS: NonZeroU32 = NonZeroU32::new(4).expect("not zero");
 
 /// Seconds after which there may be room for new patterns, where too many are in use.
 const ROOM_RETRY_AFTER: Duration = Duration::from_secs(10);
@@ -34,26 +29,25 @@ const ROOM_RETRY_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct OpeningLimits {
     subscriptions: ClientLimit<ClientKey>,
     client_patterns: ClientLimit<ClientKey>,
-    all_patterns: DefaultDirectRateLimiter,
+    all_patterns: TotalLimit,
     /// The requests whose patterns are compiled at a time.
     compiling: Semaphore,
-    clock: DefaultClock,
 }
 
 impl OpeningLimits {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limits: &LimitSettings) -> Self {
+        let all_patterns = limits.pattern_rate.map(|rate| rate.saturating_mul(ALL_CLIENTS));
         Self {
-            subscriptions: ClientLimit::new(SUBSCRIPTIONS, SUBSCRIPTIONS_BURST),
-            client_patterns: ClientLimit::new(CLIENT_PATTERNS, CLIENT_PATTERNS_BURST),
-            all_patterns: RateLimiter::direct(Quota::per_second(ALL_PATTERNS).allow_burst(ALL_PATTERNS_BURST)),
+            subscriptions: ClientLimit::new(limits.subscription_rate, SUBSCRIPTION_BURSTS),
+            client_patterns: ClientLimit::new(limits.pattern_rate, PATTERN_BURSTS),
+            all_patterns: TotalLimit::new(all_patterns, ALL_PATTERNS_BURSTS),
             compiling: Semaphore::new(1),
-            clock: DefaultClock::default(),
         }
     }
 
     /// Counts subscriptions that a client is about to open.
     pub(super) fn check_subscriptions(&self, client: &ClientKey, count: usize) -> Result<(), ApiError> {
-        self.subscriptions.check(client, count).map_err(ApiError::TooManySubscriptions)
+        self.subscriptions.check(client, count).map_err(|over| too_many(over, "subscriptions", count))
     }
 
     /// Waits for one's turn to compile patterns: it must not take more than a core.
@@ -63,11 +57,8 @@ impl OpeningLimits {
 
     /// Counts patterns that are about to be compiled for a client, beside those of others.
     pub(super) fn check_patterns(&self, client: &ClientKey, count: usize, others: &Patterns) -> Result<(), ApiError> {
-        let Some(cells) = cells(count) else { return Ok(()) };
-        self.client_patterns.check(client, count).map_err(ApiError::TooManySubscriptions)?;
-        if let Ok(Err(until)) = self.all_patterns.check_n(cells) {
-            return Err(ApiError::TooManyPatterns(wait(&until, &self.clock)));
-        }
+        self.client_patterns.check(client, count).map_err(|over| too_many(over, "new patterns", count))?;
+        self.all_patterns.check(count).map_err(ApiError::TooManyPatterns)?;
         if !others.has_room_for(count) {
             return Err(ApiError::TooManyPatterns(ROOM_RETRY_AFTER));
         }
@@ -75,9 +66,23 @@ impl OpeningLimits {
     }
 }
 
+fn too_many(over: OverLimit, what: &str, count: usize) -> ApiError {
+    match over {
+        OverLimit::Wait(after) => ApiError::TooManySubscriptions(after),
+        OverLimit::Never(most) => ApiError::Malformed(format!(
+            "There are {count} {what}, and you may begin {most} at once at most. Use fewer."
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::settings::Options;
+
+    fn limits() -> OpeningLimits {
+        OpeningLimits::new(&Options::default().resolve().expect("the defaults").limits)
+    }
 
     fn client(last: u8) -> ClientKey {
         ClientKey::Network([127, 0, 0, last].into())
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn all_clients_of_one_address_may_come_back_at_once_but_not_open_a_hundred_subscriptions_each_for_ever() {
-        let limits = OpeningLimits::new();
+        let limits = limits();
         for _ in 0..2000 {
             limits.check_subscriptions(&client(1), 1).expect("2,000 clients after a restart");
         }
@@ -103,7 +108,7 @@ mod tests {
 
     #[test]
     fn new_patterns_of_one_client_and_of_all_together_are_bounded() {
-        let limits = OpeningLimits::new();
+        let limits = limits();
         let patterns = Patterns::new("https://hub.example/".parse().expect("a URL"));
         let refused = (0..10_000).map(|_| limits.check_patterns(&client(1), 100, &patterns)).find(Result::is_err);
         assert!((1..=10).contains(&seconds_to_wait(refused.expect("a refusal"))));

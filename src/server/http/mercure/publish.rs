@@ -30,8 +30,8 @@ pub(super) async fn publish(
             return Err(hub.token_needed("Publishing needs a token. `tidings token --publish TOPIC` makes one."));
         }
         hub.check_forgery(&headers)?;
-        app.limit.check(peer.ip())?;
     }
+    app.limits.check(token.as_deref(), peer)?;
     let url = hub.hub.url();
     let (updates, shape) = match body::media_type(&headers).as_deref() {
         Some(body::FORM) => {
@@ -41,6 +41,7 @@ pub(super) async fn publish(
         Some(body::JSON) => update::from_json(&body::read(&headers, body, app.max_body).await?, url)?,
         _ => return Err(ApiError::MediaType("application/x-www-form-urlencoded or application/json")),
     };
+    app.limits.check_all(token.as_deref(), peer, updates.len())?;
     if let Some(token) = &token {
         let mut topics = updates.iter().flat_map(|update| &update.topics);
         if let Some(topic) = topics.find(|topic| !token.rights.may_publish(std::slice::from_ref(topic))) {

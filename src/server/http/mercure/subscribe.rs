@@ -10,15 +10,14 @@ use axum::routing::{any, get};
 use axum::{Router, handler::Handler};
 
 use super::{Mercure, publish};
-use crate::server::auth::Token;
 use crate::server::http::error::ApiError;
 use crate::server::http::last_event_id::LastEventId;
+use crate::server::http::limits::client_key;
 use crate::server::http::params::Params;
 use crate::server::http::stream::StreamOpening;
 use crate::server::http::{App, AppState, Connection, body, method_not_allowed, stream};
-use crate::server::hub::{ClientKey, Holder, Matchers, SessionOptions, Start};
+use crate::server::hub::{Holder, Matchers, SessionOptions, Start};
 use crate::server::log::{Cursor, Log, PageSize, ReadError};
-use crate::server::net;
 use crate::wire::paths;
 
 /// The event that precedes the first one of a stream that was asked to go on from somewhere.
@@ -113,10 +112,10 @@ impl App {
             hub.opening.check_subscriptions(&client, matchers.len())?;
             hub.hub.presence().admission().await;
             let options = SessionOptions {
-                client: Some(client),
                 holder: token.clone().map(|token| token as Arc<dyn Holder>),
                 expires: token.as_ref().and_then(|token| token.expires),
                 lifetime: hub.settings.stream_lifetime,
+                ..hub.session_of(client)
             };
             let opening = StreamOpening {
                 name: paths::HUB,
@@ -139,14 +138,6 @@ impl App {
             response.headers_mut().insert(PRECEDING, preceding);
         }
         Ok(response)
-    }
-}
-
-/// Whose limits a subscriber counts towards.
-fn client_key(token: Option<&Token>, peer: std::net::SocketAddr) -> ClientKey {
-    match token {
-        Some(token) if !token.subject.is_empty() => ClientKey::Subject(token.issuer.clone(), token.subject.clone()),
-        _ => ClientKey::Network(net::client_key(peer.ip())),
     }
 }
 

@@ -272,9 +272,10 @@ async fn sessions_end_by_subject_token_or_topic_and_no_others_do() {
 
 #[tokio::test]
 async fn a_client_at_its_limit_opens_no_further_session_until_one_has_ended() {
-    let hub = hub_with(HubOptions { sessions_per_client: Some(2), ..HubOptions::default() });
+    let hub = hub();
     let of = |last: u8| SessionOptions {
         client: Some(ClientKey::Network([127, 0, 0, last].into())),
+        client_limit: Some(2),
         ..SessionOptions::default()
     };
     let mut sessions: Vec<_> = (0..2).map(|_| hub.session(of(1)).expect("a session")).collect();
