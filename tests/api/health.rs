@@ -29,8 +29,11 @@ async fn a_server_that_works_is_alive_and_ready() {
     assert_eq!(app.get("/livez").await.assert_status(200).body, "ok\n");
     let ready: Value = app.get("/readyz").await.assert_status(200).json();
     assert_eq!(ready["status"], "ready");
-    for part in ["log", "delivery", "disk", "keys", "certificates", "proxies", "drain"] {
+    for part in ["log", "delivery", "streams", "disk", "keys", "certificates", "proxies", "drain"] {
         assert_eq!(ready["parts"][part]["status"], "ok", "{part}: {ready}");
+    }
+    for part in ["log", "delivery"] {
+        assert!(ready["parts"][part]["detail"].as_str().is_some_and(|text| text.contains(" ms")), "{ready}");
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::callers::Callers;
 use super::{App, cache};
 use crate::server::auth::Auth;
-use crate::server::hub::Hub;
+use crate::server::hub::{Behind, Hub};
 use crate::server::log::LogFigures;
 use crate::server::metrics;
 use crate::server::net::Tls;
@@ -122,6 +122,7 @@ impl Health {
         let parts = BTreeMap::from([
             ("log", self.log().await),
             ("delivery", self.delivery().await),
+            ("streams", self.streams()),
             ("disk", disk(figures.as_ref())),
             ("keys", self.keys()),
             ("certificates", self.certificates()),
@@ -134,16 +135,33 @@ impl Health {
     }
 
     async fn log(&self) -> Part {
+        let asked = Instant::now();
         match timeout(PATIENCE, self.hub.log().answers()).await {
             Err(_) => Part::failing(format!("the log has not answered for {} s", PATIENCE.as_secs())),
             Ok(Err(error)) => Part::failing(error.to_string()),
-            Ok(Ok(())) => self.hub.log().health().map_or_else(|error| Part::failing(error.to_string()), |()| Part::OK),
+            Ok(Ok(())) => match self.hub.log().health() {
+                Ok(()) => Part::ok(format!("its writer has answered in {} ms", milliseconds(asked.elapsed()))),
+                Err(error) => Part::failing(error.to_string()),
+            },
+        }
+    }
+
+    /// No warning: a client that reads slowly is its own affair.
+    fn streams(&self) -> Part {
+        match self.hub.behind() {
+            Behind { sessions: 0, .. } => Part::OK,
+            Behind { sessions, updates } => {
+                Part::ok(format!("{sessions} are behind, the furthest by {updates} updates"))
+            }
         }
     }
 
     async fn delivery(&self) -> Part {
+        let asked = Instant::now();
         match timeout(PATIENCE, self.hub.catch_up()).await {
-            Ok(()) => Part::OK,
+            Ok(()) => {
+                Part::ok(format!("what is acknowledged was delivered {} ms later", milliseconds(asked.elapsed())))
+            }
             Err(_) => Part::failing(format!(
                 "updates that were acknowledged {} s ago are not delivered yet",
                 PATIENCE.as_secs()
@@ -161,7 +179,7 @@ impl Health {
     fn certificates(&self) -> Part {
         match self.tls.as_ref().and_then(|tls| tls.expires()) {
             Some(expires) if expires <= Utc::now() => Part::failing(format!("a certificate has expired at {expires}")),
-            Some(expires) => Part { status: PartStatus::Ok, detail: Some(format!("the first expires at {expires}")) },
+            Some(expires) => Part::ok(format!("the first expires at {expires}")),
             None if self.tls.is_some() => Part::failing("there is no certificate yet: the log says why".into()),
             None => Part::OK,
         }
@@ -222,6 +240,10 @@ fn disk(figures: Option<&LogFigures>) -> Part {
     }
 }
 
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1000.0
+}
+
 impl Report {
     fn is_ready(&self) -> bool {
         self.status == "ready"
@@ -230,6 +252,10 @@ impl Report {
 
 impl Part {
     const OK: Self = Self { status: PartStatus::Ok, detail: None };
+
+    fn ok(detail: String) -> Self {
+        Self { status: PartStatus::Ok, detail: Some(detail) }
+    }
 
     fn warning(detail: String) -> Self {
         Self { status: PartStatus::Warning, detail: Some(detail) }

@@ -31,7 +31,7 @@ mod weak_map;
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rand::Rng;
@@ -132,8 +132,19 @@ struct HubShared {
     acknowledged: AtomicU64,
     /// The newest entry that each shard has offered to all its sessions that want it.
     fanned_out: Vec<watch::Receiver<Cursor>>,
+    /// As the last sweep has found it.
+    behind: Mutex<Behind>,
     options: HubOptions,
     opened: Instant,
+}
+
+/// The sessions that have not been sent everything that is there for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// How many there are.
+    pub sessions: usize,
+    /// How many updates the one that is furthest behind has not looked at.
+    pub updates: u64,
 }
 
 impl Hub {
@@ -153,6 +164,7 @@ impl Hub {
             wanted: AllWanted::default(),
             acknowledged: AtomicU64::new(newest.0),
             fanned_out,
+            behind: Mutex::default(),
             log,
             options,
             opened: Instant::now(),
@@ -323,6 +335,11 @@ impl Hub {
     pub fn log(&self) -> &dyn Log {
         &*self.shared.log
     }
+
+    /// The sessions that were behind some seconds ago at most.
+    pub fn behind(&self) -> Behind {
+        *self.shared.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl HubShared {
@@ -345,9 +362,10 @@ async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
         let elapsed = shared.elapsed();
         let lag = shared.sessions.sweep(Instant::now(), elapsed, elapsed.checked_sub(heartbeat)).await;
         let newest = shared.log.bounds().newest;
-        metrics::record("tidings_streams_behind", lag.sessions as f64);
         let updates = lag.furthest.map_or(0, |furthest| newest.0.saturating_sub(furthest.0));
+        metrics::record("tidings_streams_behind", lag.sessions as f64);
         metrics::record("tidings_stream_lag_updates", updates as f64);
+        *shared.behind.lock().unwrap_or_else(PoisonError::into_inner) = Behind { sessions: lag.sessions, updates };
         watchdog.look(&shared);
         metrics::upkeep();
     }
