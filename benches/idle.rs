@@ -50,12 +50,23 @@ fn main() {
     for (name, scheme, client) in OTHERS {
         println!("  {name:<37} {:>5.2} KiB", cost_over(count, scheme, client));
     }
+    let compressed = (count / 10).max(STEP);
+    println!(
+        "  {:<37} {:>5.0} KiB",
+        format!("{compressed} of them, compressed"),
+        cost_over(compressed, "gzip", Client::builder)
+    );
 }
 
 /// KiB for each of so many streams of the hub, a hundred for each client.
 fn cost_over(count: usize, scheme: &str, client: NewClient) -> f64 {
-    let flags: &[&str] = if scheme == "https" { &["--tls-self-signed"] } else { &[] };
+    let flags: &[&str] = match scheme {
+        "https" => &["--tls-self-signed"],
+        "gzip" => &["--max-compressed-streams", "100000"],
+        _ => &[],
+    };
     let server = Server::start(&[&FLAGS[..], flags].concat());
+    let scheme = if scheme == "https" { scheme } else { "http" };
     let url = format!("{scheme}://{}{HUB}", server.address());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
@@ -73,7 +84,7 @@ fn cost_over(count: usize, scheme: &str, client: NewClient) -> f64 {
 /// Streams of one client: over HTTP/2 they share a connection.
 async fn streams(url: &str, client: NewClient) -> Vec<reqwest::Response> {
     let client = client().no_proxy().danger_accept_invalid_certs(true).build().expect("a client");
-    let open = || client.get(url).send();
+    let open = || client.get(url).header("accept-encoding", "gzip").send();
     join_all((0..STEP).map(|_| open())).await.into_iter().map(|answer| answer.expect("a stream")).collect()
 }
 

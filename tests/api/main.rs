@@ -11,6 +11,7 @@ mod listener;
 
 mod certificates;
 mod client_page;
+mod compressed;
 mod cors;
 mod counter;
 mod description;

@@ -11,6 +11,7 @@ mod direct;
 mod docs;
 pub(super) mod error;
 mod frames;
+mod gzip;
 mod health;
 pub(super) mod host;
 pub(super) mod last_event_id;
@@ -52,6 +53,7 @@ use crate::ui::Assets;
 use callers::Callers;
 pub(super) use docs::Description;
 use error::ApiError;
+use gzip::CompressedStreams;
 use health::Health;
 use limits::PublishLimits;
 use mercure::Mercure;
@@ -66,6 +68,7 @@ pub(super) struct App {
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
     limits: PublishLimits,
+    compressed_streams: CompressedStreams,
     max_body: usize,
     assets: Option<Assets>,
     description: Arc<Description>,
@@ -97,6 +100,7 @@ pub(super) struct StreamRequest {
     /// Whether the headers alone are asked for.
     is_head: bool,
     client: ClientKey,
+    headers: HeaderMap,
     handover: Option<Handover>,
 }
 
@@ -106,7 +110,8 @@ impl<S: Send + Sync> FromRequestParts<S> for StreamRequest {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let Connection { peer, handover } = Connection::from_request_parts(parts, state).await?;
         let client = ClientKey::Network(net::client_key(peer.ip()));
-        Ok(Self { is_head: parts.method == Method::HEAD, client, handover })
+        let headers = parts.headers.clone();
+        Ok(Self { is_head: parts.method == Method::HEAD, client, headers, handover })
     }
 }
 
@@ -127,6 +132,7 @@ impl App {
             mercure: Mercure::new(hub, auth, settings),
             public_host,
             limits: PublishLimits::new(&settings.limits),
+            compressed_streams: CompressedStreams::new(settings.limits.max_compressed_streams),
             max_body: settings.limits.max_body,
             assets: site::assets(),
             description: Arc::new(description),
@@ -144,6 +150,7 @@ impl App {
             callers: self.callers.clone(),
             public_host: self.public_host.clone(),
             limits: PublishLimits::new(&settings.limits),
+            compressed_streams: CompressedStreams::new(settings.limits.max_compressed_streams),
             max_body: settings.limits.max_body,
             assets: self.assets.clone(),
             description: self.description.clone(),
@@ -162,7 +169,7 @@ impl App {
         }
         let options = self.mercure.session_of(request.client.clone());
         match self.mercure.hub().session(options) {
-            Ok(session) => stream::respond(name, frames, session),
+            Ok(session) => stream::respond(name, frames, session, self.compressed_streams.admit(&request.headers)),
             Err(error) => ApiError::from(error).into_response(),
         }
     }
@@ -181,7 +188,8 @@ impl App {
             return Ok(stream::respond_to_head());
         }
         let options = self.mercure.session_of(request.client);
-        let opening = StreamOpening { name, options, wanted, start, tells_gaps: true, asked };
+        let compress = self.compressed_streams.admit(&request.headers);
+        let opening = StreamOpening { name, options, wanted, start, tells_gaps: true, asked, compress };
         Ok(opening.respond(self.mercure.hub(), request.handover).await?)
     }
 

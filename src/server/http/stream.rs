@@ -11,16 +11,24 @@ use futures_util::{Stream, stream};
 use super::cache;
 use super::direct::OpeningBody;
 use super::frames::Frames;
+use super::gzip::{GZIP, GzipBody, MayCompress};
 use super::sse_body::SseBody;
 use crate::server::hub::{AtLimit, Hub, Session, SessionOptions, Start, Wanted};
 use crate::server::net::Handover;
 
-/// The response that carries these frames. `name` stands for the stream in the log.
-pub(super) fn respond<S>(name: &'static str, frames: S, session: Session) -> Response
+/// The response that carries these frames, compressed where it may be. `name` stands for the stream in the log.
+pub(super) fn respond<S>(name: &'static str, frames: S, session: Session, compress: Option<MayCompress>) -> Response
 where
     S: Stream<Item = Bytes> + Send + Unpin + 'static,
 {
-    (headers(), Body::new(SseBody::new(name, frames, session))).into_response()
+    let body = SseBody::new(name, frames, session);
+    match compress {
+        Some(may) => {
+            let encoded = [(header::CONTENT_ENCODING, GZIP), (header::VARY, "accept-encoding")];
+            (headers(), encoded, Body::new(GzipBody::new(body, may))).into_response()
+        }
+        None => (headers(), Body::new(body)).into_response(),
+    }
 }
 
 /// A stream of what the hub delivers, about to be opened.
@@ -34,6 +42,8 @@ pub(super) struct StreamOpening {
     pub(super) tells_gaps: bool,
     /// The id that the client came back with.
     pub(super) asked: Option<String>,
+    /// Whether it is compressed.
+    pub(super) compress: Option<MayCompress>,
 }
 
 impl StreamOpening {
@@ -44,12 +54,13 @@ impl StreamOpening {
         }
         let (session, subscription) = hub.open_session(self.options, self.wanted, self.start)?;
         let frames = Frames::new(subscription, self.tells_gaps, self.asked);
-        Ok(match handover {
+        // What is compressed for one alone can't be written by the fan-out.
+        Ok(match handover.filter(|_| self.compress.is_none()) {
             Some(handover) => {
                 let body = OpeningBody::new(SseBody::new(self.name, frames, session), handover);
                 (headers(), Body::new(body)).into_response()
             }
-            None => respond(self.name, frames, session),
+            None => respond(self.name, frames, session, self.compress),
         })
     }
 }

@@ -50,6 +50,8 @@ pub struct LimitSettings {
     pub max_matchers: usize,
     /// Maximum number of requests at once over one HTTP/2 connection.
     pub max_http2_streams: u32,
+    /// Maximum number of streams that are compressed.
+    pub max_compressed_streams: usize,
 }
 
 impl LimitSettings {
@@ -73,6 +75,7 @@ impl LimitSettings {
                 1,
                 10_000,
             )?,
+            max_compressed_streams: options.max_compressed_streams.unwrap_or(0),
         })
     }
 }

@@ -283,6 +283,11 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_streams: Option<usize>,
 
+    /// Compress so many streams at most, with gzip, for clients that accept it; each takes some 200 KiB of memory. What a
+    /// stranger can publish beside secrets on one stream should not be compressed: its size tells of them [default: 0]
+    #[arg(long, env = "TIDINGS_MAX_COMPRESSED_STREAMS", value_name = "COUNT", help_heading = "Limits")]
+    pub max_compressed_streams: Option<usize>,
+
     /// Maximum number of matchers of one stream [default: 100]
     #[arg(long, env = "TIDINGS_MAX_MATCHERS", value_name = "COUNT", help_heading = "Limits")]
     pub max_matchers: Option<usize>,
@@ -444,6 +449,7 @@ impl Options {
             max_connections: self.max_connections.or(file.max_connections),
             max_connections_per_client: self.max_connections_per_client.or(file.max_connections_per_client),
             max_streams: self.max_streams.or(file.max_streams),
+            max_compressed_streams: self.max_compressed_streams.or(file.max_compressed_streams),
             max_matchers: self.max_matchers.or(file.max_matchers),
             max_http2_streams: self.max_http2_streams.or(file.max_http2_streams),
             access_log: self.access_log.or(file.access_log),

@@ -3,7 +3,7 @@
 use super::Settings;
 
 /// Their names, as their flags are written. Whatever is not here waits for a restart.
-pub const RELOADABLE: [&str; 24] = [
+pub const RELOADABLE: [&str; 25] = [
     "access-log",
     "anonymous",
     "connection-rate-limit",
@@ -12,6 +12,7 @@ pub const RELOADABLE: [&str; 24] = [
     "drain-time",
     "log-level",
     "max-body",
+    "max-compressed-streams",
     "max-connections",
     "max-connections-per-client",
     "max-http2-streams",
@@ -64,7 +65,7 @@ mod tests {
         let before = settings("");
         let after = settings(
             "access-log = true\nanonymous = false\nconnection-rate-limit = 1\ncors-origins = 'https://a.example'\n\
-             drain-delay = '7s'\ndrain-time = '8s'\nlog-level = 'warn'\nmax-body = 2000000\nmax-connections = 7\n\
+             drain-delay = '7s'\ndrain-time = '8s'\nlog-level = 'warn'\nmax-body = 2000000\nmax-compressed-streams = 7\nmax-connections = 7\n\
              max-connections-per-client = 7\nmax-http2-streams = 7\nmax-matchers = 7\nmax-streams = 7\nmetrics = true\n\
              pattern-rate-limit = 7\nproxy-header = 'forwarded'\npublish-origins = 'https://a.example'\n\
              publish-without-token = true\nrate-limit = 7\nsoft-refusals = false\nstream-lifetime = '7s'\n\

@@ -85,6 +85,7 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("max-connections-per-client", limit(limits.max_connections_per_client)),
         ("max-streams", limit(limits.max_streams)),
         ("max-matchers", limits.max_matchers.to_string()),
+        ("max-compressed-streams", limits.max_compressed_streams.to_string()),
         ("max-http2-streams", limits.max_http2_streams.to_string()),
         ("access-log", settings.access_log.to_string()),
         ("log-level", settings.log_level.clone()),
