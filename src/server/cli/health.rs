@@ -8,9 +8,10 @@ use clap::Args;
 use reqwest::Client;
 use serde_json::Value;
 use thiserror::Error;
-use url::{Host, Url};
+use url::Url;
 
 use super::outcome::{CommandError, end};
+use super::this_machine::is_this_machine;
 use crate::server::settings::{Options, SettingsError};
 use crate::wire::paths;
 
@@ -98,15 +99,6 @@ fn address(options: Options) -> Result<Url, HealthError> {
     let operators = settings.metrics_listen.iter().find_map(|address| address.url(Default::default()));
     let url = operators.or_else(|| settings.listening_url());
     url.filter(|url| url.port() != Some(0)).ok_or(HealthError::Nowhere)
-}
-
-fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 fn text(value: &Value) -> &str {
