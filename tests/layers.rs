@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [(&str, &[&str]); 20] = [
     ("wire", &[]),
     ("server/log", &["server/metrics", "wire"]),
-    ("server/hub", &["server/metrics", "wire", "server/log"]),
+    ("server/hub", &["server/metrics", "server/traces", "wire", "server/log"]),
     // What a token grants is read with the hub's matchers.
     ("server/auth", &["wire", "server/log", "server/hub"]),
     // It stands on the plumbing of http. A message is an update, so it speaks of the log's types too.
@@ -31,16 +31,28 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
     ("server/cli", &["wire", "server/cli/outcome", "server/cli/this_machine", "server/log", "server/settings"]),
     // The types of the options.
-    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/net"]),
+    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/traces"]),
     ("server/telemetry", &["server/settings"]),
     // Everybody counts.
     ("server/metrics", &[]),
+    // Everybody may be traced.
+    ("server/traces", &[]),
     // Sockets: they know no route.
     ("server/net", &["server/metrics"]),
     // The hub's web API: it knows nothing of the demo.
     (
         "server/http",
-        &["server/metrics", "wire", "server/log", "server/hub", "server/auth", "server/net", "server/settings", "ui"],
+        &[
+            "server/metrics",
+            "server/traces",
+            "wire",
+            "server/log",
+            "server/hub",
+            "server/auth",
+            "server/net",
+            "server/settings",
+            "ui",
+        ],
     ),
     // Puts the rooms together, and alone names the demo.
     (
@@ -54,12 +66,13 @@ const ROOMS: [(&str, &[&str]); 20] = [
             "server/net",
             "server/settings",
             "server/http",
+            "server/traces",
         ],
     ),
 ];
 
 /// A name and the only files and folders of `src` that may have it.
-const NAMES: [(&str, &[&str]); 17] = [
+const NAMES: [(&str, &[&str]); 21] = [
     // Which half is built.
     ("feature", &["lib.rs", "ui/browser/mod.rs"]),
     // The browser.
@@ -82,6 +95,10 @@ const NAMES: [(&str, &[&str]); 17] = [
     ("redb", &["server/log/"]),
     ("tokio_rustls", &["server/net/"]),
     ("instant_acme", &["server/net/tls/"]),
+    ("opentelemetry", &["server/traces/"]),
+    ("opentelemetry_http", &["server/traces/"]),
+    ("opentelemetry_otlp", &["server/traces/"]),
+    ("opentelemetry_sdk", &["server/traces/"]),
 ];
 
 #[test]
