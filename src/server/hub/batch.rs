@@ -7,13 +7,27 @@ use bytes::{BufMut, Bytes, BytesMut};
 use chrono::Utc;
 
 use crate::server::log::{Cursor, Entry};
+use crate::server::traces::TraceContext;
 
 /// Bytes of frames that are written at once; one frame always fits.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Entries that became durable together, in order: at most [`Batch::MAX`].
 #[derive(Debug)]
-pub(super) struct Batch(Box<[Arc<Entry>]>);
+pub(super) struct Batch {
+    entries: Box<[Arc<Entry>]>,
+    /// Those whose publish is traced. `None` where there are none, as always without tracing.
+    traced: Option<Box<[TracedEntry]>>,
+}
+
+/// An entry of a batch whose publish is traced.
+#[derive(Clone, Debug)]
+pub(super) struct TracedEntry {
+    /// Its number in the batch.
+    pub(super) n: usize,
+    pub(super) cursor: Cursor,
+    pub(super) publish: TraceContext,
+}
 
 /// Which entries of a batch a session gets: bit `n` stands for the batch's entry `n`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -48,21 +62,31 @@ impl Batch {
 
     pub(super) fn new(entries: Box<[Arc<Entry>]>) -> Self {
         debug_assert!(entries.len() <= Self::MAX, "a selection has a bit for each entry");
-        Self(entries)
+        Self { entries, traced: None }
+    }
+
+    /// The same batch, some of whose publishes are traced.
+    pub(super) fn with_traced(self, traced: Option<Box<[TracedEntry]>>) -> Self {
+        Self { traced, ..self }
     }
 
     pub(super) fn entries(&self) -> &[Arc<Entry>] {
-        &self.0
+        &self.entries
+    }
+
+    /// Those whose publish is traced.
+    pub(super) fn traced(&self) -> Option<&[TracedEntry]> {
+        self.traced.as_deref()
     }
 
     /// The place of its first entry.
     pub(super) fn first(&self) -> Cursor {
-        self.0.first().map_or(Cursor::START, |entry| entry.cursor)
+        self.entries.first().map_or(Cursor::START, |entry| entry.cursor)
     }
 
     /// The place of its last entry.
     pub(super) fn last(&self) -> Cursor {
-        self.0.last().map_or(Cursor::START, |entry| entry.cursor)
+        self.entries.last().map_or(Cursor::START, |entry| entry.cursor)
     }
 
     /// Those that have expired, of the few that have a time to live.
@@ -77,7 +101,7 @@ impl Batch {
 
     fn select(&self, is_meant: impl Fn(&Entry) -> bool) -> Selection {
         let mut selection = Selection::NONE;
-        let numbers = self.0.iter().enumerate().filter(|(_, entry)| is_meant(entry));
+        let numbers = self.entries.iter().enumerate().filter(|(_, entry)| is_meant(entry));
         numbers.for_each(|(n, _)| selection.insert(n));
         selection
     }
@@ -97,7 +121,7 @@ impl Offer {
         loop {
             let rest = selection;
             match selection.pop() {
-                Some(n) if self.batch.0[n].cursor <= cursor => {}
+                Some(n) if self.batch.entries[n].cursor <= cursor => {}
                 _ => return rest,
             }
         }
@@ -125,7 +149,7 @@ impl Chunk {
         let mut frames: Vec<&Entry> = Vec::new();
         let mut length = 0;
         let mut is_whole = true;
-        while let Some(entry) = selection.pop().map(|n| &batch.0[n]) {
+        while let Some(entry) = selection.pop().map(|n| &batch.entries[n]) {
             if length > 0 && length + entry.frame.len() > CHUNK_BYTES {
                 is_whole = false;
                 break;
@@ -163,6 +187,10 @@ impl Selection {
 
     pub(super) fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    pub(super) fn contains(self, n: usize) -> bool {
+        self.0 & (1 << n) != 0
     }
 
     pub(super) fn without(self, other: Self) -> Self {

@@ -10,12 +10,15 @@ use tracing::debug;
 
 use super::HubShared;
 use super::batch::{Batch, Offer, Selection};
+use super::mailbox::{Mailbox, Taken};
 use super::match_cache::MatchCache;
 use super::pattern::Candidate;
 use super::rights::Rights;
 use super::sessions::{Scratch, Selected, Shard};
+use super::traced::TracedDeliveries;
 use crate::server::log::{Cursor, Tail};
 use crate::server::metrics::STREAMS;
+use crate::server::traces::Traces;
 
 /// Number of topics of which the matching patterns are remembered; up to twice as many at times.
 const MATCHED_TOPICS: usize = 50_000;
@@ -37,10 +40,11 @@ pub(super) fn start(shared: &Arc<HubShared>, tail: Tail, positions: Vec<watch::S
         // The first shard's offers are made where the batches are.
         let task = (number > 0).then(|| {
             let (shares, received) = mpsc::channel(WAITING_BATCHES);
-            tokio::spawn(make_offers(received, position.clone()));
+            tokio::spawn(make_offers(number, received, position.clone(), shared.options.traces.clone()));
             shares
         });
         ShardFanOut {
+            number,
             shard: shard.clone(),
             cache: MatchCache::new(MATCHED_TOPICS),
             scratch: Scratch::default(),
@@ -57,7 +61,9 @@ async fn fan_out(shared: Weak<HubShared>, mut tail: Tail, mut shards: Vec<ShardF
     let mut received = Vec::new();
     while tail.recv_many(&mut received, Batch::MAX).await > 0 {
         let Some(shared) = shared.upgrade() else { break };
-        let batch = Arc::new(Batch::new(received.drain(..).collect()));
+        let batch = Batch::new(received.drain(..).collect());
+        let traced = shared.traced.take(batch.entries());
+        let batch = Arc::new(batch.with_traced(traced));
         // Before it is offered: a session that has fallen behind looks there at once.
         shared.tail_cache.push(batch.entries());
         let at = shared.elapsed();
@@ -67,7 +73,7 @@ async fn fan_out(shared: Weak<HubShared>, mut tail: Tail, mut shards: Vec<ShardF
         }
         let mut offer = Offer::new(batch, at);
         for shard in &mut shards {
-            shard.make_offers(&mut offer).await;
+            shard.make_offers(&mut offer, &shared.options.traces).await;
         }
     }
     debug!("the fan-out has ended");
@@ -81,10 +87,15 @@ struct Share {
 }
 
 /// Makes the offers of one shard, where there are many.
-async fn make_offers(mut shares: mpsc::Receiver<Share>, position: Arc<watch::Sender<Cursor>>) {
+async fn make_offers(
+    number: usize,
+    mut shares: mpsc::Receiver<Share>,
+    position: Arc<watch::Sender<Cursor>>,
+    traces: Traces,
+) {
     while let Some(Share { batch, at, mut selected }) = shares.recv().await {
         let mut offer = Offer::new(batch, at);
-        offer_to(&mut selected, &mut offer).await;
+        offer_and_trace(&mut selected, &mut offer, number, &traces).await;
         note_delay(offer.batch());
         position.send_replace(offer.batch().last());
     }
@@ -98,9 +109,21 @@ fn note_delay(batch: &Batch) {
     }
 }
 
-async fn offer_to(selected: &mut Vec<Selected>, offer: &mut Offer) {
+/// Makes offers to sessions of a shard, and traces the deliveries of updates whose publish is traced.
+async fn offer_and_trace(selected: &mut Vec<Selected>, offer: &mut Offer, shard: usize, traces: &Traces) {
+    // Two loops: without traces, a delivery must not pay for the question whether it is traced.
+    let Some(mut deliveries) = TracedDeliveries::begin(offer.batch(), shard) else {
+        return offer_to(selected, offer, |_, _, _| {}).await;
+    };
+    offer_to(selected, offer, |mailbox, selection, taken| deliveries.note(mailbox, selection, taken)).await;
+    deliveries.end(traces);
+}
+
+/// Makes offers, and tells `note` of each.
+async fn offer_to(selected: &mut Vec<Selected>, offer: &mut Offer, mut note: impl FnMut(&Mailbox, Selection, Taken)) {
     for (n, Selected { mailbox, selection, .. }) in selected.drain(..).enumerate() {
-        mailbox.offer(offer, selection);
+        let taken = mailbox.offer(offer, selection);
+        note(&mailbox, selection, taken);
         if (n + 1).is_multiple_of(OFFERS) {
             yield_now().await;
         }
@@ -109,6 +132,7 @@ async fn offer_to(selected: &mut Vec<Selected>, offer: &mut Offer) {
 
 /// The fan-out to one shard's sessions.
 struct ShardFanOut {
+    number: usize,
     shard: Arc<Shard>,
     cache: MatchCache,
     scratch: Scratch,
@@ -133,11 +157,11 @@ impl ShardFanOut {
     }
 
     /// Makes the offers that were not left to the task.
-    async fn make_offers(&mut self, offer: &mut Offer) {
+    async fn make_offers(&mut self, offer: &mut Offer, traces: &Traces) {
         let last = offer.batch().last();
         if self.handed_over < last {
             if !self.scratch.selected.is_empty() {
-                offer_to(&mut self.scratch.selected, offer).await;
+                offer_and_trace(&mut self.scratch.selected, offer, self.number, traces).await;
                 note_delay(offer.batch());
             }
             self.position.send_replace(last);

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
+use uuid::Uuid;
+
 use super::batch::{Batch, Offer, Selection};
 use super::outlet::{Outlet, Written};
 use crate::server::log::Cursor;
@@ -38,6 +40,8 @@ pub enum Signal {
 /// a row.
 #[derive(Default)]
 pub struct Mailbox {
+    /// Names its stream, to presence and in traces.
+    subscriber: Uuid,
     state: Mutex<MailboxState>,
     /// In milliseconds since the hub was opened.
     last_write: AtomicU64,
@@ -52,6 +56,19 @@ struct MailboxState {
     heartbeat: bool,
     waker: Option<Waker>,
     outlet: Option<Box<dyn Outlet>>,
+}
+
+/// How a session has got what it was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It has been written to its socket.
+    Written,
+    /// Up to here it has. What comes after is read later, as by a session that is behind.
+    WrittenUpTo(Cursor),
+    /// Its task writes it next.
+    ByTask,
+    /// The session is behind: it reads it once it has got that far.
+    Later,
 }
 
 /// What waits in a mailbox.
@@ -88,28 +105,45 @@ impl EndReason {
 }
 
 impl Mailbox {
-    /// Offers the selected entries. What is not delivered now must be read later, from the session's cursor.
-    pub(super) fn offer(&self, offer: &mut Offer, selection: Selection) {
+    /// The mailbox of the stream of this name.
+    pub(super) fn new(subscriber: Uuid) -> Self {
+        Self { subscriber, ..Self::default() }
+    }
+
+    /// Names its stream; nil for one that presence doesn't tell of.
+    pub(super) fn subscriber(&self) -> Uuid {
+        self.subscriber
+    }
+
+    /// Offers the selected entries, and answers how the session has got them. What is not delivered now must be read
+    /// later, from the session's cursor.
+    pub(super) fn offer(&self, offer: &mut Offer, selection: Selection) -> Taken {
+        let mut taken = Taken::Written;
         self.change(|state| {
             let Some(outlet) = &mut state.outlet else {
                 if state.offer(offer.batch(), selection) {
                     STREAMS.fell_behind.increment(1);
                     self.is_behind(offer.batch().first().previous());
                 }
+                taken = state.taken();
                 return false;
             };
             // It may have read on to the end by itself since the fan-out selected it.
             let selection = offer.after(outlet.cursor(), selection);
             let Some(chunk) = offer.chunk(selection) else { return false };
             let written = outlet.write(chunk);
-            let is_whole = chunk.is_whole;
+            let (is_whole, last) = (chunk.is_whole, chunk.last);
             match written {
-                Written::Nothing => _ = state.offer(offer.batch(), selection),
+                Written::Nothing => {
+                    state.offer(offer.batch(), selection);
+                    taken = state.taken();
+                }
                 Written::All | Written::Part => {
                     self.wrote(offer.at);
                     if written == Written::All && is_whole {
                         return false;
                     }
+                    taken = if written == Written::All { Taken::WrittenUpTo(last) } else { Taken::ByTask };
                     if !is_whole {
                         state.offered = Offered::Behind;
                     }
@@ -117,6 +151,7 @@ impl Mailbox {
             }
             true
         });
+        taken
     }
 
     /// There may be entries for the session that were not offered: it reads on from its cursor.
@@ -255,6 +290,14 @@ impl MailboxState {
             Offered::Entries(..) | Offered::Behind => Offered::Behind,
         };
         falls_behind
+    }
+
+    /// How the session gets what it was just offered.
+    fn taken(&self) -> Taken {
+        match self.offered {
+            Offered::Behind => Taken::Later,
+            Offered::Nothing | Offered::Entries(..) => Taken::ByTask,
+        }
     }
 
     fn register(&mut self, cx: &Context<'_>) {

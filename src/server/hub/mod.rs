@@ -24,6 +24,7 @@ mod subscription;
 mod tail_cache;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod uri_template;
 mod wanted;
 mod watchdog;
@@ -38,7 +39,7 @@ use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
-use uuid::{Builder, Uuid};
+use uuid::Builder;
 
 pub use batch::{Chunk, chunk};
 pub use mailbox::{EndReason, Mailbox, Signal};
@@ -57,8 +58,10 @@ use super::log::{
     AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
 };
 use super::metrics::{self, UPDATES};
+use super::traces::{PublishOutcome, PublishSpan, Traces};
 use sessions::{NewSession, Sessions, Shard};
 use tail_cache::TailCache;
+use traced::TracedUpdates;
 use wanted::AllWanted;
 use watchdog::Watchdog;
 
@@ -94,6 +97,8 @@ pub struct HubOptions {
     pub presence: bool,
     /// The wall clock, which tokens expire by.
     pub clock: Clock,
+    /// Where deliveries of traced updates are exported to.
+    pub traces: Traces,
 }
 
 impl Default for HubOptions {
@@ -106,6 +111,7 @@ impl Default for HubOptions {
             shards: default_shards(),
             presence: true,
             clock: Arc::new(chrono::Utc::now),
+            traces: Traces::default(),
         }
     }
 }
@@ -128,6 +134,7 @@ struct HubShared {
     patterns: Arc<Patterns>,
     presence: Presence,
     wanted: AllWanted,
+    traced: TracedUpdates,
     /// The newest update that a publisher was told of.
     acknowledged: AtomicU64,
     /// The newest entry that each shard has offered to all its sessions that want it.
@@ -162,6 +169,7 @@ impl Hub {
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
             wanted: AllWanted::default(),
+            traced: TracedUpdates::default(),
             acknowledged: AtomicU64::new(newest.0),
             fanned_out,
             behind: Mutex::default(),
@@ -207,6 +215,36 @@ impl Hub {
         Ok(appended)
     }
 
+    /// The same, within the span of a request. If it is traced, so is what its updates' deliveries are.
+    pub async fn publish_traced(
+        &self,
+        updates: Vec<Update>,
+        key: Option<IdempotencyKey>,
+        span: &mut PublishSpan,
+    ) -> Result<Appended, AppendError> {
+        let Some(context) = span.context() else { return self.publish_all(updates, key).await };
+        span.updates(updates.iter().map(|update| (&*update.topics, update.data.len())));
+        let topics: Vec<_> = updates.iter().filter_map(|update| update.topics.first().cloned()).collect();
+        self.shared.traced.expect(&topics, &context);
+        let append = span.child("append");
+        let appended = self.publish_all(updates, key).await;
+        drop(append);
+        match &appended {
+            Ok(Appended::New(_)) => span.outcome(PublishOutcome::Published),
+            Ok(Appended::Repeated(_)) => span.outcome(PublishOutcome::Repeated),
+            Err(_) => {}
+        }
+        if !matches!(appended, Ok(Appended::New(_))) {
+            self.shared.traced.forget(&topics);
+        }
+        appended
+    }
+
+    /// Where spans of requests are exported to.
+    pub fn traces(&self) -> &Traces {
+        &self.shared.options.traces
+    }
+
     /// The hub's public URL.
     pub fn url(&self) -> &Url {
         &self.shared.options.url
@@ -221,8 +259,7 @@ impl Hub {
     /// Opens a session for a stream that is not fed by the hub. It counts towards its client's limit, gets heartbeats
     /// and ends at a shutdown like all others.
     pub fn session(&self, options: SessionOptions) -> Result<Session, AtLimit> {
-        let mailbox = Arc::new(Mailbox::default());
-        let (session, _) = self.insert(options, &mailbox, None, Uuid::nil())?;
+        let (session, _) = self.insert(options, &Arc::default(), None)?;
         Ok(session)
     }
 
@@ -243,10 +280,10 @@ impl Hub {
         wanted: Arc<Wanted>,
         start: Start,
     ) -> Result<(Session, Subscription), AtLimit> {
-        let mailbox = Arc::new(Mailbox::default());
         // From this thread's own generator: the system's costs a call for each stream.
         let subscriber = Builder::from_random_bytes(rand::random()).into_uuid();
-        let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()), subscriber)?;
+        let mailbox = Arc::new(Mailbox::new(subscriber));
+        let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()))?;
         self.shared.presence.begun(wanted.targets(), subscriber);
         let matchers = wanted.matchers().clone();
         Ok((session, Subscription::new(self.shared.clone(), matchers, mailbox, start, position)))
@@ -270,7 +307,7 @@ impl Hub {
         let matchers = matchers.into();
         let mailbox = Arc::new(Mailbox::default());
         let wanted = Wanted::unlisted(matchers.clone());
-        let inserted = self.insert(SessionOptions::default(), &mailbox, Some(wanted), Uuid::nil());
+        let inserted = self.insert(SessionOptions::default(), &mailbox, Some(wanted));
         let (session, position) = inserted.expect("a session without a client has no limit");
         Subscription::new(self.shared.clone(), matchers, mailbox, start, position).keeping(session)
     }
@@ -280,7 +317,6 @@ impl Hub {
         options: SessionOptions,
         mailbox: &Arc<Mailbox>,
         wanted: Option<Arc<Wanted>>,
-        subscriber: Uuid,
     ) -> Result<(Session, Cursor), AtLimit> {
         let lifetime = options.lifetime.map(|lifetime| {
             let shortened = rand::rng().random_range(0.0..LIFETIME_SPREAD);
@@ -294,7 +330,6 @@ impl Hub {
             holder: options.holder,
             expires: options.expires,
             deadline: lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime)),
-            subscriber,
         };
         let (place, position) = self.shared.sessions.insert(session, client_limit)?;
         Ok((Session::new(self.shared.clone(), place, mailbox.clone()), position))
@@ -367,6 +402,7 @@ async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
         metrics::record("tidings_stream_lag_updates", updates as f64);
         *shared.behind.lock().unwrap_or_else(PoisonError::into_inner) = Behind { sessions: lag.sessions, updates };
         watchdog.look(&shared);
+        shared.traced.expire();
         metrics::upkeep();
     }
 }

@@ -90,8 +90,6 @@ pub(super) struct NewSession {
     pub(super) expires: Option<DateTime<Utc>>,
     /// When it has lived for as long as it may.
     pub(super) deadline: Option<Instant>,
-    /// Whom presence tells of.
-    pub(super) subscriber: Uuid,
 }
 
 impl NewSession {
@@ -175,7 +173,7 @@ impl Sessions {
                 }
             }
         }
-        Some((session.wanted?, session.subscriber))
+        Some((session.wanted?, session.mailbox.subscriber()))
     }
 
     /// Ends sessions, and answers how many.

@@ -93,7 +93,7 @@ impl Shard {
             Box::new((below, keys))
         });
         for target in session.targets() {
-            table.listed.entry(target.path().clone()).or_default().insert(session.subscriber, target.clone());
+            table.listed.entry(target.path().clone()).or_default().insert(session.mailbox.subscriber(), target.clone());
         }
         if let Some(expires) = session.expires {
             table.expiries.insert((expires, key));
@@ -119,7 +119,7 @@ impl Shard {
         }
         for target in record.session.targets() {
             let Some(subscribers) = table.listed.get_mut(&**target.path()) else { continue };
-            subscribers.remove(&record.session.subscriber);
+            subscribers.remove(&record.session.mailbox.subscriber());
             if subscribers.is_empty() {
                 table.listed.remove(&**target.path());
             }
