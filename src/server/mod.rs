@@ -28,9 +28,13 @@ use hub::{Hub, HubOptions, Patterns};
 pub use net::{BindError, Listener};
 use net::{Scheme, SelfSigned, Tls};
 use settings::{Settings, TlsSettings};
+use traces::{Traces, TracesError};
 
 /// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the last traces may take at a shutdown.
+const TRACES_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How the server stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,9 @@ pub enum StartError {
     /// A certificate can't be used.
     #[error(transparent)]
     Tls(#[from] net::TlsError),
+    /// Traces can't be exported.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The demo's topic is invalid.
     #[error("the messages' topic is invalid: {0}")]
     Topic(#[from] log::FieldError),
@@ -114,6 +121,7 @@ impl Server {
         let tls = settings.tls.as_ref().map(TlsSettings::open).transpose()?.map(Arc::new);
         let url = settings.mercure.url(listeners.iter().find_map(Listener::url));
         let clock = settings.log.clock.wall();
+        let traces = settings.traces.as_ref().map(Traces::open).transpose()?.unwrap_or_default();
         let (log, tail) = log::open(settings.log.clone())?;
         let options = HubOptions {
             url: url.clone(),
@@ -121,6 +129,7 @@ impl Server {
             heartbeat: settings.heartbeat,
             shards: settings.shards,
             presence: settings.mercure.presence,
+            traces,
             ..HubOptions::default()
         };
         let hub = Hub::open(log, tail, options);
@@ -141,6 +150,9 @@ impl Server {
     pub fn check(settings: &Settings) -> Result<(), StartError> {
         if let Some(TlsSettings::Files(files)) = &settings.tls {
             Tls::open(files.clone())?;
+        }
+        if let Some(traces) = &settings.traces {
+            traces.check().map_err(TracesError::from)?;
         }
         let url = settings.mercure.url(settings.listening_url());
         let patterns = Arc::new(Patterns::new(url.clone()));
@@ -192,6 +204,7 @@ impl Server {
         if timeout(CLOSE_TIMEOUT, hub.close()).await.is_err() {
             warn!("the last presence events were not published in time");
         }
+        hub.traces().close(TRACES_TIMEOUT).await;
         info!(cut, "the server has stopped");
         Ended { cut }
     }

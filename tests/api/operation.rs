@@ -77,9 +77,12 @@ fn config_check_says_whether_a_server_would_start_and_makes_nothing() {
     let good = run(&data, &["config", "check"]);
     assert_eq!(good.status.code(), Some(0), "{good:?}");
     assert!(std::fs::read_dir(data.path()).expect("a folder").next().is_none(), "nothing was made");
-    for (arguments, expected) in
-        [(["--heartbeat", "1ms"], "--heartbeat 1ms"), (["--publisher-key-file", "none.pem"], "none.pem can't be read")]
-    {
+    let traces = ["--otlp-endpoint=http://127.0.0.1:4318", "--otlp-headers-file=none.txt"];
+    for (arguments, expected) in [
+        (["--heartbeat", "1ms"], "--heartbeat 1ms"),
+        (["--publisher-key-file", "none.pem"], "none.pem can't be read"),
+        (traces, "--otlp-headers-file: none.txt: it can't be read"),
+    ] {
         let bad = run(&data, &[&["config", "check"], &arguments[..]].concat());
         assert_eq!(bad.status.code(), Some(1));
         assert!(said(&bad).contains(expected), "{bad:?}");

@@ -5,10 +5,13 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Every setting, as its flag is written.
-const NAMES: [&str; 22] = [
+const NAMES: [&str; 25] = [
     "config",
     "listen",
     "data",
+    "otlp-endpoint",
+    "otlp-sample",
+    "otlp-headers-file",
     "storage",
     "durability",
     "keep-age",
@@ -34,6 +37,9 @@ const NAMES: [&str; 22] = [
 fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_and_a_file() {
     for (name, value, in_file) in [
         ("listen", "nowhere", "'nowhere'"),
+        ("otlp-endpoint", "127.0.0.1:4318", "'127.0.0.1:4318'"),
+        ("otlp-sample", "1.5", "1.5"),
+        ("otlp-sample", "often", "'often'"),
         ("storage", "paper", "'paper'"),
         ("durability", "perhaps", "'perhaps'"),
         ("keep-age", "long", "'long'"),

@@ -6,6 +6,7 @@ mod demo;
 mod limits;
 mod mercure;
 mod options;
+mod otlp;
 mod reload;
 pub mod report;
 mod tls;
@@ -34,6 +35,7 @@ use super::log::{Limits, LogOptions, Retention, TopicLimits, TopicPattern};
 pub use super::net::{
     AcmeChallenge, AcmeOptions, ListenAddress, PemFiles, ProxyHeader, Scheme, TlsError, TrustedProxies,
 };
+pub use super::traces::TraceOptions;
 use crate::wire::message::TOPIC;
 
 /// The log's folder within the data folder.
@@ -59,6 +61,8 @@ pub struct Settings {
     pub metrics_listen: Vec<ListenAddress>,
     /// Whether metrics are served beside everything else.
     pub metrics: bool,
+    /// Where traces are exported to, and which; `None` for no traces.
+    pub traces: Option<TraceOptions>,
     /// Whether a browser's stream that is refused for a while is told when to come back, instead of being refused.
     pub soft_refusals: bool,
     /// How the server stops.
@@ -162,6 +166,7 @@ impl Options {
             let hint = "needs --trusted-proxies: with the PROXY protocol whoever is believed says whose limits count";
             return Err(invalid("proxy-protocol", true, hint));
         }
+        let traces = otlp::resolve(&options)?;
         let data = options.data.clone().unwrap_or_else(|| "data".into());
         let tls = TlsSettings::resolve(&options, &data)?;
         let default_buffer = ByteSize::b(DEFAULT_READER_BUFFER as u64);
@@ -193,6 +198,7 @@ impl Options {
             metrics_listen: options.metrics_listen,
             soft_refusals: options.soft_refusals.unwrap_or(true),
             metrics: options.metrics.unwrap_or(false),
+            traces,
             drain: Drain {
                 delay: options.drain_delay.map_or(Duration::ZERO, |span| span.0),
                 time: options.drain_time.map_or(DEFAULT_DRAIN, |span| span.0),

@@ -100,6 +100,20 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_METRICS", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", help_heading = "Operation")]
     pub metrics: Option<bool>,
 
+    /// Export traces to this OTLP endpoint, over HTTP with protobuf, for example http://127.0.0.1:4318: from each publish to
+    /// its deliveries [default: nowhere]
+    #[arg(long, env = "TIDINGS_OTLP_ENDPOINT", value_name = "URL", help_heading = "Operation")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Share of publishes that begin a trace, from 0 to 1, of those without a traceparent: one with it is traced if that says
+    /// so [default: 1]
+    #[arg(long, env = "TIDINGS_OTLP_SAMPLE", value_name = "RATIO", help_heading = "Operation")]
+    pub otlp_sample: Option<f64>,
+
+    /// File with headers for the OTLP endpoint, such as a key: `Name: value` in each line
+    #[arg(long, env = "TIDINGS_OTLP_HEADERS_FILE", value_name = "FILE", help_heading = "Operation")]
+    pub otlp_headers_file: Option<PathBuf>,
+
     /// How long to go on as before at a stop, though /readyz says that the server isn't ready: for balancers, which take
     /// their time to notice [default: 0s]
     #[arg(long, env = "TIDINGS_DRAIN_DELAY", value_name = "DURATION", help_heading = "Operation")]
@@ -398,6 +412,9 @@ impl Options {
             listen: or(self.listen, file.listen),
             metrics_listen: or(self.metrics_listen, file.metrics_listen),
             metrics: self.metrics.or(file.metrics),
+            otlp_endpoint: self.otlp_endpoint.or(file.otlp_endpoint),
+            otlp_sample: self.otlp_sample.or(file.otlp_sample),
+            otlp_headers_file: self.otlp_headers_file.or(file.otlp_headers_file),
             drain_delay: self.drain_delay.or(file.drain_delay),
             drain_time: self.drain_time.or(file.drain_time),
             tls_certificate_file: or(self.tls_certificate_file, file.tls_certificate_file),

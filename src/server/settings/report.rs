@@ -10,8 +10,9 @@ use crate::server::log::{Durability, Storage};
 
 /// Each setting's name, as its flag is written, and its value.
 pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
-    let Settings { mercure, log, tls, demo, limits, .. } = settings;
+    let Settings { mercure, log, tls, demo, limits, traces, .. } = settings;
     let keep = &log.retention.all;
+    let otlp_headers = traces.as_ref().and_then(|traces| traces.headers_file.as_ref());
     let (certificates, keys) = match tls {
         Some(TlsSettings::Files(files)) => (
             list(files.iter().map(|files| files.certificate.display())),
@@ -45,6 +46,9 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("redirect-http", settings.redirect_http.to_string()),
         ("metrics-listen", list(&settings.metrics_listen)),
         ("metrics", settings.metrics.to_string()),
+        ("otlp-endpoint", traces.as_ref().map(|traces| traces.endpoint.to_string()).unwrap_or_default()),
+        ("otlp-sample", traces.as_ref().map_or("(nothing is traced)".into(), |traces| traces.sample.to_string())),
+        ("otlp-headers-file", otlp_headers.map(|path| path.display().to_string()).unwrap_or_default()),
         ("drain-delay", span(settings.drain.delay)),
         ("drain-time", span(settings.drain.time)),
         ("storage", if log.storage == Storage::Memory { "memory" } else { "disk" }.into()),
