@@ -45,3 +45,4 @@ mod switched_off;
 mod text;
 mod ticks;
 mod tls;
+mod traces;
