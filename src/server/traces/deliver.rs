@@ -61,7 +61,7 @@ impl DeliverSpan {
             }
             DeliveryKind::HandedOver => {
                 self.handed_over += 1;
-                "handed over"
+                "handed_over"
             }
             DeliveryKind::Behind => {
                 self.behind += 1;

@@ -1,8 +1,8 @@
 //! How spans reach the endpoint: a queue, batches, and one POST for each.
 
 use std::error::Error as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -10,16 +10,13 @@ use opentelemetry::{Key, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Protocol, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector, SdkProvidedResourceDetector};
-use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, SpanData, SpanExporter,
-};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
 use reqwest::{Client, redirect};
 use tokio::runtime::Handle;
-use tracing::{info, warn};
 use url::{Host, Url};
 
+use super::watch::{BoundedProcessor, QueueState, WatchedExporter};
 use super::{TraceOptions, TracesError, headers};
 
 /// Spans that wait to be exported. Further ones are lost.
@@ -32,13 +29,11 @@ const EXPORT_EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are read: it only says how many spans were refused.
 const MAX_ANSWER: usize = 64 * 1024;
-/// How often an endpoint is complained of that does not work.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Starts the thread that exports, for spans of the returned provider.
 pub(super) fn provider(options: &TraceOptions) -> Result<SdkTracerProvider, TracesError> {
-    let problem = Arc::new(Mutex::new(String::new()));
-    let client = EndpointClient { client: client(options)?, runtime: Handle::current(), problem: problem.clone() };
+    let state = Arc::<QueueState>::default();
+    let client = EndpointClient { client: client(options)?, runtime: Handle::current(), state: state.clone() };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_http_client(client)
@@ -46,14 +41,15 @@ pub(super) fn provider(options: &TraceOptions) -> Result<SdkTracerProvider, Trac
         .with_protocol(Protocol::HttpBinary)
         .with_timeout(TIMEOUT)
         .build()?;
-    let exporter = WatchedExporter { exporter, problem, trouble: Mutex::default() };
+    let exporter = WatchedExporter::new(exporter, state.clone());
     let config = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
         .with_max_export_batch_size(BATCH)
         .with_scheduled_delay(EXPORT_EVERY)
         .build();
+    let queue = BatchSpanProcessor::new(exporter, config);
     Ok(SdkTracerProvider::builder()
-        .with_span_processor(BatchSpanProcessor::new(exporter, config))
+        .with_span_processor(BoundedProcessor { queue, room: QUEUE, state })
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(options.sample))))
         .with_resource(resource())
         .build())
@@ -94,8 +90,7 @@ fn is_loopback(url: &Url) -> bool {
 struct EndpointClient {
     client: Client,
     runtime: Handle,
-    /// Why the last request has failed: the exporter passes on only that it has.
-    problem: Arc<Mutex<String>>,
+    state: Arc<QueueState>,
 }
 
 #[async_trait]
@@ -109,7 +104,7 @@ impl HttpClient for EndpointClient {
             Ok(Err(error)) => root_cause(error),
             Err(_) => "the server stops".into(),
         };
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        self.state.failed(problem);
         Ok(sent??)
     }
 }
@@ -137,56 +132,4 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = Some(inner);
     }
     cause.map_or_else(|| error.to_string(), ToString::to_string)
-}
-
-/// Says when spans can't be exported, and when they can be again, instead of the library, which would say it for each
-/// batch.
-#[derive(Debug)]
-struct WatchedExporter {
-    exporter: opentelemetry_otlp::SpanExporter,
-    problem: Arc<Mutex<String>>,
-    trouble: Mutex<Trouble>,
-}
-
-#[derive(Debug, Default)]
-struct Trouble {
-    /// Spans that were lost since the last one was exported.
-    lost: usize,
-    warned: Option<Instant>,
-}
-
-impl SpanExporter for WatchedExporter {
-    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let count = batch.len();
-        let exported = self.exporter.export(batch).await;
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match &exported {
-            Ok(()) if trouble.lost > 0 => {
-                info!(lost = trouble.lost, "traces are exported again");
-                *trouble = Trouble::default();
-            }
-            Ok(()) => {}
-            Err(_) => {
-                trouble.lost += count;
-                if trouble.warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY) {
-                    trouble.warned = Some(Instant::now());
-                    let problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
-                    warn!(problem = *problem, lost = trouble.lost, "traces are not exported: check --otlp-endpoint");
-                }
-            }
-        }
-        exported
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.exporter.shutdown_with_timeout(timeout)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.exporter.force_flush()
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.exporter.set_resource(resource);
-    }
 }

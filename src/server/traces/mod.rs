@@ -10,6 +10,7 @@ mod headers;
 mod options;
 mod parent;
 mod publish;
+mod watch;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
