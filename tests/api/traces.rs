@@ -133,6 +133,22 @@ async fn each_update_of_an_array_has_deliveries_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_over_http_2_is_handed_its_updates() {
+    let collector = Collector::start().await;
+    let app = App::start_with(collector.options()).await;
+    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build().expect("a client");
+    let mut listener = client.get(format!("http://{}{HUB}?match=a", app.address)).open().await;
+    publish(&app, &traceparent("01"), "topic=a&data=hello").await;
+    assert_eq!(listener.event().await.data, "hello");
+    drop(listener);
+    app.stop().await;
+    let spans = collector.spans();
+    let deliver = only(&spans, "deliver");
+    assert_eq!(attribute(&deliver.attributes, "tidings.streams.handed_over"), "1");
+    assert_eq!(attribute(&deliver.events[0].attributes, "tidings.outcome"), "handed_over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_never_answers_holds_up_neither_a_publish_nor_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
     let endpoint = format!("http://{}", silent.local_addr().expect("an address"));
