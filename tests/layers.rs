@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A room (a folder, or a file that stands alone) and the rooms it may name beside itself.
-const ROOMS: [(&str, &[&str]); 20] = [
+const ROOMS: [(&str, &[&str]); 21] = [
     ("wire", &[]),
     ("server/log", &["server/metrics", "wire"]),
     ("server/hub", &["server/metrics", "server/traces", "wire", "server/log"]),
@@ -17,9 +17,9 @@ const ROOMS: [(&str, &[&str]); 20] = [
     ("server/demo", &["wire", "server/log", "server/hub", "server/settings", "server/http", "ui"]),
     ("ui", &["wire"]),
     // A client for any hub: it knows nothing of this one.
-    ("server/cli/client", &["wire", "server/cli/outcome", "server/cli/this_machine"]),
+    ("server/cli/client", &["wire", "server/cli/outcome", "server/this_machine"]),
     ("server/cli/outcome", &[]),
-    ("server/cli/this_machine", &[]),
+    ("server/this_machine", &[]),
     ("server/cli/supervisor", &[]),
     // `server::Server` is what it serves.
     (
@@ -29,14 +29,14 @@ const ROOMS: [(&str, &[&str]); 20] = [
     // `server::Server` is what it checks.
     ("server/cli/config", &["server", "server/settings", "server/cli/outcome"]),
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
-    ("server/cli", &["wire", "server/cli/outcome", "server/cli/this_machine", "server/log", "server/settings"]),
+    ("server/cli", &["wire", "server/cli/outcome", "server/this_machine", "server/log", "server/settings"]),
     // The types of the options.
     ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/traces"]),
     ("server/telemetry", &["server/settings"]),
     // Everybody counts.
     ("server/metrics", &[]),
     // Everybody may be traced.
-    ("server/traces", &[]),
+    ("server/traces", &["server/this_machine"]),
     // Sockets: they know no route.
     ("server/net", &["server/metrics"]),
     // The hub's web API: it knows nothing of the demo.

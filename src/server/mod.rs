@@ -10,6 +10,7 @@ pub mod metrics;
 mod net;
 pub mod settings;
 pub mod telemetry;
+mod this_machine;
 pub mod traces;
 
 use std::path::PathBuf;

@@ -11,8 +11,8 @@ use thiserror::Error;
 use url::Url;
 
 use super::outcome::{CommandError, end};
-use super::this_machine::is_this_machine;
 use crate::server::settings::{Options, SettingsError};
+use crate::server::this_machine::is_this_machine;
 use crate::wire::paths;
 
 /// Longer than the server itself waits for its parts.

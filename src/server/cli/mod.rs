@@ -8,5 +8,4 @@ pub mod log;
 pub mod outcome;
 pub mod serve;
 mod supervisor;
-mod this_machine;
 pub mod token;

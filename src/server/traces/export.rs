@@ -14,10 +14,10 @@ use opentelemetry_sdk::resource::{EnvResourceDetector, ResourceDetector, SdkProv
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
 use reqwest::{Client, redirect};
 use tokio::runtime::Handle;
-use url::{Host, Url};
 
 use super::watch::{BoundedProcessor, QueueState, WatchedExporter};
 use super::{TraceOptions, TracesError, headers};
+use crate::server::this_machine::is_this_machine;
 
 /// Spans that wait to be exported. Further ones are lost.
 const QUEUE: usize = 2048;
@@ -70,19 +70,10 @@ fn client(options: &TraceOptions) -> Result<Client, TracesError> {
     let headers = options.headers_file.as_deref().map(headers::read).transpose()?.unwrap_or_default();
     // A redirect would get the headers too, wherever it leads.
     let mut builder = Client::builder().default_headers(headers).timeout(TIMEOUT).redirect(redirect::Policy::none());
-    if is_loopback(&options.endpoint) {
+    if is_this_machine(&options.endpoint) {
         builder = builder.no_proxy();
     }
     Ok(builder.build()?)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// Sends from the exporter's thread, which has no runtime, with a client that needs one.

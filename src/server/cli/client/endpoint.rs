@@ -10,7 +10,7 @@ use url::Url;
 
 use super::error::{ClientError, cause};
 use super::token::{Token, TokenArgs};
-use crate::server::cli::this_machine::is_this_machine;
+use crate::server::this_machine::is_this_machine;
 use crate::wire::paths;
 
 /// Where `tidings serve` listens by default.

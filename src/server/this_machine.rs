@@ -3,7 +3,7 @@
 use url::{Host, Url};
 
 /// Whether nobody else can be behind this URL: what is sent there stays on this machine.
-pub(in crate::server::cli) fn is_this_machine(url: &Url) -> bool {
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
