@@ -14,7 +14,7 @@ mod this_machine;
 pub mod traces;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -28,7 +28,7 @@ use http::{Description, Listeners, Routes, Serving};
 use hub::{Hub, HubOptions, Patterns};
 pub use net::{BindError, Listener};
 use net::{Scheme, SelfSigned, Tls};
-use settings::{Settings, TlsSettings};
+use settings::{Drain, Settings, TlsSettings};
 use traces::{Traces, TracesError};
 
 /// How long the last presence events may take at a shutdown: a disk that hangs must not hold it up.
@@ -80,18 +80,18 @@ pub struct OwnCertificate {
 pub struct Reload {
     tls: Option<Arc<Tls>>,
     auth: Arc<Auth>,
-    serving: Arc<Serving>,
-    demo: Option<Arc<Demo>>,
-    settings: Settings,
+    /// Not held: the log is closed when the server has ended, whoever could still reload it.
+    serving: Weak<Serving>,
+    demo: Option<Weak<Demo>>,
 }
 
 impl Reload {
-    /// Takes over what these settings have of those that take effect at once.
-    pub fn take_over(&mut self, settings: &Settings) {
-        self.settings = self.settings.with_reloaded(settings);
-        let app = self.serving.app().with_settings(&self.settings);
-        let demo = self.demo.as_ref().map(|demo| demo.with_app(app.clone()));
-        self.serving.replace(app, routes(demo), &self.settings);
+    /// Serves with these settings from now on, as far as they take effect at once ([`settings::Reloader`]).
+    pub fn take_over(&self, settings: &Settings) {
+        let Some(serving) = self.serving.upgrade() else { return };
+        let app = serving.app().with_settings(settings);
+        let demo = self.demo.as_ref().and_then(Weak::upgrade).map(|demo| demo.with_app(app.clone()));
+        serving.replace(app, routes(demo), settings);
     }
 
     /// Reads the files of keys and certificates again, and says what can't be used: that stays as it was.
@@ -183,8 +183,14 @@ impl Server {
 
     /// What changes what can change.
     pub fn reload(&self) -> Reload {
-        let (serving, demo) = (self.serving.clone(), self.demo.clone());
-        Reload { tls: self.tls.clone(), auth: self.auth.clone(), serving, demo, settings: self.settings.clone() }
+        let (serving, demo) = (Arc::downgrade(&self.serving), self.demo.as_ref().map(Arc::downgrade));
+        Reload { tls: self.tls.clone(), auth: self.auth.clone(), serving, demo }
+    }
+
+    /// How the server would stop now.
+    pub fn drain(&self) -> impl Fn() -> Drain + use<> {
+        let (serving, drain) = (Arc::downgrade(&self.serving), self.settings.drain);
+        move || serving.upgrade().map_or(drain, |serving| serving.drain())
     }
 
     /// What it was made with.
@@ -195,7 +201,7 @@ impl Server {
     /// Serves until `shutdown` is ready. Then ends every stream and waits a few seconds at most for the connections to
     /// end.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
-        let Self { hub, serving, listeners, tls, settings, .. } = self;
+        let Self { hub, serving, demo: _demo, listeners, tls, settings, .. } = self;
         let watched = tls.clone().map(|tls| tokio::spawn(async move { tls.watch().await }));
         let cut = serving.run(listeners, &settings, shutdown).await;
         if let Some(watched) = watched {

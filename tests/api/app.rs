@@ -88,7 +88,7 @@ impl App {
 
     /// Takes over what these options have of what takes effect at once.
     #[allow(dead_code, reason = "not every test that includes this file changes options")]
-    pub(crate) fn change(&mut self, options: Options) {
+    pub(crate) fn change(&self, options: Options) {
         self.reload.take_over(&options.resolve().expect("settings"));
     }
 

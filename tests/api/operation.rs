@@ -202,10 +202,10 @@ fn a_reload_takes_over_what_it_can_and_says_what_waits_for_a_restart() {
     std::fs::write(folder.join("hub.toml"), "log-level = 'debug'\nheartbeat = '20s'\npublisher-key-file = 'key'\n")
         .expect("room");
     program.signal("-HUP");
-    let waits = program.log("takes effect at a restart");
-    assert_eq!((&waits["name"], &waits["now"]), (&"heartbeat".into(), &"20s".into()));
     let level = program.log_where("a setting has changed", |line| line["name"] == "log-level");
     assert_eq!((&level["before"], &level["now"]), (&"info".into(), &"debug".into()));
+    let waits = program.log("takes effect at a restart");
+    assert_eq!((&waits["name"], &waits["now"]), (&"heartbeat".into(), &"20s".into()));
     let refused = || publish(&old) == 401;
     let begin = Instant::now();
     while !refused() {

@@ -3,35 +3,13 @@
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use tidings::server::settings::{Options, report};
 
 /// Every setting, as its flag is written.
-const NAMES: [&str; 25] = [
-    "config",
-    "listen",
-    "data",
-    "otlp-endpoint",
-    "otlp-sample",
-    "otlp-headers-file",
-    "storage",
-    "durability",
-    "keep-age",
-    "keep-count",
-    "keep-bytes",
-    "cors-origins",
-    "demo",
-    "heartbeat",
-    "stall-timeout",
-    "reader-buffer",
-    "shards",
-    "burst-repeat",
-    "burst-interval",
-    "rate-limit",
-    "max-message",
-    "max-body",
-    "max-connections",
-    "log-level",
-    "log-format",
-];
+fn names() -> Vec<&'static str> {
+    let settings = Options::default().resolve().expect("the defaults");
+    report::rows(&settings).into_iter().map(|(name, _)| name).chain(["config"]).collect()
+}
 
 #[test]
 fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_and_a_file() {
@@ -61,6 +39,9 @@ fn nonsense_is_refused_with_the_name_of_the_setting_from_a_flag_the_environment_
         ("max-message", "2000000", "2000000"),
         ("max-body", "1", "1"),
         ("max-connections", "0", "0"),
+        ("max-matchers", "1001", "1001"),
+        ("max-http2-streams", "0", "0"),
+        ("token-rate-limit", "-1", "-1"),
         ("log-level", "tidings=loud", "'tidings=loud'"),
         ("log-format", "xml", "'xml'"),
     ] {
@@ -115,7 +96,7 @@ fn unknown_flags_are_refused_and_help_names_every_setting() {
         let output = tidings(|command| command.args(&help));
         assert!(output.status.success(), "{output:?}");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        for name in NAMES {
+        for name in names() {
             let variable = format!("TIDINGS_{}", name.to_uppercase().replace('-', "_"));
             assert!(text.contains(&format!("--{name} ")) && text.contains(&variable), "{name}: {text}");
         }

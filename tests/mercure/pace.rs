@@ -28,7 +28,7 @@ async fn a_subject_publishes_as_many_updates_as_it_may_whatever_it_sends_them_in
     let hub = Hub::start_with(Options { token_rate_limit: Some(10), ..Options::default() }).await;
     let anna = token_of("anna");
     publish(&hub, Some(&anna), 39).await.assert_status(200);
-    let refused = publish(&hub, Some(&token_of("anna")), 2).await;
+    let refused = publish(&hub, Some(&token_of("anna")), 30).await;
     assert!((1..=4).contains(&refused.header("retry-after").parse().expect("seconds")), "{refused:?}");
     refused.problem(429);
     publish(&hub, Some(&token_of("bert")), 40).await.assert_status(200);
@@ -46,6 +46,6 @@ async fn an_address_without_a_token_has_a_limit_of_its_own() {
     };
     let hub = Hub::start_with(options).await;
     publish(&hub, None, 4).await.assert_status(200);
-    publish(&hub, None, 1).await.problem(429);
+    publish(&hub, None, 4).await.problem(429);
     publish(&hub, Some(&token_of("anna")), 1000).await.assert_status(200);
 }

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::outcome::say;
 use super::supervisor;
 use crate::server::log::{Durability, LogOptions, Storage};
-use crate::server::settings::{Drain, MercureSettings, Options, RELOADABLE, Settings, report};
+use crate::server::settings::{Change, Drain, MercureSettings, Options, Reloaded, Reloader, Settings};
 use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
 
 /// How long the end takes once the streams have ended.
@@ -22,8 +22,8 @@ const INTERRUPTED: i32 = 130;
 
 /// Runs the server, and returns when it has stopped.
 pub fn run(options: Options) -> ExitCode {
-    let settings = match options.clone().resolve() {
-        Ok(settings) => settings,
+    let (reloader, settings) = match Reloader::start(options) {
+        Ok(started) => started,
         Err(error) => return fail(&error.to_string()),
     };
     let _log = match telemetry::init(&settings) {
@@ -34,7 +34,7 @@ pub fn run(options: Options) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("the runtime could not be started: {error}")),
     };
-    match runtime.block_on(serve(settings, options)) {
+    match runtime.block_on(serve(settings, reloader)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // In order behind the log lines, and never waiting for a reader that has stopped reading.
@@ -49,7 +49,7 @@ fn fail(error: &str) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn serve(settings: Settings, options: Options) -> Result<(), String> {
+async fn serve(settings: Settings, reloader: Reloader) -> Result<(), String> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         warn!(%error, "the limit of open files could not be raised: it also limits connections");
     }
@@ -62,10 +62,10 @@ async fn serve(settings: Settings, options: Options) -> Result<(), String> {
     // Not before the key is there: a script that has read the banner calls `tidings token`.
     // The server has no use for a reader of the banner.
     let _ = greet(&addresses, &server);
-    tokio::spawn(reload_at_signal(server.reload(), options, report::rows(server.settings())));
+    tokio::spawn(reload_at_signal(server.reload(), reloader));
     tokio::spawn(supervisor::keep_alive());
     supervisor::ready();
-    let drain = server.settings().drain;
+    let drain = server.drain();
     server.run(stop_signal(drain)).await;
     Ok(())
 }
@@ -117,14 +117,14 @@ fn describe(log: &LogOptions, data: &Path) -> String {
     }
 }
 
-/// Reads again what can change, at each SIGHUP, and says what can't: it never ends the process. `rows` is what is in effect.
-async fn reload_at_signal(mut reload: Reload, options: Options, mut rows: Vec<(&'static str, String)>) {
+/// Reads again what can change, at each SIGHUP, and says what can't: it never ends the process.
+async fn reload_at_signal(reload: Reload, mut reloader: Reloader) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     while hangup.recv().await.is_some() {
         info!("reading again the settings' file, keys and certificates");
         supervisor::reloading();
-        match options.clone().resolve() {
-            Ok(settings) => take_over(&settings, &mut reload, &mut rows),
+        match reloader.reload() {
+            Ok(reloaded) => take_over(&reloaded, &reload),
             Err(error) => error!(%error, "the settings can't be used: those before stay"),
         }
         reload.read_files().await;
@@ -132,29 +132,21 @@ async fn reload_at_signal(mut reload: Reload, options: Options, mut rows: Vec<(&
     }
 }
 
-/// Takes over what has changed of the settings, as far as that can be done without a restart.
-fn take_over(settings: &Settings, reload: &mut Reload, rows: &mut [(&'static str, String)]) {
-    let mut has_changed = false;
-    for ((name, before), (_, now)) in rows.iter_mut().zip(report::rows(settings)) {
-        if *before == now {
-            continue;
-        }
-        if RELOADABLE.contains(name) {
-            info!(name, before, now, "a setting has changed");
-            *before = now;
-            has_changed = true;
-        } else {
-            warn!(name, before, now, "a setting has changed that takes effect at a restart");
-        }
+fn take_over(reloaded: &Reloaded, reload: &Reload) {
+    for Change { name, before, now } in &reloaded.changed {
+        info!(name, before, now, "a setting has changed");
     }
-    if has_changed {
-        telemetry::set_level(&settings.log_level);
-        reload.take_over(settings);
+    for Change { name, before, now } in &reloaded.waiting {
+        warn!(name, before, now, "a setting has changed that takes effect at a restart");
+    }
+    if !reloaded.changed.is_empty() {
+        telemetry::set_level(&reloaded.settings.log_level);
+        reload.take_over(&reloaded.settings);
     }
 }
 
 /// Returns at the first SIGINT or SIGTERM. A second one ends the process at once.
-async fn stop_signal(drain: Drain) {
+async fn stop_signal(drain: impl Fn() -> Drain) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
@@ -167,7 +159,7 @@ async fn stop_signal(drain: Drain) {
         }
     };
     next().await;
-    let Drain { delay, time } = drain;
+    let Drain { delay, time } = drain();
     supervisor::stopping(delay + time + STOP_WITHIN);
     info!(?delay, ?time, "stopping: every stream ends within these times; a second signal stops at once");
     tokio::spawn(async move {

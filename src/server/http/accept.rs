@@ -1,6 +1,6 @@
 //! Content negotiation: which of our representations a client's `Accept` wants (RFC 9110, 12.5.1).
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 
 pub(in crate::server) const HTML: &str = "text/html";
 pub(in crate::server) const JSON: &str = "application/json";
@@ -10,11 +10,7 @@ pub(in crate::server) const EVENT_STREAM: &str = "text/event-stream";
 ///
 /// The first offer if the client accepts none or has no preference: an answer is more useful than a 406.
 pub(in crate::server) fn negotiate<'a>(headers: &HeaderMap, offers: &[&'a str]) -> &'a str {
-    let values = headers.get_all(header::ACCEPT).iter().map(|value| value.as_bytes());
-    // A range may have a parameter in any bytes: the others count all the same.
-    let ranges =
-        values.flat_map(|value| value.split(|&byte| byte == b',')).filter_map(|range| str::from_utf8(range).ok());
-    let ranges: Vec<Range<'_>> = ranges.filter_map(Range::parse).collect();
+    let ranges: Vec<Range<'_>> = items(headers, header::ACCEPT).filter_map(Range::parse).collect();
     let mut best = (offers[0], (0, 0));
     for &offer in offers {
         let range = ranges.iter().filter(|range| range.covers(offer)).max_by_key(|range| range.precision());
@@ -24,6 +20,34 @@ pub(in crate::server) fn negotiate<'a>(headers: &HeaderMap, offers: &[&'a str]) 
         }
     }
     best.0
+}
+
+/// Whether a client accepts this content coding (RFC 9110, 12.5.3).
+pub(super) fn accepts_coding(headers: &HeaderMap, coding: &str) -> bool {
+    let mut by_any = false;
+    for item in items(headers, header::ACCEPT_ENCODING) {
+        let mut parts = item.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let is_accepted = weight(parts) > 0;
+        if name.eq_ignore_ascii_case(coding) {
+            return is_accepted;
+        }
+        by_any |= name == "*" && is_accepted;
+    }
+    by_any
+}
+
+/// The items of a list. One may have a parameter in any bytes: the others count all the same.
+fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    let values = headers.get_all(name).into_iter().map(|value| value.as_bytes());
+    values.flat_map(|value| value.split(|&byte| byte == b',')).filter_map(|item| str::from_utf8(item).ok())
+}
+
+/// The weight among an item's parameters, in thousandths.
+fn weight<'a>(parameters: impl Iterator<Item = &'a str>) -> u16 {
+    let weights = parameters.filter_map(|parameter| parameter.split_once('='));
+    let weight = weights.filter(|(name, _)| name.trim().eq_ignore_ascii_case("q")).map(|(_, q)| thousandths(q));
+    weight.last().unwrap_or(1000)
 }
 
 /// One media range and its weight in thousandths.
@@ -37,10 +61,7 @@ impl<'a> Range<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let (kind, subtype) = parts.next()?.split_once('/')?;
-        let weights = parts.filter_map(|parameter| parameter.split_once('='));
-        let weight =
-            weights.filter(|(name, _)| name.trim().eq_ignore_ascii_case("q")).map(|(_, q)| thousandths(q)).next_back();
-        Some(Self { kind, subtype, weight: weight.unwrap_or(1000) })
+        Some(Self { kind, subtype, weight: weight(parts) })
     }
 
     fn covers(&self, offer: &str) -> bool {
@@ -102,5 +123,20 @@ mod tests {
         check("text/html;q=0, */*;q=0.1", EVENT_STREAM);
         check("Application/JSON;Q=0.001, text/html;q=0", JSON);
         check("application/json;charset=utf-8;q=1, text/html;q=nonsense", JSON);
+    }
+
+    #[test]
+    fn a_coding_is_accepted_by_its_name_or_else_by_the_star() {
+        let accepts = |accepted: &'static str| {
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted))]);
+            accepts_coding(&headers, "gzip")
+        };
+        for accepted in ["gzip", "br, GZIP;q=0.5", "*", "gzip, identity;q=0", "*;q=0, gzip"] {
+            assert!(accepts(accepted), "{accepted}");
+        }
+        for refused in ["", "br", "gzip;q=0", "gzip;q=0, *", "*;q=0", "identity", "gzip;q=x"] {
+            assert!(!accepts(refused), "{refused}");
+        }
+        assert!(!accepts_coding(&HeaderMap::new(), "gzip"));
     }
 }

@@ -1,9 +1,9 @@
 //! Who sends a request, for limits, logs and whatever depends on the address that a client has asked for.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use tracing::warn;
@@ -15,35 +15,38 @@ pub(super) const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwar
 
 /// Finds out who sends a request.
 pub(super) struct Callers {
-    believed: ArcSwap<(TrustedProxies, ProxyHeader)>,
+    trusted: ArcSwap<(TrustedProxies, ProxyHeader)>,
     /// The first who is not trusted and has said that a request was forwarded.
-    ignored: OnceLock<IpAddr>,
+    ignored: ArcSwapOption<IpAddr>,
 }
 
 impl Callers {
     pub(super) fn new(proxies: TrustedProxies, header: ProxyHeader) -> Self {
-        Self { believed: ArcSwap::from_pointee((proxies, header)), ignored: OnceLock::new() }
+        Self { trusted: ArcSwap::from_pointee((proxies, header)), ignored: ArcSwapOption::empty() }
     }
 
-    /// Believes these proxies from now on.
-    pub(super) fn believe(&self, proxies: TrustedProxies, header: ProxyHeader) {
-        self.believed.store(Arc::new((proxies, header)));
+    /// Trusts these proxies from now on.
+    pub(super) fn trust(&self, proxies: TrustedProxies, header: ProxyHeader) {
+        self.trusted.store(Arc::new((proxies, header)));
+        // The next one is named again.
+        self.ignored.store(None);
     }
 
     /// Somebody who is not trusted and has said that a request was forwarded, if there was one.
     pub(super) fn ignored(&self) -> Option<IpAddr> {
-        self.ignored.get().copied().filter(|peer| !self.believed.load().0.trust(*peer))
+        self.ignored.load().as_deref().copied()
     }
 
     /// Notes who sends this request, which has arrived so, and by which host and scheme: the headers that say so are ours
     /// from here on, or those of a trusted proxy.
     pub(super) fn identify<B>(&self, arrival: &Arrival, request: &mut Request<B>) {
         let peer = arrival.peer;
-        let believed = self.believed.load();
-        let (proxies, header) = &**believed;
+        let trusted = self.trusted.load();
+        let (proxies, header) = &**trusted;
         let client = proxies.client(peer.ip(), *header, request.headers());
         // Once: any client can send such a header.
-        if proxies.ignore(peer.ip(), request.headers()) && self.ignored.set(peer.ip()).is_ok() {
+        if proxies.ignore(peer.ip(), request.headers()) && self.ignored.load().is_none() {
+            self.ignored.store(Some(Arc::new(peer.ip())));
             warn!(
                 %peer,
                 "requests say that they were forwarded, by somebody who is no trusted proxy: all who come that way count \

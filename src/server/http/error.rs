@@ -62,6 +62,8 @@ pub(in crate::server) enum ApiError {
     Invalid(String),
     /// 429: the client publishes too fast. It may try again after this time.
     RateLimited(Duration),
+    /// 429: the token has as many tickets as it may. They expire after this time.
+    TooManyTickets(Duration),
     /// 429: the client is at its limit of open streams.
     TooManyStreams(usize),
     /// 429: the client opens subscriptions faster than is allowed.
@@ -128,6 +130,11 @@ impl ApiError {
                     "You already have {limit} streams open, which is the limit. Close one first: one stream can hear \
                      many topics."
                 ),
+            ),
+            Self::TooManyTickets(after) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many tickets",
+                format!("More tickets are waiting to be used than may. Try again in {} s.", seconds(*after)),
             ),
             Self::TooManySubscriptions(after) => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -244,6 +251,7 @@ impl IntoResponse for ApiError {
         headers.insert(header::CACHE_CONTROL, cache::PRIVATE);
         match self {
             Self::RateLimited(after)
+            | Self::TooManyTickets(after)
             | Self::TooManySubscriptions(after)
             | Self::TooManyPatterns(after)
             | Self::KeysUnavailable(after) => {

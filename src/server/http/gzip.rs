@@ -2,13 +2,15 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use http_body::{Body, Frame};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::accept::accepts_coding;
 
 /// The coding, as `Content-Encoding` names it.
 pub(super) const GZIP: &str = "gzip";
@@ -22,44 +24,41 @@ const COLLECTED: usize = 16 * 1024;
 /// Room for what a flush adds.
 const FLUSH: usize = 64;
 
-/// How many more streams may be compressed.
-pub(super) struct CompressedStreams(Arc<Semaphore>);
-
-/// The right to compress a stream.
-pub(super) struct MayCompress {
-    _permit: OwnedSemaphorePermit,
+/// How many streams are compressed, and how many may be.
+pub(super) struct CompressedStreams {
+    open: AtomicUsize,
+    max: AtomicUsize,
 }
 
+/// Counts a stream as compressed while it lives.
+pub(super) struct CompressionPermit(Arc<CompressedStreams>);
+
 impl CompressedStreams {
-    pub(super) fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))))
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(0), max: AtomicUsize::new(max) })
+    }
+
+    /// Allows this many from now on. Those that are open stay so.
+    pub(super) fn set_max(&self, max: usize) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     /// Whether one more stream may be compressed, for a client that accepts it.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Option<MayCompress> {
-        if !accepts(headers) {
+    pub(super) fn admit(self: &Arc<Self>, headers: &HeaderMap) -> Option<CompressionPermit> {
+        let max = self.max.load(Ordering::Relaxed);
+        if max == 0 || !accepts_coding(headers, GZIP) {
             return None;
         }
-        self.0.clone().try_acquire_owned().ok().map(|permit| MayCompress { _permit: permit })
+        let more = |open: usize| (open < max).then_some(open + 1);
+        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(CompressionPermit(self.clone()))
     }
 }
 
-/// Whether a client accepts gzip (RFC 9110, 12.5.3).
-fn accepts(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-    let mut by_any = false;
-    for coding in values.flat_map(|value| value.split(',')) {
-        let mut parts = coding.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default();
-        let weight = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.eq_ignore_ascii_case("q"));
-        let is_wanted = weight.is_none_or(|(_, weight)| weight.trim().parse().is_ok_and(|weight: f32| weight > 0.0));
-        match name {
-            "*" => by_any = is_wanted,
-            name if name.eq_ignore_ascii_case(GZIP) || name.eq_ignore_ascii_case("x-gzip") => return is_wanted,
-            _ => {}
-        }
+impl Drop for CompressionPermit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
-    by_any
 }
 
 /// A body whose frames leave compressed, each as soon as it comes.
@@ -68,13 +67,13 @@ pub(super) struct GzipBody<B> {
     /// In a box: it has tens of kilobytes, and what holds a body moves it about.
     compress: Box<Compress>,
     has_ended: bool,
-    _may: MayCompress,
+    _permit: CompressionPermit,
 }
 
 impl<B> GzipBody<B> {
-    pub(super) fn new(body: B, may: MayCompress) -> Self {
+    pub(super) fn new(body: B, permit: CompressionPermit) -> Self {
         let compress = Box::new(Compress::new_gzip(LEVEL, WINDOW_BITS));
-        Self { body, compress, has_ended: false, _may: may }
+        Self { body, compress, has_ended: false, _permit: permit }
     }
 
     /// What these bytes become, with a flush behind them; at the end of the body with the end of the coding.
@@ -125,7 +124,7 @@ mod tests {
     use std::collections::VecDeque;
     use std::convert::Infallible;
 
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, header};
     use flate2::{Decompress, FlushDecompress};
     use http_body_util::BodyExt;
     use proptest::prelude::*;
@@ -154,7 +153,7 @@ mod tests {
         }
     }
 
-    fn may() -> MayCompress {
+    fn permit() -> CompressionPermit {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(GZIP));
         CompressedStreams::new(1).admit(&headers).expect("room")
@@ -167,7 +166,7 @@ mod tests {
             frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40_000), 0..8),
         ) {
             let waits = frames.iter().flat_map(|frame| [Some(Bytes::from(frame.clone())), None]).collect();
-            let mut body = GzipBody::new(Frames(waits), may());
+            let mut body = GzipBody::new(Frames(waits), permit());
             let mut decompress = Decompress::new_gzip(15);
             let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
             let mut expected = frames.into_iter().filter(|frame| !frame.is_empty());
@@ -187,21 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_compressed_for_who_accepts_it_while_there_is_room() {
+    fn streams_are_compressed_while_there_is_room_for_clients_that_accept_it() {
+        let accepted = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static(GZIP))]);
         let streams = CompressedStreams::new(1);
-        let admit = |accepted: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(accepted));
-            streams.admit(&headers)
-        };
-        for accepted in ["gzip", "br, GZIP;q=0.5", "*", "x-gzip", "gzip, identity;q=0"] {
-            assert!(admit(accepted).is_some(), "{accepted}");
-        }
-        for refused in ["", "br", "gzip;q=0", "gzip;q=0, *", "*;q=0", "identity", "gzip;q=x"] {
-            assert!(admit(refused).is_none(), "{refused}");
-        }
         assert!(streams.admit(&HeaderMap::new()).is_none());
-        let _first = admit("gzip").expect("room");
-        assert!(admit("gzip").is_none(), "there is no more room");
+        let first = streams.admit(&accepted).expect("room");
+        assert!(streams.admit(&accepted).is_none(), "there is no more room");
+        streams.set_max(2);
+        let second = streams.admit(&accepted).expect("room");
+        streams.set_max(1);
+        drop(first);
+        assert!(streams.admit(&accepted).is_none(), "one is open");
+        drop(second);
+        assert!(streams.admit(&accepted).is_some());
     }
 }

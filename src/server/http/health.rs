@@ -103,12 +103,16 @@ impl Health {
         self.is_draining.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
     /// What the parts say, asked no more often than every second.
     async fn report(&self) -> Arc<Report> {
         let mut last = self.last.lock().await;
         if let Some((asked, report)) = &*last
             && asked.elapsed() < GOOD_FOR
-            && report.is_ready() != self.is_draining.load(Ordering::Relaxed)
+            && !(report.is_ready() && self.is_draining())
         {
             return report.clone();
         }
@@ -151,7 +155,7 @@ impl Health {
         match self.hub.behind() {
             Behind { sessions: 0, .. } => Part::OK,
             Behind { sessions, updates } => {
-                Part::ok(format!("{sessions} are behind, the furthest by {updates} updates"))
+                Part::ok(format!("clients that are behind: {sessions}; the furthest has {updates} entries to look at"))
             }
         }
     }
@@ -159,9 +163,7 @@ impl Health {
     async fn delivery(&self) -> Part {
         let asked = Instant::now();
         match timeout(PATIENCE, self.hub.catch_up()).await {
-            Ok(()) => {
-                Part::ok(format!("what is acknowledged was delivered {} ms later", milliseconds(asked.elapsed())))
-            }
+            Ok(()) => Part::ok(format!("the fan-out has caught up in {} ms", milliseconds(asked.elapsed()))),
             Err(_) => Part::failing(format!(
                 "updates that were acknowledged {} s ago are not delivered yet",
                 PATIENCE.as_secs()
@@ -196,7 +198,7 @@ impl Health {
     }
 
     fn drain(&self) -> Part {
-        match self.is_draining.load(Ordering::Relaxed) {
+        match self.is_draining() {
             true => Part::failing("the server stops".into()),
             false => Part::OK,
         }

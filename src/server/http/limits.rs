@@ -29,29 +29,22 @@ impl PublishLimits {
 
     /// Counts a request with one update. Fails with 429 and the time to wait where the client is over its limit.
     pub(super) fn check(&self, token: Option<&Token>, peer: SocketAddr) -> Result<(), ApiError> {
-        self.count(token, peer, 1, 1)
+        self.of(token).check_one(&client_key(token, peer)).map_err(ApiError::RateLimited)
     }
 
     /// Counts the other updates of a request that was counted already. Fails with 413 where there are more of them than may
     /// ever be published at once.
     pub(super) fn check_all(&self, token: Option<&Token>, peer: SocketAddr, updates: usize) -> Result<(), ApiError> {
-        self.count(token, peer, updates, updates.saturating_sub(1))
+        self.of(token).check_others(&client_key(token, peer), updates).map_err(|over| match over {
+            OverLimit::Wait(after) => ApiError::RateLimited(after),
+            OverLimit::Never(most) => ApiError::TooMuch(format!(
+                "There are {updates} updates, and you may publish {most} at once at most. Send them in parts."
+            )),
+        })
     }
 
-    fn count(&self, token: Option<&Token>, peer: SocketAddr, updates: usize, count: usize) -> Result<(), ApiError> {
-        let limit = if token.is_some() { &self.with_token } else { &self.without };
-        let too_many = |most| {
-            let detail =
-                format!("There are {updates} updates, and you may publish {most} at once at most. Send them in parts.");
-            ApiError::TooMuch(detail)
-        };
-        if let Some(most) = limit.most().filter(|most| updates > *most as usize) {
-            return Err(too_many(most));
-        }
-        limit.check(&client_key(token, peer), count).map_err(|over| match over {
-            OverLimit::Wait(after) => ApiError::RateLimited(after),
-            OverLimit::Never(most) => too_many(most),
-        })
+    fn of(&self, token: Option<&Token>) -> &ClientLimit<ClientKey> {
+        if token.is_some() { &self.with_token } else { &self.without }
     }
 }
 

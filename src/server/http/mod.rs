@@ -2,6 +2,7 @@
 //! stand on.
 
 pub(super) mod accept;
+mod access_log;
 pub(super) mod body;
 mod cache;
 mod callers;
@@ -29,7 +30,6 @@ mod site;
 mod soft_refusal;
 mod sse_body;
 mod stream;
-mod trace;
 mod unread;
 pub(super) mod welcome;
 
@@ -68,7 +68,7 @@ pub(super) struct App {
     /// The host that requests must be meant for, once the operator has said what it is.
     public_host: Option<String>,
     limits: PublishLimits,
-    compressed_streams: CompressedStreams,
+    compressed_streams: Arc<CompressedStreams>,
     max_body: usize,
     assets: Option<Assets>,
     description: Arc<Description>,
@@ -140,17 +140,17 @@ impl App {
         })
     }
 
-    /// The same with what other settings have of those that take effect at once. What clients have used up of their limits
-    /// is forgotten.
+    /// The same with other settings of those that take effect at once. What clients have used up of their limits is forgotten.
     pub(super) fn with_settings(&self, settings: &Settings) -> Arc<Self> {
-        self.callers.believe(settings.trusted_proxies.clone(), settings.proxy_header);
+        self.callers.trust(settings.trusted_proxies.clone(), settings.proxy_header);
+        self.compressed_streams.set_max(settings.limits.max_compressed_streams);
         Arc::new(Self {
             mercure: self.mercure.with_settings(settings),
             health: self.health.clone(),
             callers: self.callers.clone(),
             public_host: self.public_host.clone(),
             limits: PublishLimits::new(&settings.limits),
-            compressed_streams: CompressedStreams::new(settings.limits.max_compressed_streams),
+            compressed_streams: self.compressed_streams.clone(),
             max_body: settings.limits.max_body,
             assets: self.assets.clone(),
             description: self.description.clone(),
@@ -188,8 +188,8 @@ impl App {
             return Ok(stream::respond_to_head());
         }
         let options = self.mercure.session_of(request.client);
-        let compress = self.compressed_streams.admit(&request.headers);
-        let opening = StreamOpening { name, options, wanted, start, tells_gaps: true, asked, compress };
+        let compression = self.compressed_streams.admit(&request.headers);
+        let opening = StreamOpening { name, options, wanted, start, tells_gaps: true, asked, compression };
         Ok(opening.respond(self.mercure.hub(), request.handover).await?)
     }
 

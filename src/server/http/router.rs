@@ -11,8 +11,8 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer, Vary};
 
 use super::error::ApiError;
 use super::{
-    App, AppState, Routes, compress, docs, health, host, limits, mercure, method_not_allowed, ping, redirect, site,
-    soft_refusal, trace,
+    App, AppState, Routes, access_log, compress, docs, health, host, limits, mercure, method_not_allowed, ping,
+    redirect, site, soft_refusal,
 };
 use crate::server::net::{ConnectionRefusal, Tls};
 use crate::server::settings::{CorsOrigins, Settings};
@@ -36,14 +36,12 @@ pub(super) fn router(app: Arc<App>, more: Routes, settings: &Settings) -> Router
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(app.clone(), host::check))
         .layer(middleware::from_fn(limits::check_head));
-    let router = softened(router, settings).layer(cors(&settings.cors_origins));
-    let router = if settings.access_log { router.layer(middleware::from_fn(trace::request)) } else { router };
-    router.with_state(app)
+    bordered(router, settings).with_state(app)
 }
 
 /// Leads clients in clear text to TLS at this port.
 pub(super) fn redirect(port: u16, tls: Option<Arc<Tls>>, settings: &Settings) -> Router {
-    redirect::router(port, tls).layer(cors(&settings.cors_origins))
+    bordered(redirect::router(port, tls), settings)
 }
 
 /// Answers the requests of connections above a limit, which say why they are refused.
@@ -53,15 +51,19 @@ pub(super) fn refusals(settings: &Settings) -> Router {
         ConnectionRefusal::Client(limit) => ApiError::TooManyClientConnections(limit),
         ConnectionRefusal::ClientRate(after) => ApiError::TooManyNewConnections(after),
     };
-    softened(Router::new().fallback(refuse), settings).layer(cors(&settings.cors_origins))
+    bordered(Router::new().fallback(refuse), settings)
 }
 
-/// With softer refusals for browsers, where the settings say so.
-fn softened<S: Clone + Send + Sync + 'static>(router: Router<S>, settings: &Settings) -> Router<S> {
-    match settings.soft_refusals {
-        true => router.layer(middleware::from_fn(soft_refusal::for_browsers)),
-        false => router,
+/// With what every answer passes on its way out.
+fn bordered<S: Clone + Send + Sync + 'static>(mut router: Router<S>, settings: &Settings) -> Router<S> {
+    if settings.soft_refusals {
+        router = router.layer(middleware::from_fn(soft_refusal::for_browsers));
     }
+    router = router.layer(cors(&settings.cors_origins));
+    if settings.access_log {
+        router = router.layer(middleware::from_fn(access_log::log));
+    }
+    router
 }
 
 /// A file of the site, or else nothing: told to a browser as a page.

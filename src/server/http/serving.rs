@@ -84,8 +84,16 @@ impl Serving {
         self.front.load().app.clone()
     }
 
-    /// Serves this from now on, also to who is connected.
+    /// How it would stop now.
+    pub(in crate::server) fn drain(&self) -> Drain {
+        self.front.load().drain
+    }
+
+    /// Serves this from now on, also to who is connected. Once the server stops nothing changes any more.
     pub(in crate::server) fn replace(&self, app: Arc<App>, more: Routes, settings: &Settings) {
+        if app.health.is_draining() {
+            return;
+        }
         self.front.store(Arc::new(Front::new(app, more, self.tls_port, self.tls.clone(), settings)));
         self.limits.store(Arc::new(limits(settings)));
     }

@@ -11,21 +11,21 @@ use futures_util::{Stream, stream};
 use super::cache;
 use super::direct::OpeningBody;
 use super::frames::Frames;
-use super::gzip::{GZIP, GzipBody, MayCompress};
+use super::gzip::{CompressionPermit, GZIP, GzipBody};
 use super::sse_body::SseBody;
 use crate::server::hub::{AtLimit, Hub, Session, SessionOptions, Start, Wanted};
 use crate::server::net::Handover;
 
 /// The response that carries these frames, compressed where it may be. `name` stands for the stream in the log.
-pub(super) fn respond<S>(name: &'static str, frames: S, session: Session, compress: Option<MayCompress>) -> Response
+pub(super) fn respond<S>(name: &'static str, frames: S, session: Session, permit: Option<CompressionPermit>) -> Response
 where
     S: Stream<Item = Bytes> + Send + Unpin + 'static,
 {
     let body = SseBody::new(name, frames, session);
-    match compress {
-        Some(may) => {
+    match permit {
+        Some(permit) => {
             let encoded = [(header::CONTENT_ENCODING, GZIP), (header::VARY, "accept-encoding")];
-            (headers(), encoded, Body::new(GzipBody::new(body, may))).into_response()
+            (headers(), encoded, Body::new(GzipBody::new(body, permit))).into_response()
         }
         None => (headers(), Body::new(body)).into_response(),
     }
@@ -42,8 +42,8 @@ pub(super) struct StreamOpening {
     pub(super) tells_gaps: bool,
     /// The id that the client came back with.
     pub(super) asked: Option<String>,
-    /// Whether it is compressed.
-    pub(super) compress: Option<MayCompress>,
+    /// Present if it is compressed.
+    pub(super) compression: Option<CompressionPermit>,
 }
 
 impl StreamOpening {
@@ -55,12 +55,12 @@ impl StreamOpening {
         let (session, subscription) = hub.open_session(self.options, self.wanted, self.start)?;
         let frames = Frames::new(subscription, self.tells_gaps, self.asked);
         // What is compressed for one alone can't be written by the fan-out.
-        Ok(match handover.filter(|_| self.compress.is_none()) {
+        Ok(match handover.filter(|_| self.compression.is_none()) {
             Some(handover) => {
                 let body = OpeningBody::new(SseBody::new(self.name, frames, session), handover);
                 (headers(), Body::new(body)).into_response()
             }
-            None => respond(self.name, frames, session, self.compress),
+            None => respond(self.name, frames, session, self.compression),
         })
     }
 }

@@ -4,9 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
@@ -17,7 +16,7 @@ use tracing::{debug, warn};
 
 use super::arrival::{Answers, ConnectionRefusal, MakeService};
 use super::client::{TrustedProxies, client_key};
-use super::client_limit::{ClientLimit, OverLimit};
+use super::client_limit::ClientLimit;
 use super::connection::{self, ClientService, ConnectionOptions, ConnectionTerms, ResponseBody};
 use super::listen::{Listener, Scheme};
 use super::open_connections::{AtLimit, OpenConnection, OpenConnections};
@@ -34,6 +33,9 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Bytes that the system holds of what it has not sent to a client yet, besides what is on its way.
 const UNSENT: u32 = 64 * 1024;
+
+/// How often it is said that connections are refused.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Maximum number of connections that are being refused; further ones are closed without an answer.
 const MAX_REFUSALS: usize = 1024;
@@ -75,8 +77,8 @@ struct Acceptor<S> {
     limits: Arc<ArcSwap<ConnectionLimits>>,
     connections: Arc<OpenConnections>,
     refused: Arc<OpenConnections>,
-    /// Whether connections are being refused.
-    is_full: AtomicBool,
+    /// When it was last said that connections are refused.
+    warned: Mutex<Option<Instant>>,
 }
 
 /// Serves each client with the service made for it, until the shutdown begins. Then waits for the connections to end, and
@@ -99,7 +101,7 @@ where
         connections: Arc::new(OpenConnections::new()),
         refused: Arc::new(OpenConnections::new()),
         limits,
-        is_full: AtomicBool::new(false),
+        warned: Mutex::default(),
     };
     join_all(listeners.into_iter().map(|listener| acceptor.accept(listener))).await;
     let drain = acceptor.limits.load().drain;
@@ -152,7 +154,6 @@ impl<S> Acceptor<S> {
         };
         let refusal = match self.admit((!is_proxy).then(|| client_key(peer.ip())), &limits) {
             Ok(open) => {
-                self.is_full.store(false, Ordering::Relaxed);
                 CONNECTIONS.accepted.increment(1);
                 tokio::spawn(serve(&self.answers.service, open));
                 return;
@@ -160,9 +161,9 @@ impl<S> Acceptor<S> {
             Err(refusal) => refusal,
         };
         CONNECTIONS.refused.increment(1);
-        // Once for a whole crowd: a flood of connections must not become a flood of log lines.
-        if !self.is_full.swap(true, Ordering::Relaxed) {
-            warn!(%peer, "connections are refused: raise {} to allow more", refusal.setting());
+        if self.may_warn() {
+            let setting = refusal.setting();
+            warn!(%peer, ?refusal, "connections are refused: raise {setting} to allow more");
         }
         if let Ok(open) = self.refused.admit(None, MAX_REFUSALS, u32::MAX) {
             let refuse = self.answers.refusal.clone();
@@ -171,13 +172,19 @@ impl<S> Acceptor<S> {
         }
     }
 
+    /// Whether to say that connections are refused: a flood of them must not become a flood of log lines.
+    fn may_warn(&self) -> bool {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = warned.is_none_or(|warned| warned.elapsed() >= WARN_EVERY);
+        if is_due {
+            *warned = Some(Instant::now());
+        }
+        is_due
+    }
+
     /// Counts a connection, of this client where it has limits of its own.
     fn admit(&self, client: Option<IpAddr>, limits: &ConnectionLimits) -> Result<OpenConnection, ConnectionRefusal> {
-        let too_fast = |over| match over {
-            OverLimit::Wait(wait) => ConnectionRefusal::ClientRate(wait),
-            OverLimit::Never(_) => ConnectionRefusal::ClientRate(Duration::MAX),
-        };
-        client.map_or(Ok(()), |client| limits.client_rate.check(&client, 1)).map_err(too_fast)?;
+        client.map_or(Ok(()), |client| limits.client_rate.check_one(&client)).map_err(ConnectionRefusal::ClientRate)?;
         let per_client = limits.per_client.map_or(u32::MAX, NonZeroU32::get);
         self.connections.admit(client, limits.connections, per_client).map_err(|at_limit| match at_limit {
             AtLimit::Server => ConnectionRefusal::Server,

@@ -17,7 +17,7 @@ const FORGET_EVERY: usize = 10_000;
 pub(crate) enum OverLimit {
     /// Not before this time has passed, a second at least.
     Wait(Duration),
-    /// Never: so many may be at once at most.
+    /// Never: they are more than this, which may be at once at most.
     Never(u32),
 }
 
@@ -26,6 +26,7 @@ pub(crate) struct ClientLimit<K: Clone + Eq + Hash>(Option<Limiter<K>>);
 
 struct Limiter<K: Clone + Eq + Hash> {
     limiter: DefaultKeyedRateLimiter<K>,
+    rate: NonZeroU32,
     burst: u32,
     checks: AtomicUsize,
 }
@@ -39,18 +40,36 @@ impl<K: Clone + Eq + Hash> ClientLimit<K> {
         Self(rate.map(|rate| {
             let burst = rate.saturating_mul(bursts);
             let limiter = RateLimiter::keyed(Quota::per_second(rate).allow_burst(burst));
-            Limiter { limiter, burst: burst.get(), checks: AtomicUsize::new(0) }
+            Limiter { limiter, rate, burst: burst.get(), checks: AtomicUsize::new(0) }
         }))
     }
 
-    /// How many a client may at once, if there is a limit.
-    pub(crate) fn most(&self) -> Option<u32> {
-        self.0.as_ref().map(|limiter| limiter.burst)
+    /// Counts one of a client. Where it is refused, fails with the time to wait, a second at least.
+    pub(crate) fn check_one(&self, client: &K) -> Result<(), Duration> {
+        self.check(client, 1).map_err(|over| match over {
+            OverLimit::Wait(wait) => wait,
+            OverLimit::Never(_) => unreachable!("a burst is one at least"),
+        })
     }
 
-    /// Counts so many of a client. Where they are refused none is counted.
+    /// Counts the others of a client's `count`, of which one was counted already. Where they are refused none of them is
+    /// counted, and the time to wait is that for all.
+    pub(crate) fn check_others(&self, client: &K, count: usize) -> Result<(), OverLimit> {
+        let Some(Limiter { rate, burst, .. }) = &self.0 else { return Ok(()) };
+        if count > *burst as usize {
+            return Err(OverLimit::Never(*burst));
+        }
+        self.check(client, count.saturating_sub(1)).map_err(|over| match over {
+            OverLimit::Wait(wait) => OverLimit::Wait(wait + Duration::from_secs(1) / rate.get()),
+            never @ OverLimit::Never(_) => never,
+        })
+    }
+
+    /// Counts `count` of a client. Where they are refused none is counted.
     pub(crate) fn check(&self, client: &K, count: usize) -> Result<(), OverLimit> {
-        let (Some(Limiter { limiter, burst, checks }), Some(count)) = (&self.0, cells(count)) else { return Ok(()) };
+        let (Some(Limiter { limiter, burst, checks, .. }), Some(count)) = (&self.0, cells(count)) else {
+            return Ok(());
+        };
         if checks.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             limiter.retain_recent();
         }
@@ -64,7 +83,7 @@ impl<K: Clone + Eq + Hash> ClientLimit<K> {
 
 impl<K: Clone + Eq + Hash> fmt::Debug for ClientLimit<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ClientLimit").field(&self.most()).finish()
+        f.debug_tuple("ClientLimit").field(&self.0.as_ref().map(|limiter| limiter.rate)).finish()
     }
 }
 
@@ -74,7 +93,7 @@ impl TotalLimit {
         Self(rate.map(|rate| RateLimiter::direct(Quota::per_second(rate).allow_burst(rate.saturating_mul(bursts)))))
     }
 
-    /// Counts so many. Fails with the time to wait, a second at least, and counts none then.
+    /// Counts `count`. Fails with the time to wait, a second at least, and counts none then.
     pub(crate) fn check(&self, count: usize) -> Result<(), Duration> {
         let (Some(limiter), Some(count)) = (&self.0, cells(count)) else { return Ok(()) };
         match limiter.check_n(count) {
@@ -109,6 +128,16 @@ mod tests {
         assert_eq!(limit.check(&2, 40), Ok(()), "another client's");
         assert_eq!(limit.check(&3, 41), Err(OverLimit::Never(40)));
         assert_eq!(limit.check(&3, 0), Ok(()));
+    }
+
+    #[test]
+    fn who_waits_as_told_for_several_gets_them_though_the_first_is_counted_before_the_others() {
+        let limit = ClientLimit::new(NonZeroU32::new(1), FOUR);
+        assert_eq!(limit.check(&1, 4), Ok(()));
+        assert_eq!(limit.check_others(&1, 5), Err(OverLimit::Never(4)));
+        let Err(OverLimit::Wait(wait)) = limit.check_others(&1, 4) else { panic!("a refusal") };
+        assert!(wait > Duration::from_millis(3500), "four seconds for all of them: {wait:?}");
+        assert!(limit.check_one(&1).is_err());
     }
 
     #[test]

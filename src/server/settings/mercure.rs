@@ -69,17 +69,6 @@ impl MercureSettings {
         })
     }
 
-    /// These settings with what others have of those that take effect at once.
-    pub(super) fn with_reloaded(&self, new: &Self) -> Self {
-        Self {
-            anonymous: new.anonymous,
-            publish_origins: new.publish_origins.clone(),
-            publish_without_token: new.publish_without_token,
-            stream_lifetime: new.stream_lifetime,
-            ..self.clone()
-        }
-    }
-
     /// The hub's public URL, for a server that this machine reaches at `listening`, if it is known where.
     pub fn url(&self, listening: Option<Url>) -> Url {
         let set = self.resource.as_deref().and_then(|resource| Url::parse(resource).ok());

@@ -24,7 +24,7 @@ pub use demo::DemoSettings;
 pub use limits::LimitSettings;
 pub use mercure::MercureSettings;
 pub use options::{Issuer, Issuers, KeepTopic, Options};
-pub use reload::RELOADABLE;
+pub use reload::{Change, Reloaded, Reloader};
 pub use tls::TlsSettings;
 pub use values::{
     AcmeChallengeKind, CorsOrigins, DEFAULT_LISTEN, DurabilityKind, LogFormat, ProxyHeaderKind, Span, StorageKind,
@@ -144,7 +144,12 @@ pub enum SettingsError {
 impl Options {
     /// Reads the file, if one is named, and validates all settings.
     pub fn resolve(self) -> Result<Settings, SettingsError> {
-        let options = self.with_file()?;
+        self.with_file()?.validate()
+    }
+
+    /// Validates all settings, without those of a file.
+    fn validate(self) -> Result<Settings, SettingsError> {
+        let options = self;
         let listen = match &options.listen[..] {
             [] => vec![DEFAULT_LISTEN.parse().map_err(|hint: String| invalid("listen", DEFAULT_LISTEN, hint))?],
             listen => listen.to_vec(),

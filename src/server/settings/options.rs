@@ -297,8 +297,9 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_streams: Option<usize>,
 
-    /// Compress so many streams at most, with gzip, for clients that accept it; each takes some 200 KiB of memory. What a
-    /// stranger can publish beside secrets on one stream should not be compressed: its size tells of them [default: 0]
+    /// Maximum number of streams that are compressed with gzip, for clients that accept it; each takes some 200 KiB of
+    /// memory. Secrets should not be on a compressed stream beside what strangers publish: its size tells of them
+    /// [default: 0]
     #[arg(long, env = "TIDINGS_MAX_COMPRESSED_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_compressed_streams: Option<usize>,
 

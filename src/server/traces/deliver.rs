@@ -11,7 +11,7 @@ use super::TraceContext;
 use super::publish::number;
 
 /// Maximum number of deliveries that a span has events of. The others are counted.
-pub const MAX_EVENTS: usize = 100;
+pub const MAX_EVENTS: usize = 32;
 
 /// How an update was delivered to a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

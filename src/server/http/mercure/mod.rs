@@ -75,7 +75,8 @@ impl Mercure {
 
     /// The same with other settings.
     pub(super) fn with_settings(&self, settings: &Settings) -> Self {
-        Self::new(self.hub.clone(), self.auth.clone(), settings)
+        let no_rights = self.no_rights.clone();
+        Self { no_rights, ..Self::new(self.hub.clone(), self.auth.clone(), settings) }
     }
 
     /// The options of a session that counts towards this client's limits.
@@ -101,7 +102,7 @@ impl Mercure {
     fn ticket_refused(&self, reason: &TicketError) -> ApiError {
         match reason {
             TicketError::Token(reason) => self.token_refused(reason),
-            TicketError::TooMany { .. } => ApiError::RateLimited(TICKET_LIFETIME),
+            TicketError::TooMany { .. } => ApiError::TooManyTickets(TICKET_LIFETIME),
             TicketError::Unsealed => {
                 tracing::error!(error = %reason, "a ticket was not issued");
                 ApiError::Internal

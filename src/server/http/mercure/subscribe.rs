@@ -124,7 +124,7 @@ impl App {
                 start: resume.start,
                 tells_gaps,
                 asked: last_event_id.id(),
-                compress: self.compressed_streams.admit(headers),
+                compression: self.compressed_streams.admit(headers),
             };
             let response = opening.respond(&hub.hub, handover).await?;
             // Behind it: a token that is revoked meanwhile is seen here, or ends the session.

@@ -10,7 +10,7 @@ use super::Peer;
 
 /// Logs who has sent it, the method, the path, the status and how long it took until the headers were ready. The query is
 /// left out: it may hold what is nobody's business.
-pub(super) async fn request(ConnectInfo(peer): Peer, request: Request, next: Next) -> Response {
+pub(super) async fn log(ConnectInfo(peer): Peer, request: Request, next: Next) -> Response {
     let start = Instant::now();
     let version = request.version();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
