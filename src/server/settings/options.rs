@@ -297,7 +297,7 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_MAX_STREAMS", value_name = "COUNT", help_heading = "Limits")]
     pub max_streams: Option<usize>,
 
-    /// Maximum number of streams that are compressed with gzip, for clients that accept it; each takes some 200 KiB of
+    /// Maximum number of streams that are compressed with gzip, for clients that accept it; each takes some 230 KiB of
     /// memory. Secrets should not be on a compressed stream beside what strangers publish: its size tells of them
     /// [default: 0]
     #[arg(long, env = "TIDINGS_MAX_COMPRESSED_STREAMS", value_name = "COUNT", help_heading = "Limits")]
