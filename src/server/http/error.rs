@@ -62,7 +62,7 @@ pub(in crate::server) enum ApiError {
     Invalid(String),
     /// 429: the client publishes too fast. It may try again after this time.
     RateLimited(Duration),
-    /// 429: the token has as many tickets as it may. They expire after this time.
+    /// 429: more tickets were used than can be remembered. Those are forgotten after this time.
     TooManyTickets(Duration),
     /// 429: the client is at its limit of open streams.
     TooManyStreams(usize),
@@ -134,7 +134,7 @@ impl ApiError {
             Self::TooManyTickets(after) => (
                 StatusCode::TOO_MANY_REQUESTS,
                 "Too many tickets",
-                format!("More tickets are waiting to be used than may. Try again in {} s.", seconds(*after)),
+                format!("More tickets were used lately than can be remembered. Try again in {} s.", seconds(*after)),
             ),
             Self::TooManySubscriptions(after) => (
                 StatusCode::TOO_MANY_REQUESTS,
