@@ -32,11 +32,11 @@ pub struct LimitSettings {
     pub rate: Option<NonZeroU32>,
     /// Updates per second of one token's subject.
     pub token_rate: Option<NonZeroU32>,
-    /// Subscriptions that one client may begin in a second.
+    /// New subscriptions per second from one client.
     pub subscription_rate: Option<NonZeroU32>,
-    /// Patterns that are compiled for one client in a second.
+    /// New patterns per second from one client.
     pub pattern_rate: Option<NonZeroU32>,
-    /// Connections that one client may make in a second.
+    /// New connections per second from one client.
     pub connection_rate: Option<NonZeroU32>,
     /// Maximum size of a request body, in bytes.
     pub max_body: usize,

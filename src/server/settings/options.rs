@@ -250,13 +250,13 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_TOKEN_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
     pub token_rate_limit: Option<u32>,
 
-    /// Subscriptions, one for each matcher of a stream, that one client may begin in a second, with bursts of 20 times as
-    /// many; 0 for no limit. A client is a token's subject, or an address [default: 1000]
+    /// New subscriptions per second from one client (a token's subject, or an address), one for each matcher of a stream, with
+    /// bursts of 20 times as many; 0 for no limit [default: 1000]
     #[arg(long, env = "TIDINGS_SUBSCRIPTION_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
     pub subscription_rate_limit: Option<u32>,
 
-    /// Patterns that nobody uses yet that one client may bring in a second, and a fifth of what all may together, with
-    /// bursts of five times as many; 0 for no limit [default: 200]
+    /// New patterns per second from one client, which no other stream uses, with bursts of five times as many; from all clients
+    /// together five times as many; 0 for no limit [default: 200]
     #[arg(long, env = "TIDINGS_PATTERN_RATE_LIMIT", value_name = "COUNT", help_heading = "Limits")]
     pub pattern_rate_limit: Option<u32>,
 
