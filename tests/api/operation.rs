@@ -220,6 +220,22 @@ fn a_reload_takes_over_what_it_can_and_says_what_waits_for_a_restart() {
 }
 
 #[test]
+fn the_doctor_reads_streams_that_are_compressed() {
+    let program = Program::start(&["--heartbeat", "200ms", "--max-compressed-streams", "10"]);
+    let token = printed(&run(&program.data, &["token", "--publish", "*", "--listen", &program.address.to_string()]));
+    let hub = format!("http://{}", program.address);
+    let found = command(&program.data, &["doctor", "--hub", &hub, "--silence", "1s", "--updates", "5"])
+        .env("TIDINGS_TOKEN", token.trim())
+        .output()
+        .expect("it runs");
+    let text = printed(&found);
+    for finding in ["note  compression", "good  silence", "good  updates", "good  resuming"] {
+        assert!(text.contains(finding), "{finding}: {text}");
+    }
+    assert_eq!(found.status.code(), Some(0), "{found:?}");
+}
+
+#[test]
 fn the_doctor_finds_nothing_wrong_on_a_straight_way() {
     let program = Program::start(&["--heartbeat", "200ms", "--publish-without-token"]);
     let token = printed(&run(&program.data, &["token", "--publish", "*", "--listen", &program.address.to_string()]));

@@ -1,6 +1,7 @@
 //! `tidings doctor`: looks at the whole way to a hub, through proxies and networks, as a client sees it.
 
 mod findings;
+mod listening;
 mod probe;
 
 use std::io::Write;

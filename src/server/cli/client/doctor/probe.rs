@@ -11,10 +11,10 @@ use tokio::time::{Instant, timeout};
 
 use super::super::answer;
 use super::super::endpoint::Endpoint;
-use super::super::error::{ClientError, cause};
+use super::super::error::ClientError;
 use super::finding;
 use super::findings::{Finding, Verdict};
-use crate::wire::decode::{Decoder, Event};
+use super::listening::Listening;
 
 /// A stream that sends nothing for this long after its head is being held back.
 const FIRST_WORD: Duration = Duration::from_secs(3);
@@ -24,15 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LATE: Duration = Duration::from_secs(1);
 /// Clocks that differ by more than this make tokens fail.
 const SKEW: i64 = 5;
-/// The longest event that is read.
-const MAX_EVENT: usize = 1 << 20;
-
-/// A stream that is being read.
-struct Listening {
-    response: Response,
-    decoder: Decoder,
-    rest: Vec<u8>,
-}
+/// What a browser accepts: whoever compresses streams does it then.
+const BROWSERS_CODINGS: &str = "gzip, br";
+/// What can be read here.
+const OUR_CODINGS: &str = "gzip";
 
 /// Looks at the whole way.
 pub(super) async fn examine(
@@ -44,7 +39,7 @@ pub(super) async fn examine(
     let topic = format!("urn:uuid:{}", uuid::Uuid::new_v4());
     let mut findings = Vec::new();
     let begin = Instant::now();
-    let response = open(endpoint, &topic, None, origin).await?;
+    let response = open(endpoint, &topic, None, origin, BROWSERS_CODINGS).await?;
     findings.extend(head(&response, begin.elapsed()));
     findings.extend(origin.map(|origin| cross_origin(response.headers(), origin)));
     let mut stream = Listening::new(response, "");
@@ -55,7 +50,7 @@ pub(super) async fn examine(
         return Ok(findings);
     }
     // The one before may have been cut in the silence.
-    let mut stream = Listening::new(open(endpoint, &topic, None, None).await?, "");
+    let mut stream = Listening::new(open(endpoint, &topic, None, None, OUR_CODINGS).await?, "");
     let mut late = Vec::new();
     let (mut first, mut last) = (String::new(), String::new());
     for number in 0..updates {
@@ -87,13 +82,13 @@ async fn open(
     topic: &str,
     last_event_id: Option<&str>,
     origin: Option<&str>,
+    codings: &'static str,
 ) -> Result<Response, ClientError> {
     let mut url = endpoint.hub().clone();
     url.query_pairs_mut().append_pair("match", topic);
     let response = endpoint
         .send(|http| {
-            // A browser offers both: whoever compresses streams does it then.
-            let request = http.get(url).header(ACCEPT, "text/event-stream").header(ACCEPT_ENCODING, "gzip, br");
+            let request = http.get(url).header(ACCEPT, "text/event-stream").header(ACCEPT_ENCODING, codings);
             let request = last_event_id.into_iter().fold(request, |request, id| request.header("last-event-id", id));
             origin.into_iter().fold(request, |request, origin| request.header(ORIGIN, origin))
         })
@@ -242,7 +237,7 @@ async fn resume(
     last: &str,
     updates: u32,
 ) -> Result<Finding, ClientError> {
-    let mut stream = Listening::new(open(endpoint, topic, Some(first), None).await?, first);
+    let mut stream = Listening::new(open(endpoint, topic, Some(first), None, OUR_CODINGS).await?, first);
     for number in 1..updates {
         match stream.event(PATIENCE).await? {
             Some(event) if event.data == number.to_string() => {}
@@ -259,44 +254,6 @@ async fn resume(
             }
         }
     }
-    let id = stream.decoder.last_event_id();
-    let verdict = if updates == 1 || id == last { Verdict::Good } else { Verdict::Bad };
+    let verdict = if updates == 1 || stream.last_event_id() == last { Verdict::Good } else { Verdict::Bad };
     Ok(finding(verdict, "resuming", "a client that comes back gets exactly what it has missed"))
-}
-
-impl Listening {
-    fn new(response: Response, last_event_id: &str) -> Self {
-        Self { response, decoder: Decoder::new(last_event_id, MAX_EVENT), rest: Vec::new() }
-    }
-
-    /// Waits for bytes; whether there were some before the end.
-    async fn bytes(&mut self) -> Result<bool, ClientError> {
-        match self.response.chunk().await {
-            Ok(Some(bytes)) => {
-                self.rest.extend_from_slice(&bytes);
-                Ok(true)
-            }
-            Ok(None) => Ok(false),
-            Err(error) => Err(ClientError::Broken(cause(&error))),
-        }
-    }
-
-    /// The next event; `None` if it does not come in time, or the stream ends.
-    async fn event(&mut self, within: Duration) -> Result<Option<Event>, ClientError> {
-        let deadline = Instant::now() + within;
-        loop {
-            let mut bytes = self.rest.as_slice();
-            let event = self.decoder.next(&mut bytes);
-            let read = self.rest.len() - bytes.len();
-            self.rest.drain(..read);
-            if let Some(event) = event.map_err(|_| ClientError::Unexpected("an event is longer than 1 MiB".into()))? {
-                return Ok(Some(event));
-            }
-            match tokio::time::timeout_at(deadline, self.bytes()).await {
-                Ok(Ok(true)) => {}
-                Ok(Ok(false)) | Err(_) => return Ok(None),
-                Ok(Err(error)) => return Err(error),
-            }
-        }
-    }
 }
