@@ -67,6 +67,8 @@ fn a_server_that_runs_for_long_loses_nothing_and_does_not_grow() {
         &["--tls-certificate-file", &certificate, "--tls-key-file", &key],
         &["--anonymous", "--publish-without-token", "--max-streams", "0", "--log-level", "warn"],
         &["--stream-lifetime", "30s", "--heartbeat", "2s", "--keep-count", "0", "--keep-age", "10min"],
+        // All readers come from one address, and open thousands of streams in a second.
+        &["--subscription-rate-limit", "0", "--connection-rate-limit", "0"],
     ]
     .concat();
     let mut program = Program::start(data.path(), &flags);
