@@ -120,7 +120,12 @@ test("arrivals are said, one sentence at a time @js", async ({ demo, page }) => 
   });
   await demo.submit(text);
   await expect(page.getByRole("status")).toContainText(`Complete: ${text}.`);
-  expect(await said.jsonValue()).toContain(`Arrival 1 of 3: ${text}.`);
+  // Arrivals that come within a second of each other, as on a busy machine, are one sentence.
+  const arrivals = ((await said.jsonValue()) as string[]).flatMap((sentence) => {
+    const alone = sentence.includes(`of 3: ${text}.`) ? 1 : 0;
+    return alone || Number(/(\d+) arrivals\./.exec(sentence)?.[1] ?? 0);
+  });
+  expect(arrivals.reduce((sum, said) => sum + said)).toBe(3);
   await expect(page.locator("[aria-live]")).toHaveCount(1);
 });
 
