@@ -31,7 +31,10 @@ const ROOMS: [(&str, &[&str]); 21] = [
     ("server/cli/token", &["server/cli/outcome", "server/hub", "server/auth", "server/settings"]),
     ("server/cli", &["wire", "server/cli/outcome", "server/this_machine", "server/log", "server/settings"]),
     // The types of the options.
-    ("server/settings", &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/traces"]),
+    (
+        "server/settings",
+        &["wire", "server/log", "server/hub", "server/auth", "server/net", "server/traces", "server/this_machine"],
+    ),
     ("server/telemetry", &["server/settings"]),
     // Everybody counts.
     ("server/metrics", &[]),

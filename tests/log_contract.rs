@@ -2,6 +2,8 @@
 
 #[path = "log_contract/idempotency.rs"]
 mod idempotency;
+#[path = "support/nats.rs"]
+mod nats;
 #[path = "log_contract/pages.rs"]
 mod pages;
 #[path = "log_contract/retention.rs"]
@@ -20,22 +22,32 @@ use rig::{
 };
 use tidings::server::log::{Bounds, Cursor, Field, Limits, Retention, Topic, TopicFilter, TopicInfo, Update};
 
+macro_rules! cases {
+    ($module:ident: $backend:ident; $($case:ident: $retention:expr;)*) => {
+        mod $module {
+            $(#[tokio::test]
+            async fn $case() {
+                if let Some(rig) = Rig::open(Backend::$backend, $retention).await {
+                    super::$case(rig).await;
+                }
+            })*
+            use super::*;
+        }
+    };
+}
+
 macro_rules! contract {
     ($($case:ident: $retention:expr;)*) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $case() {
-                super::$case(super::Rig::open(super::Backend::Memory, $retention)).await;
-            })*
-            use super::*;
-        }
-        mod disk {
-            $(#[tokio::test]
-            async fn $case() {
-                super::$case(super::Rig::open(super::Backend::Disk, $retention)).await;
-            })*
-            use super::*;
-        }
+        cases! { memory: Memory; $($case: $retention;)* }
+        cases! { disk: Disk; $($case: $retention;)* }
+        cases! { cluster: Cluster; $($case: $retention;)* }
+    };
+}
+
+macro_rules! contract_of_local_logs {
+    ($($case:ident: $retention:expr;)*) => {
+        cases! { memory_by_the_clock: Memory; $($case: $retention;)* }
+        cases! { disk_by_the_clock: Disk; $($case: $retention;)* }
     };
 }
 
@@ -58,27 +70,21 @@ contract! {
     an_unknown_id_is_not_found: Retention::default();
     retention_by_count_keeps_the_newest_and_tells_of_the_gap: keep(10);
     retention_by_bytes_keeps_the_newest: Retention::of(Limits { bytes: Some(1000), ..Limits::default() });
-    retention_by_age_forgets_the_oldest: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     a_gap_concerns_only_those_who_lost_something: keep(10);
     a_log_that_has_lost_everything_says_so: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     a_topic_has_limits_of_its_own: keep_of("jobs/*", of_count(3));
-    a_topic_has_an_age_of_its_own: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     what_is_kept_is_what_is_counted: Retention::of(Limits { bytes: Some(5_000_000), ..Limits::default() });
     topics_with_a_quota_evict_only_each_other: keep_quota(10, "here/*", 20);
     what_the_hub_says_itself_evicts_no_update: keep_system(10, 20);
-    what_is_too_old_goes_whatever_stands_before_it: two_ages();
-    a_clock_that_is_set_takes_nothing_away_at_once: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     topics_are_listed_with_what_is_kept_on_them: keep(20);
     a_log_that_is_well_says_so: Retention::default();
     an_update_has_its_own_time_and_leaves_no_gap: Retention::default();
-    an_expired_update_is_not_read_before_it_is_removed: Retention::default();
     a_made_id_leads_to_its_place_after_its_update_has_gone: keep(10);
     concurrent_appends_are_all_kept_once: Retention::default();
     a_page_has_as_many_entries_as_its_bytes_hold: Retention::default();
     an_entry_larger_than_a_page_comes_alone: Retention::default();
     a_page_that_ends_early_tells_of_a_gap_all_the_same: keep(30);
     a_loss_is_told_once_to_a_reader_that_reads_on: keep_of("jobs/*", of_count(3));
-    a_reader_that_reads_on_is_told_when_a_topic_loses_all_it_had: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
     a_reader_that_reads_on_finds_topics_that_are_new: Retention::default();
     an_append_that_is_repeated_with_its_key_answers_the_first_ones_ids: Retention::default();
     a_key_that_was_used_for_other_updates_is_refused: Retention::default();
@@ -86,6 +92,16 @@ contract! {
     a_repeat_is_known_by_what_is_left_of_the_first: keep(10);
     repeats_at_the_same_time_append_once: Retention::default();
     a_caller_that_gives_up_and_repeats_appends_once: Retention::default();
+}
+
+// By a clock that the test sets: a cluster goes by the clock of its stream.
+contract_of_local_logs! {
+    retention_by_age_forgets_the_oldest: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    a_topic_has_an_age_of_its_own: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    what_is_too_old_goes_whatever_stands_before_it: two_ages();
+    a_clock_that_is_set_takes_nothing_away_at_once: Retention::of(Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
+    an_expired_update_is_not_read_before_it_is_removed: Retention::default();
+    a_reader_that_reads_on_is_told_when_a_topic_loses_all_it_had: keep_of("jobs/*", Limits { age: Some(Duration::from_secs(60)), ..Limits::default() });
 }
 
 /// A minute, and half of it for jobs.
@@ -102,11 +118,11 @@ async fn topics_are_listed_with_what_is_kept_on_them(rig: Rig) {
     }
     let topics = ["a", "b", "a"].map(|topic| Topic::parse(topic).expect("a topic"));
     rig.publish(Update { topics: topics.clone().into(), ..update("a", "x") }).await;
-    rig.log.append_system(vec![update("said", "x")]).await.expect("room");
+    rig.say(vec![update("said", "x")]).await;
     rig.publish_many("d", 4).await;
     for half in 0..2 {
         let b = rig.log.topic(&topics[1]).await.expect("an answer").expect("a topic");
-        assert_eq!((b.updates, b.newest), (6, Cursor(17)));
+        assert_eq!((b.updates, b.newest), (6, rig.at(17)));
         assert_eq!(names(rig.log.topics(Some(&topics[0]), 2).await.expect("topics")), ["b", "c"]);
         if half == 0 {
             rig.log.sweep().await;
@@ -127,7 +143,7 @@ async fn a_log_that_is_well_says_so(rig: Rig) {
 }
 
 async fn an_empty_log_has_nothing_to_read(rig: Rig) {
-    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(1), newest: Cursor::START });
+    assert_eq!(rig.log.bounds(), Bounds { oldest: rig.at(1), newest: Cursor::START });
     for filter in [any(ALL), any(exactly(&["a"]))] {
         let page = rig.read(Cursor::START, filter.clone(), 10).await;
         assert!(page.entries.is_empty() && !page.more && !page.gap);
@@ -191,12 +207,12 @@ async fn an_exact_topic_is_read_by_pages(rig: Rig) {
     }
     for _ in 0..2 {
         for limit in [1, 7, 50, 1000] {
-            let (cursors, gap) = rig.read_all(Cursor::START, exactly(&["a"]), limit).await;
-            assert_eq!(cursors, (0..50).map(|n| n * 10 + 1).collect::<Vec<_>>());
+            let (numbers, gap) = rig.read_all(Cursor::START, exactly(&["a"]), limit).await;
+            assert_eq!(numbers, (0..50).map(|n| n * 10 + 1).collect::<Vec<_>>());
             assert!(!gap);
         }
-        let (cursors, _) = rig.read_all(Cursor(401), exactly(&["a"]), 3).await;
-        assert_eq!(cursors, (41..50).map(|n| n * 10 + 1).collect::<Vec<_>>());
+        let (numbers, _) = rig.read_all(rig.at(401), exactly(&["a"]), 3).await;
+        assert_eq!(numbers, (41..50).map(|n| n * 10 + 1).collect::<Vec<_>>());
         rig.log.sweep().await;
     }
 }
@@ -207,8 +223,8 @@ async fn several_topics_are_merged_in_order(rig: Rig) {
     }
     for _ in 0..2 {
         for limit in [1, 2, 100] {
-            let (cursors, _) = rig.read_all(Cursor::START, exactly(&["a", "b", "unknown"]), limit).await;
-            assert_eq!(cursors, [1, 2, 4, 5, 7]);
+            let (numbers, _) = rig.read_all(Cursor::START, exactly(&["a", "b", "unknown"]), limit).await;
+            assert_eq!(numbers, [1, 2, 4, 5, 7]);
         }
         rig.log.sweep().await;
     }
@@ -231,8 +247,8 @@ async fn a_filter_that_cannot_list_its_topics_finds_them_all(rig: Rig) {
     }
     for _ in 0..2 {
         for limit in [64, 5000] {
-            let (cursors, gap) = rig.read_all(Cursor::START, Beginning("jobs/"), limit).await;
-            assert_eq!(cursors, (1..=3000).filter(|cursor| cursor % 3 != 0).collect::<Vec<_>>());
+            let (numbers, gap) = rig.read_all(Cursor::START, Beginning("jobs/"), limit).await;
+            assert_eq!(numbers, (1..=3000).filter(|cursor| cursor % 3 != 0).collect::<Vec<_>>());
             assert!(!gap);
         }
         rig.log.sweep().await;
@@ -242,16 +258,16 @@ async fn a_filter_that_cannot_list_its_topics_finds_them_all(rig: Rig) {
 async fn a_rare_topic_is_found_by_a_filter_among_many_others(rig: Rig) {
     let mut wanted = Vec::new();
     for _ in 0..3 {
-        wanted.push(rig.publish(update("rare", "x")).await.cursor.0);
+        wanted.push(rig.number(rig.publish(update("rare", "x")).await.cursor));
         for _ in 0..10 {
             rig.publish_many("often", 1000).await;
         }
     }
     for _ in 0..2 {
         assert_eq!(rig.read_all(Cursor::START, Beginning("rare"), 10).await.0, wanted);
-        assert_eq!(rig.read_all(Cursor(1), Beginning("rare"), 1).await.0, wanted[1..]);
+        assert_eq!(rig.read_all(rig.at(1), Beginning("rare"), 1).await.0, wanted[1..]);
         let before = rig.log.read_before(None, &Beginning("rare"), 2).await.expect("a page");
-        assert_eq!(before.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [wanted[2], wanted[1]]);
+        assert_eq!(before.iter().map(|entry| rig.number(entry.cursor)).collect::<Vec<_>>(), [wanted[2], wanted[1]]);
         rig.log.sweep().await;
     }
 }
@@ -263,9 +279,9 @@ async fn reading_backwards_begins_with_the_newest(rig: Rig) {
     for half in 0..2 {
         for filter in [&exactly(&["a"]) as &dyn TopicFilter, &Beginning("a")] {
             let newest = rig.log.read_before(None, filter, 2).await.expect("a page");
-            assert_eq!(newest.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [5, 3]);
-            let older = rig.log.read_before(Some(Cursor(3)), filter, 2).await.expect("a page");
-            assert_eq!(older.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [1]);
+            assert_eq!(newest.iter().map(|entry| rig.number(entry.cursor)).collect::<Vec<_>>(), [5, 3]);
+            let older = rig.log.read_before(Some(rig.at(3)), filter, 2).await.expect("a page");
+            assert_eq!(older.iter().map(|entry| rig.number(entry.cursor)).collect::<Vec<_>>(), [1]);
         }
         if half == 0 {
             rig.log.sweep().await;
@@ -273,7 +289,7 @@ async fn reading_backwards_begins_with_the_newest(rig: Rig) {
     }
     rig.publish_many("a", 1).await;
     let both = rig.log.read_before(None, &exactly(&["a"]), 9).await.expect("a page");
-    assert_eq!(both.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), [6, 5, 3, 1]);
+    assert_eq!(both.iter().map(|entry| rig.number(entry.cursor)).collect::<Vec<_>>(), [6, 5, 3, 1]);
 }
 
 async fn an_id_is_found_where_it_was_used_first(rig: Rig) {
@@ -281,8 +297,8 @@ async fn an_id_is_found_where_it_was_used_first(rig: Rig) {
         rig.publish(with_id("a", id)).await;
     }
     for _ in 0..2 {
-        assert_eq!(rig.log.find("x").await.expect("an answer").map(|entry| entry.cursor), Some(Cursor(1)));
-        assert_eq!(rig.log.locate("y").await.expect("an answer"), Some(Cursor(2)));
+        assert_eq!(rig.log.find("x").await.expect("an answer").map(|entry| entry.cursor), Some(rig.at(1)));
+        assert_eq!(rig.log.locate("y").await.expect("an answer"), Some(rig.at(2)));
         rig.log.sweep().await;
     }
 }

@@ -1,6 +1,11 @@
-//! Whether a URL leads to this machine.
+//! What this machine is called, and whether a URL leads to it.
 
 use url::{Host, Url};
+
+/// Its name in its network.
+pub(crate) fn name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
 
 /// Whether nobody else can be behind this URL: what is sent there stays on this machine.
 pub(crate) fn is_this_machine(url: &Url) -> bool {

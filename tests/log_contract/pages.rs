@@ -12,12 +12,12 @@ async fn publish_sizes(rig: &Rig, topic: &str, sizes: impl IntoIterator<Item = u
     for size in sizes {
         rig.publish(update("other", "x")).await;
         let entry = rig.publish(update(topic, &"x".repeat(size))).await;
-        published.push((entry.cursor.0, entry.size()));
+        published.push((rig.number(entry.cursor), entry.size()));
     }
     published
 }
 
-/// The cursors and sizes of the entries of each page, until there is nothing more.
+/// The numbers and sizes of the entries of each page, until there is nothing more.
 async fn pages(rig: &Rig, filter: AnyFilter, size: PageSize) -> Vec<Vec<(u64, usize)>> {
     let (mut at, mut pages) = (Cursor::START, Vec::new());
     let mut reader = rig.reader(at, filter);
@@ -26,7 +26,7 @@ async fn pages(rig: &Rig, filter: AnyFilter, size: PageSize) -> Vec<Vec<(u64, us
         assert!(page.next > at || !page.more, "it comes to an end");
         assert!(page.entries.iter().all(|entry| entry.cursor > at && entry.cursor <= page.next));
         at = page.next;
-        pages.push(page.entries.iter().map(|entry| (entry.cursor.0, entry.size())).collect());
+        pages.push(page.entries.iter().map(|entry| (rig.number(entry.cursor), entry.size())).collect());
         if !page.more {
             return pages;
         }
@@ -108,10 +108,10 @@ pub(crate) async fn a_page_that_ends_early_tells_of_a_gap_all_the_same(rig: Rig)
     for filter in [any(exactly(&["a"])), any(Beginning("a"))] {
         for bytes in [0, 3000, usize::MAX] {
             let size = PageSize { entries: 512, bytes };
-            let mut reader = rig.reader(Cursor(1), filter.clone());
+            let mut reader = rig.reader(rig.at(1), filter.clone());
             let first = reader.next(size).await.expect("a page");
             assert!(first.gap, "{bytes}");
-            assert_eq!(first.entries[0].cursor.0, kept[0].0);
+            assert_eq!(rig.number(first.entries[0].cursor), kept[0].0);
             let second = reader.next(size).await.expect("a page");
             assert!(!second.gap, "{bytes}");
         }
@@ -119,21 +119,22 @@ pub(crate) async fn a_page_that_ends_early_tells_of_a_gap_all_the_same(rig: Rig)
 }
 
 /// Reads a page of one entry after the other, as a reader that comes back whenever it likes.
-struct Slow {
+struct Slow<'a> {
+    rig: &'a Rig,
     reader: Box<dyn Reader>,
     at: Cursor,
 }
 
-impl Slow {
-    fn new(rig: &Rig, filter: impl Into<AnyFilter>) -> Self {
-        Self { reader: rig.reader(Cursor::START, filter), at: Cursor::START }
+impl<'a> Slow<'a> {
+    fn new(rig: &'a Rig, filter: impl Into<AnyFilter>) -> Self {
+        Self { rig, reader: rig.reader(Cursor::START, filter), at: Cursor::START }
     }
 
-    /// The cursor of the next entry, and whether the page it is on tells of a gap.
+    /// The number of the next entry, and whether the page it is on tells of a gap.
     async fn next(&mut self) -> (Option<u64>, bool) {
         let page = self.reader.next(of(1)).await.expect("a page");
         self.at = page.next;
-        (page.entries.first().map(|entry| entry.cursor.0), page.gap)
+        (page.entries.first().map(|entry| self.rig.number(entry.cursor)), page.gap)
     }
 }
 

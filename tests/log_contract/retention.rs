@@ -10,12 +10,12 @@ use super::rig::{ALL, Beginning, Rig, any, exactly, update, with_id, with_ttl};
 pub(crate) async fn retention_by_count_keeps_the_newest_and_tells_of_the_gap(rig: Rig) {
     rig.publish_many("a", 25).await;
     rig.log.sweep().await;
-    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(16), newest: Cursor(25) });
+    assert_eq!(rig.log.bounds(), Bounds { oldest: rig.at(16), newest: rig.at(25) });
     for filter in [any(ALL), any(exactly(&["a"]))] {
         let expected: Vec<_> = (16..=25).collect();
         assert_eq!(rig.read_all(Cursor::START, filter.clone(), 4).await, (expected.clone(), true));
-        assert_eq!(rig.read_all(Cursor(14), filter.clone(), 4).await, (expected.clone(), true));
-        assert_eq!(rig.read_all(Cursor(15), filter, 4).await, (expected, false));
+        assert_eq!(rig.read_all(rig.at(14), filter.clone(), 4).await, (expected.clone(), true));
+        assert_eq!(rig.read_all(rig.at(15), filter, 4).await, (expected, false));
     }
 }
 
@@ -42,7 +42,7 @@ pub(crate) async fn what_is_kept_is_what_is_counted(rig: Rig) {
     assert_eq!(rig.read_all(Cursor::START, ALL, 100).await, (kept, true), "5 MB are kept");
     let size = PageSize { entries: 100, bytes: 3_000_000 };
     for filter in [any(ALL), any(exactly(&[topics[7].as_str()]))] {
-        let page = rig.reader(Cursor(16), filter).next(size).await.expect("a page");
+        let page = rig.reader(rig.at(16), filter).next(size).await.expect("a page");
         assert_eq!(page.entries.len(), 2, "and what a reader holds is counted alike");
     }
     assert_eq!(rig.log.topic(&topics[3]).await.expect("an answer").map(|info| info.updates), Some(4));
@@ -68,13 +68,16 @@ pub(crate) async fn topics_with_a_quota_evict_only_each_other(rig: Rig) {
 pub(crate) async fn what_the_hub_says_itself_evicts_no_update(rig: Rig) {
     rig.publish_many("a", 10).await;
     let said = |count: usize| (0..count).map(|number| update(&format!("said/{number}"), "x")).collect::<Vec<_>>();
-    let entries = rig.log.append_system(said(1000)).await.expect("room");
-    assert_eq!(entries.iter().map(|entry| entry.cursor.0).collect::<Vec<_>>(), (11..=1010).collect::<Vec<_>>());
+    let entries = rig.say(said(1000)).await;
+    assert_eq!(
+        entries.iter().map(|entry| rig.number(entry.cursor)).collect::<Vec<_>>(),
+        (11..=1010).collect::<Vec<_>>()
+    );
     rig.log.sweep().await;
     let kept: Vec<_> = (1..=10).chain(991..=1010).collect();
     assert_eq!(rig.read_all(Cursor::START, ALL, 100).await.0, kept);
     assert_eq!(rig.read_all(Cursor::START, exactly(&["a"]), 100).await, ((1..=10).collect(), false));
-    assert_eq!(rig.log.locate(&entries[0].id).await.expect("an answer"), Some(Cursor(11)));
+    assert_eq!(rig.log.locate(&entries[0].id).await.expect("an answer"), Some(rig.at(11)));
     assert_eq!(rig.log.topics(None, 10).await.expect("topics").len(), 1, "nor is it listed beside them");
     // And updates evict nothing of it.
     rig.publish_many("a", 10).await;
@@ -125,11 +128,11 @@ pub(crate) async fn retention_by_age_forgets_the_oldest(rig: Rig) {
     rig.wait(Duration::from_secs(40));
     rig.publish_many("a", 5).await;
     rig.log.sweep().await;
-    assert_eq!(rig.log.bounds().oldest, Cursor(1));
+    assert_eq!(rig.log.bounds().oldest, rig.at(1));
     rig.wait(Duration::from_secs(40));
     rig.log.sweep().await;
-    assert_eq!(rig.read_all(Cursor(2), ALL, 100).await, ((6..=10).collect(), true));
-    assert_eq!(rig.read_all(Cursor(5), ALL, 100).await, ((6..=10).collect(), false));
+    assert_eq!(rig.read_all(rig.at(2), ALL, 100).await, ((6..=10).collect(), true));
+    assert_eq!(rig.read_all(rig.at(5), ALL, 100).await, ((6..=10).collect(), false));
 }
 
 pub(crate) async fn a_gap_concerns_only_those_who_lost_something(rig: Rig) {
@@ -141,8 +144,8 @@ pub(crate) async fn a_gap_concerns_only_those_who_lost_something(rig: Rig) {
     rig.log.sweep().await;
     // 1 to 10 are gone: 7 was the last of them on `kept`.
     for (topic, cursor, gap) in [("kept", 6, true), ("kept", 7, false), ("lost", 9, true), ("lost", 10, false)] {
-        assert_eq!(rig.read_all(Cursor(cursor), exactly(&[topic]), 100).await.1, gap, "{topic} {cursor}");
-        assert_eq!(rig.read_all(Cursor(cursor), Beginning(topic), 100).await.1, gap, "{topic} {cursor}");
+        assert_eq!(rig.read_all(rig.at(cursor), exactly(&[topic]), 100).await.1, gap, "{topic} {cursor}");
+        assert_eq!(rig.read_all(rig.at(cursor), Beginning(topic), 100).await.1, gap, "{topic} {cursor}");
     }
     // Nothing has been forgotten altogether, so a topic that is not known has lost nothing.
     assert!(!rig.read_all(Cursor::START, exactly(&["unknown"]), 100).await.1);
@@ -152,12 +155,12 @@ pub(crate) async fn a_log_that_has_lost_everything_says_so(rig: Rig) {
     rig.publish_many("a", 5).await;
     rig.wait(Duration::from_secs(100));
     rig.log.sweep().await;
-    assert_eq!(rig.log.bounds(), Bounds { oldest: Cursor(6), newest: Cursor(5) });
+    assert_eq!(rig.log.bounds(), Bounds { oldest: rig.at(6), newest: rig.at(5) });
     for filter in [any(ALL), any(exactly(&["a"]))] {
-        assert_eq!(rig.read_all(Cursor(2), filter.clone(), 10).await, (Vec::new(), true));
-        assert_eq!(rig.read_all(Cursor(5), filter, 10).await, (Vec::new(), false));
+        assert_eq!(rig.read_all(rig.at(2), filter.clone(), 10).await, (Vec::new(), true));
+        assert_eq!(rig.read_all(rig.at(5), filter, 10).await, (Vec::new(), false));
     }
-    assert_eq!(rig.publish(update("a", "x")).await.cursor, Cursor(6));
+    assert_eq!(rig.publish(update("a", "x")).await.cursor, rig.at(6));
 }
 
 pub(crate) async fn a_topic_has_limits_of_its_own(rig: Rig) {
@@ -169,7 +172,7 @@ pub(crate) async fn a_topic_has_limits_of_its_own(rig: Rig) {
     let news: Vec<_> = (0..10).map(|n| n * 2 + 1).collect();
     assert_eq!(rig.read_all(Cursor::START, exactly(&["news"]), 100).await, (news.clone(), false));
     assert_eq!(rig.read_all(Cursor::START, Beginning("news"), 100).await, (news, false));
-    assert_eq!(rig.read_all(Cursor(15), Beginning("jobs/"), 100).await, (vec![16, 18, 20], false));
+    assert_eq!(rig.read_all(rig.at(15), Beginning("jobs/"), 100).await, (vec![16, 18, 20], false));
 }
 
 pub(crate) async fn a_topic_has_an_age_of_its_own(rig: Rig) {
@@ -188,7 +191,7 @@ pub(crate) async fn an_update_has_its_own_time_and_leaves_no_gap(rig: Rig) {
     rig.publish(update("b", "x")).await;
     rig.wait(Duration::from_secs(20));
     rig.log.sweep().await;
-    assert_eq!(rig.log.bounds().oldest, Cursor(2));
+    assert_eq!(rig.log.bounds().oldest, rig.at(2));
     for filter in [any(ALL), any(exactly(&["a", "b"]))] {
         assert_eq!(rig.read_all(Cursor::START, filter.clone(), 100).await, (vec![2, 3], false));
     }

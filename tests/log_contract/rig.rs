@@ -3,21 +3,27 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, Cursor, Entry, Field, Limits, Log, LogOptions, Page, PageSize, Quota, Reader, Retention, Size, Storage,
-    TimeSource, Topic, TopicFilter, TopicLimits, TopicPattern, Update,
+    self, AppendError, Appended, ClusterOptions, ClusterSecret, Credentials, Cursor, Entry, Field, IdempotencyKey,
+    Limits, Log, LogOptions, Page, PageSize, Quota, Reader, Retention, Size, Storage, TimeSource, Topic, TopicFilter,
+    TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
+
+use super::nats::Nats;
 
 /// A log on one backend, with a clock that only moves when told to.
 pub(crate) struct Rig {
     pub(crate) log: Arc<dyn Log>,
+    /// Where what was appended through the rig is. The cases number it from 1: not all backends do.
+    places: Mutex<Vec<Cursor>>,
     /// What the tail has given so far: nobody has to read on for the log to go on.
     pub(crate) heard: mpsc::UnboundedReceiver<Arc<Entry>>,
     /// What the clock says, and how much time has passed.
     time: Arc<Mutex<(DateTime<Utc>, Duration)>>,
+    _nats: Option<Nats>,
     _folder: TempDir,
 }
 
@@ -25,31 +31,43 @@ pub(crate) struct Rig {
 pub(crate) enum Backend {
     Memory,
     Disk,
+    /// A node of a cluster, with its copy on disk.
+    Cluster,
 }
 
 impl Rig {
-    pub(crate) fn open(backend: Backend, retention: Retention) -> Self {
+    /// `None` where what the backend needs is not installed.
+    pub(crate) async fn open(backend: Backend, retention: Retention) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a folder");
-        let begin = DateTime::from_timestamp_millis(1_700_000_000_000).expect("a time");
+        // A cluster's entries have the time of its stream.
+        let begin = Utc::now().trunc_subsecs(3);
         let time = Arc::new(Mutex::new((begin, Duration::ZERO)));
         let (wall, uptime) = (time.clone(), time.clone());
         let storage = match backend {
             Backend::Memory => Storage::Memory,
-            Backend::Disk => Storage::Disk { folder: folder.path().join("log") },
+            Backend::Disk | Backend::Cluster => Storage::Disk { folder: folder.path().join("log") },
         };
+        let nats = match backend {
+            Backend::Memory | Backend::Disk => None,
+            Backend::Cluster => Some(Nats::start(1)?),
+        };
+        let cluster = nats.as_ref().map(node);
         let clock = TimeSource::new(
             move || wall.lock().unwrap_or_else(PoisonError::into_inner).0,
             move || uptime.lock().unwrap_or_else(PoisonError::into_inner).1,
         );
         let (log, mut tail) =
-            log::open(LogOptions { storage, retention, clock, ..LogOptions::memory() }).expect("a log");
+            log::open(LogOptions { storage, retention, clock, cluster, ..LogOptions::memory() }).expect("a log");
+        while log.health().is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let (forward, heard) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             while let Some(entry) = tail.recv().await {
                 let _ = forward.send(entry);
             }
         });
-        Self { log, heard, time, _folder: folder }
+        Some(Self { log, places: Mutex::default(), heard, time, _nats: nats, _folder: folder })
     }
 
     pub(crate) fn wait(&self, time: Duration) {
@@ -73,7 +91,50 @@ impl Rig {
     }
 
     pub(crate) async fn append(&self, updates: Vec<Update>) -> Vec<Arc<Entry>> {
-        self.log.append(updates, None).await.expect("room").into_entries()
+        let mut entries = Vec::with_capacity(updates.len());
+        // As many at a time as a request may have.
+        for updates in updates.chunks(1000) {
+            entries.extend(self.try_append(updates.to_vec(), None).await.expect("room").into_entries());
+        }
+        entries
+    }
+
+    pub(crate) async fn try_append(
+        &self,
+        updates: Vec<Update>,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Appended, AppendError> {
+        self.log.append(updates, key).await.inspect(|appended| self.record(appended))
+    }
+
+    /// Takes note of where entries are, in the order in which they were appended.
+    pub(crate) fn record(&self, appended: &Appended) {
+        if let Appended::New(entries) = appended {
+            self.places.lock().expect("the places").extend(entries.iter().map(|entry| entry.cursor));
+        }
+    }
+
+    /// Publishes what the hub itself says.
+    pub(crate) async fn say(&self, updates: Vec<Update>) -> Vec<Arc<Entry>> {
+        let entries = self.log.append_system(updates).await.expect("room");
+        self.record(&Appended::New(entries.clone()));
+        entries
+    }
+
+    /// Where the entry with this number is, or will be if it is the next one.
+    pub(crate) fn at(&self, number: u64) -> Cursor {
+        let places = self.places.lock().expect("the places");
+        match number.checked_sub(1).map(|index| index as usize) {
+            None => Cursor::START,
+            Some(index) if index == places.len() => places.last().map_or(Cursor::START, |last| *last).next(),
+            Some(index) => places[index],
+        }
+    }
+
+    /// The number of the entry at this place.
+    pub(crate) fn number(&self, cursor: Cursor) -> u64 {
+        let places = self.places.lock().expect("the places");
+        places.binary_search(&cursor).expect("an entry of the rig") as u64 + 1
     }
 
     pub(crate) fn reader(&self, from: Cursor, filter: impl Into<AnyFilter>) -> Box<dyn Reader> {
@@ -84,22 +145,37 @@ impl Rig {
         self.reader(from, filter).next(of(limit)).await.expect("a page")
     }
 
-    /// Reads on until there is nothing more; whether there was a gap, too.
+    /// Reads on until there is nothing more. Answers the entries' numbers, and whether there was a gap.
     pub(crate) async fn read_all(&self, from: Cursor, filter: impl Into<AnyFilter>, limit: usize) -> (Vec<u64>, bool) {
         let mut reader = self.reader(from, filter);
-        let (mut at, mut cursors, mut gap) = (from, Vec::new(), None);
+        let (mut at, mut numbers, mut gap) = (from, Vec::new(), None);
         loop {
             let page = reader.next(of(limit)).await.expect("a page");
             assert!(page.entries.len() <= limit);
             assert!(page.next >= at);
-            cursors.extend(page.entries.iter().map(|entry| entry.cursor.0));
+            numbers.extend(page.entries.iter().map(|entry| self.number(entry.cursor)));
             assert!(gap.is_none() || !page.gap, "only the first page tells");
             gap = gap.or(Some(page.gap));
             at = page.next;
             if !page.more {
-                return (cursors, gap == Some(true));
+                return (numbers, gap == Some(true));
             }
         }
+    }
+}
+
+/// The only node of a cluster on these servers.
+fn node(nats: &Nats) -> ClusterOptions {
+    ClusterOptions {
+        servers: nats.urls().split(',').map(str::to_owned).collect(),
+        stream: "tidings".into(),
+        node: "alone".into(),
+        replicas: 1,
+        secret: ClusterSecret::parse("a secret of the tests, long enough").expect("a secret"),
+        credentials: Credentials::None,
+        ca_file: None,
+        certificate: None,
+        patience: ClusterOptions::PATIENCE,
     }
 }
 

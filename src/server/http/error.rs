@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tracing::error;
+use tracing::{debug, error};
 
 use super::cache;
 use crate::server::log::{AppendError, ReadError};
@@ -21,6 +21,9 @@ const STREAMS_RETRY_AFTER: u64 = 10;
 const HEAD_TOO_LARGE_TITLE: &str = "Head too large";
 const HEAD_TOO_LARGE: &str = "The request's URL and headers have more than 64 KiB, or there are more than 100 headers. \
                               Send less: what is in the query can be sent as the form body of QUERY instead.";
+
+/// Seconds after which a publisher may try again when the cluster has no leader: it elects one within a few.
+const CLUSTER_RETRY_AFTER: u64 = 2;
 
 /// Seconds after which a client may try again when the server is at its connection limit.
 const CONNECTIONS_RETRY_AFTER: u64 = 5;
@@ -82,6 +85,10 @@ pub(in crate::server) enum ApiError {
     Internal,
     /// 503: the keys of a token's issuer can't be fetched; one may try again after this time.
     KeysUnavailable(Duration),
+    /// 503: the cluster takes no updates at the moment.
+    ClusterAway,
+    /// 503: the cluster did not say in time whether it has taken the update.
+    OutcomeUnknown,
     /// 507: the disk is full.
     Full,
 }
@@ -199,6 +206,21 @@ impl ApiError {
                     seconds(*after)
                 ),
             ),
+            Self::ClusterAway => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Cluster unavailable",
+                format!(
+                    "The cluster takes no updates at the moment. Nothing was published; try again in \
+                     {CLUSTER_RETRY_AFTER} s."
+                ),
+            ),
+            Self::OutcomeUnknown => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "Outcome unknown",
+                "The cluster did not say in time whether it has taken the update. If you gave an Idempotency-Key, repeat \
+                 the request with the same one: it is published once. Otherwise it may be published twice."
+                    .into(),
+            ),
             Self::Full => (
                 StatusCode::INSUFFICIENT_STORAGE,
                 "Storage full",
@@ -257,6 +279,9 @@ impl IntoResponse for ApiError {
             | Self::KeysUnavailable(after) => {
                 headers.insert(header::RETRY_AFTER, seconds(after).into());
             }
+            Self::ClusterAway | Self::OutcomeUnknown => {
+                headers.insert(header::RETRY_AFTER, CLUSTER_RETRY_AFTER.into());
+            }
             Self::TooManyStreams(_) => _ = headers.insert(header::RETRY_AFTER, STREAMS_RETRY_AFTER.into()),
             // What would be accepted (RFC 9110, 15.5.16).
             Self::ContentEncoding => {
@@ -288,6 +313,15 @@ impl From<AppendError> for ApiError {
             // The log tells the operator once that it is full, not again with every publish.
             AppendError::Full(_) => Self::Full,
             AppendError::Conflict(detail) => Self::Invalid(detail.into()),
+            AppendError::TooLarge(what) => Self::TooMuch(format!(
+                "That is {what}, which the cluster can't take at a time. Send less, or send it in parts."
+            )),
+            // The node tells the operator when the cluster goes away and comes back.
+            AppendError::Unavailable(_) => Self::ClusterAway,
+            AppendError::Unknown(_) => {
+                debug!(%error, "it is not known whether an update was published");
+                Self::OutcomeUnknown
+            }
             AppendError::Failed(_) => {
                 error!(%error, "an update was not published");
                 Self::Internal

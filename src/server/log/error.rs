@@ -49,6 +49,30 @@ pub enum OpenError {
         /// The newest format this program reads.
         known: u32,
     },
+    /// It is a node's copy of a cluster's log.
+    #[error(
+        "{} holds a copy of a cluster's log: start with --cluster, or give this server a folder of its own (--data). To take \
+         what it holds along, run `tidings log export` and `tidings log import` there",
+        .0.display()
+    )]
+    Copy(PathBuf),
+    /// It is a log of its own, and no copy of a cluster's.
+    #[error(
+        "{} holds the log of a single server, which is no copy of the cluster's: give this node an empty folder (--data), and \
+         bring the old log over as docs/cluster.md says",
+        .0.display()
+    )]
+    NoCopy(PathBuf),
+    /// It is a copy of another cluster's log.
+    #[error(
+        "{} holds a copy of the log of a cluster with another secret: give this node the secret of before \
+         (--cluster-secret-file), or an empty folder (--data)",
+        .0.display()
+    )]
+    OtherCopy(PathBuf),
+    /// The cluster can't be joined with these settings.
+    #[error("{0}")]
+    Cluster(String),
     /// It is damaged beyond what can be recovered.
     #[error(
         "the log's file {} is damaged: {reason}. Put a backup in its place; or move it away to begin without what it holds",
@@ -62,7 +86,7 @@ pub enum OpenError {
     },
 }
 
-/// Why an update was not appended. Nothing of it is kept.
+/// Why an update was not appended. Nothing of it is kept, except as [`AppendError::Unknown`] says.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AppendError {
     /// There is no room to make it durable.
@@ -71,6 +95,15 @@ pub enum AppendError {
     /// The backend failed, or has been closed.
     #[error("the log failed: {0}")]
     Failed(String),
+    /// It is larger than what a cluster takes at a time.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The cluster can't take it now. Nothing was published.
+    #[error("the cluster takes no updates now: {0}")]
+    Unavailable(String),
+    /// The cluster has not said in time whether it has taken it.
+    #[error("the cluster has not answered in time: {0}")]
+    Unknown(String),
     /// It contradicts what was published before with the same idempotency key.
     #[error("{0}")]
     Conflict(&'static str),

@@ -10,6 +10,9 @@ use super::Cursor;
 /// How long the key is.
 pub(super) const KEY_BYTES: usize = 32;
 
+/// The key of an [`IdCipher`].
+pub(super) type IdKey = [u8; KEY_BYTES];
+
 /// A UUID has 122 bits of its own, a half of them is 61.
 const HALF: u32 = 61;
 const MASK: u64 = (1 << HALF) - 1;
@@ -21,7 +24,7 @@ pub(super) struct IdCipher {
 }
 
 impl IdCipher {
-    pub(super) fn new(key: &[u8; KEY_BYTES]) -> Self {
+    pub(super) fn new(key: &IdKey) -> Self {
         let mut halves = [[0; 16]; 2];
         halves[0].copy_from_slice(&key[..16]);
         halves[1].copy_from_slice(&key[16..]);

@@ -34,6 +34,12 @@ impl IdempotencyKey {
         Uuid::new_v8(bytes).urn().to_string()
     }
 
+    /// The id of the message that carries this append in a cluster. Who knows it does not know the key.
+    pub(super) fn message_id(&self) -> String {
+        let digest = Sha256::new().chain_update(self.0).chain_update(b"message").finalize();
+        digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Gives each update that has no id the one that this key means.
     pub(super) fn assign_ids(&self, updates: &mut [Update]) {
         for (index, update) in updates.iter_mut().enumerate() {

@@ -4,6 +4,7 @@
 //! subscriber: the hub reads from it and follows its tail.
 
 mod clock;
+mod cluster;
 mod disk;
 mod entry;
 mod error;
@@ -20,6 +21,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use clock::{Clock, TimeSource};
+use cluster::ClusterLog;
+pub use cluster::{ClusterOptions, ClusterSecret, Credentials, StreamStatus};
 pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry, Lane};
 pub use error::{AppendError, OpenError, ReadError};
@@ -84,6 +87,11 @@ pub trait Log: Send + Sync + 'static {
     /// How much the log holds. It may wait for the disk.
     fn figures(&self) -> LogFigures;
 
+    /// What this node knows of the stream that orders its cluster's log; `None` if it is in no cluster.
+    fn stream(&self) -> Option<StreamStatus> {
+        None
+    }
+
     /// What the log holds now.
     fn bounds(&self) -> Bounds;
 
@@ -91,9 +99,21 @@ pub trait Log: Send + Sync + 'static {
     async fn sweep(&self);
 }
 
-/// Opens a log; gives its tail too.
+/// A log that keeps entries at the places that somebody else has given them.
+#[async_trait]
+trait Store: Log {
+    /// Keeps entries, which are in order: those after the newest one, and the others are there already. Answers those
+    /// that are new, when they are readable; how durable they are is up to who gave them their places.
+    async fn keep(&self, entries: Vec<Entry>) -> Result<Vec<Arc<Entry>>, AppendError>;
+}
+
+/// Opens a log; gives its tail too. Call it within a tokio runtime if it is of a cluster.
 pub fn open(options: LogOptions) -> Result<(Arc<dyn Log>, Tail), OpenError> {
-    let LogOptions { storage, durability, retention, clock } = options;
+    let LogOptions { storage, durability, retention, clock, cluster } = options;
+    if let Some(cluster) = cluster {
+        let (log, tail) = ClusterLog::open(cluster, storage, retention, clock)?;
+        return Ok((Arc::new(log), tail));
+    }
     Ok(match storage {
         Storage::Memory => {
             let (log, tail) = MemoryLog::with(retention, clock);

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{Lane, TimeSource, Topic};
+use super::{ClusterOptions, Lane, TimeSource, Topic};
 
 /// How to open a log.
 #[derive(Clone)]
 pub struct LogOptions {
     /// Where it is kept.
     pub storage: Storage,
-    /// When an update counts as kept. Of no effect in memory.
+    /// When an update counts as kept. Of no effect in memory, and in a cluster, whose stream keeps it.
     pub durability: Durability,
     /// What it keeps.
     pub retention: Retention,
     /// What time it is.
     pub clock: TimeSource,
+    /// The cluster whose log it is a copy of; `None` for a log of its own.
+    pub cluster: Option<ClusterOptions>,
 }
 
 /// Where a log is kept.
@@ -117,6 +119,7 @@ impl LogOptions {
             durability: Durability::default(),
             retention: Retention::default(),
             clock: TimeSource::system(),
+            cluster: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! A flag takes precedence over its environment variable, which takes precedence over the file.
 
+mod cluster;
 mod demo;
 mod limits;
 mod mercure;
@@ -184,6 +185,7 @@ impl Options {
             .map_err(|_| invalid("log-level", &log_level, "must be error, warn, info, debug or trace"))?;
         let mercure = MercureSettings::resolve(&options, &listen)?;
         let mut log = log_options(&options, &data);
+        log.cluster = cluster::resolve(&options)?;
         // The operator's own limits take precedence.
         if demo.is_some() && log.retention.of_topic(TOPIC).is_none() {
             log.retention.quota = Some(DemoSettings::quota(&log.retention.all));

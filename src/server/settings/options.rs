@@ -35,6 +35,56 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
 
+    /// Take part in a cluster whose log is a stream in JetStream, on these NATS servers: their URLs, with commas between them,
+    /// nats://HOST:PORT or tls://HOST:PORT [default: alone]
+    #[arg(long, env = "TIDINGS_CLUSTER", value_name = "URLS", value_delimiter = ',', help_heading = "Cluster")]
+    #[serde(deserialize_with = "each")]
+    pub cluster: Vec<String>,
+
+    /// File with the cluster's secret, the same on all nodes: 32 characters or more
+    #[arg(long, env = "TIDINGS_CLUSTER_SECRET_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_secret_file: Option<PathBuf>,
+
+    /// Name of the stream, which the first node makes [default: tidings]
+    #[arg(long, env = "TIDINGS_CLUSTER_STREAM", value_name = "NAME", help_heading = "Cluster")]
+    pub cluster_stream: Option<String>,
+
+    /// How many NATS servers keep the stream, if this node makes it: 1, 3 or 5 [default: 3]
+    #[arg(long, env = "TIDINGS_CLUSTER_REPLICAS", value_name = "COUNT", help_heading = "Cluster")]
+    pub cluster_replicas: Option<usize>,
+
+    /// Name of this node, which no other node has [default: the machine's]
+    #[arg(long, env = "TIDINGS_CLUSTER_NODE", value_name = "NAME", help_heading = "Cluster")]
+    pub cluster_node: Option<String>,
+
+    /// File with this node's NATS credentials, as nsc makes them
+    #[arg(long, env = "TIDINGS_CLUSTER_CREDENTIALS_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_credentials_file: Option<PathBuf>,
+
+    /// This node's NATS user
+    #[arg(long, env = "TIDINGS_CLUSTER_USER", value_name = "NAME", help_heading = "Cluster")]
+    pub cluster_user: Option<String>,
+
+    /// File with that user's password
+    #[arg(long, env = "TIDINGS_CLUSTER_PASSWORD_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_password_file: Option<PathBuf>,
+
+    /// File with a NATS token
+    #[arg(long, env = "TIDINGS_CLUSTER_TOKEN_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_token_file: Option<PathBuf>,
+
+    /// File with the certificates of the authorities that vouch for the NATS servers, in PEM, beside the system's
+    #[arg(long, env = "TIDINGS_CLUSTER_CA_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_ca_file: Option<PathBuf>,
+
+    /// File with the certificate by which the NATS servers know this node, in PEM
+    #[arg(long, env = "TIDINGS_CLUSTER_CERTIFICATE_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_certificate_file: Option<PathBuf>,
+
+    /// File with that certificate's key, in PEM
+    #[arg(long, env = "TIDINGS_CLUSTER_KEY_FILE", value_name = "FILE", help_heading = "Cluster")]
+    pub cluster_key_file: Option<PathBuf>,
+
     /// File with the certificate and those that lead to its authority, in PEM; several with commas between them, of which
     /// each client gets the one for the name it asks for
     #[arg(
@@ -418,6 +468,18 @@ impl Options {
             otlp_headers_file: self.otlp_headers_file.or(file.otlp_headers_file),
             drain_delay: self.drain_delay.or(file.drain_delay),
             drain_time: self.drain_time.or(file.drain_time),
+            cluster: or(self.cluster, file.cluster),
+            cluster_secret_file: self.cluster_secret_file.or(file.cluster_secret_file),
+            cluster_stream: self.cluster_stream.or(file.cluster_stream),
+            cluster_replicas: self.cluster_replicas.or(file.cluster_replicas),
+            cluster_node: self.cluster_node.or(file.cluster_node),
+            cluster_credentials_file: self.cluster_credentials_file.or(file.cluster_credentials_file),
+            cluster_user: self.cluster_user.or(file.cluster_user),
+            cluster_password_file: self.cluster_password_file.or(file.cluster_password_file),
+            cluster_token_file: self.cluster_token_file.or(file.cluster_token_file),
+            cluster_ca_file: self.cluster_ca_file.or(file.cluster_ca_file),
+            cluster_certificate_file: self.cluster_certificate_file.or(file.cluster_certificate_file),
+            cluster_key_file: self.cluster_key_file.or(file.cluster_key_file),
             tls_certificate_file: or(self.tls_certificate_file, file.tls_certificate_file),
             tls_key_file: or(self.tls_key_file, file.tls_key_file),
             tls_self_signed: self.tls_self_signed.or(file.tls_self_signed),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::{AcmeChallenge, CorsOrigins, ProxyHeader, Settings, Span, TlsSettings};
+use super::{AcmeChallenge, CorsOrigins, ProxyHeader, Settings, Span, TlsSettings, cluster};
 use crate::server::auth::KeySource;
 use crate::server::log::{Durability, Storage};
 
@@ -32,7 +32,7 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         _ => "made in the data folder".into(),
     };
     let demo_value = |value: Option<String>| value.unwrap_or_else(|| "(the demo is off)".into());
-    vec![
+    let rows = vec![
         ("listen", list(&settings.listen)),
         ("data", settings.data.display().to_string()),
         ("tls-certificate-file", certificates),
@@ -94,7 +94,8 @@ pub fn rows(settings: &Settings) -> Vec<(&'static str, String)> {
         ("access-log", settings.access_log.to_string()),
         ("log-level", settings.log_level.clone()),
         ("log-format", settings.log_format.map_or("by terminal".into(), |format| format!("{format:?}").to_lowercase())),
-    ]
+    ];
+    rows.into_iter().chain(cluster::rows(log.cluster.as_ref())).collect()
 }
 
 fn list(items: impl IntoIterator<Item: ToString>) -> String {

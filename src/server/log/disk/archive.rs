@@ -16,8 +16,8 @@ use super::changes::Tables;
 use super::codec::Unreadable;
 use super::failure::Failure;
 use super::migrate;
-use super::schema::{ENTRIES, FORMAT, FORMAT_NAME, KEY, META, TOPICS, TOTALS, TopicRow, Totals};
-use crate::server::log::id_cipher::KEY_BYTES;
+use super::schema::{COPY, ENTRIES, FORMAT, FORMAT_NAME, KEY, META, TOPICS, TOTALS, TopicRow, Totals};
+use crate::server::log::id_cipher::{IdKey, KEY_BYTES};
 use crate::server::log::{Cursor, OpenError};
 
 /// The archive's file in the log's folder.
@@ -31,11 +31,24 @@ const CACHE_BYTES: RangeInclusive<u64> = 4 << 20..=64 << 20;
 /// What an archive that has just been opened says of itself.
 pub(super) struct Opened {
     pub(super) database: Database,
-    pub(super) key: [u8; KEY_BYTES],
+    pub(super) key: IdKey,
+    /// Whether its entries have their places from somebody else.
+    pub(super) is_copy: bool,
     pub(super) totals: Totals,
     /// The oldest entry that is kept.
     pub(super) oldest: Option<Cursor>,
     pub(super) topics: Vec<(u64, TopicRow)>,
+}
+
+/// Who gives the entries of a log their places.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// This log.
+    Own,
+    /// Somebody else, whose ids are encrypted with this key.
+    Copied(IdKey),
+    /// Whoever it was before: for one who only looks.
+    Any,
 }
 
 /// Opens the database alone: enough to go on after a failure.
@@ -74,8 +87,10 @@ pub(super) fn is_wasteful(file: u64, entries: u64) -> bool {
 pub(super) fn open(path: PathBuf) -> Result<Opened, OpenError> {
     let database = open_database(&path).map_err(|error| open_error(&path, error.into()))?;
     match read_or_begin(&database) {
-        Ok((FORMAT, key, totals, oldest, topics)) => Ok(Opened { database, key, totals, oldest, topics }),
-        Ok((found, ..)) => Err(OpenError::Newer { path, found, known: FORMAT }),
+        Ok(Ok(Contents { key, is_copy, totals, oldest, topics })) => {
+            Ok(Opened { database, key, is_copy, totals, oldest, topics })
+        }
+        Ok(Err(found)) => Err(OpenError::Newer { path, found, known: FORMAT }),
         Err(failure) => Err(open_error(&path, failure)),
     }
 }
@@ -97,9 +112,50 @@ fn topics(txn: &ReadTransaction) -> Result<Vec<(u64, TopicRow)>, Failure> {
     Ok(rows)
 }
 
-type Contents = (u32, [u8; KEY_BYTES], Totals, Option<Cursor>, Vec<(u64, TopicRow)>);
+impl Opened {
+    /// Takes the log in this folder as one of this order: an empty one becomes it, any other must be it.
+    pub(super) fn take_as(&mut self, order: Order, folder: &Path, is_empty: bool) -> Result<(), OpenError> {
+        match order {
+            Order::Any => Ok(()),
+            Order::Own if self.is_copy => Err(OpenError::Copy(folder.into())),
+            Order::Own => Ok(()),
+            Order::Copied(key) if self.is_copy && self.key == key => Ok(()),
+            Order::Copied(_) if self.is_copy => Err(OpenError::OtherCopy(folder.into())),
+            Order::Copied(_) if !is_empty || self.totals.newest > Cursor::START => {
+                Err(OpenError::NoCopy(folder.into()))
+            }
+            Order::Copied(key) => {
+                self.become_copy(&key).map_err(|failure| open_error(&folder.join(FILE), failure))?;
+                (self.key, self.is_copy, self.totals) = (key, true, Totals::default());
+                Ok(())
+            }
+        }
+    }
 
-fn read_or_begin(database: &Database) -> Result<Contents, Failure> {
+    fn become_copy(&self, key: &IdKey) -> Result<(), Failure> {
+        let txn = begin(&self.database)?;
+        {
+            let mut meta = Tables::open(&txn)?.meta;
+            meta.insert(KEY, key.as_slice())?;
+            meta.insert(COPY, [].as_slice())?;
+            // What an empty log has reserved for places of its own means nothing any more.
+            meta.insert(TOTALS, Totals::default().encode().as_slice())?;
+        }
+        Ok(txn.commit()?)
+    }
+}
+
+/// What an archive holds beside its entries.
+struct Contents {
+    key: IdKey,
+    is_copy: bool,
+    totals: Totals,
+    oldest: Option<Cursor>,
+    topics: Vec<(u64, TopicRow)>,
+}
+
+/// Reads an archive, and begins it if it is new. Of a format that is not known, answers that.
+fn read_or_begin(database: &Database) -> Result<Result<Contents, u32>, Failure> {
     if database.begin_read()?.list_tables()?.next().is_none() {
         let txn = begin(database)?;
         {
@@ -114,14 +170,15 @@ fn read_or_begin(database: &Database) -> Result<Contents, Failure> {
     // Only reads from here on: a log on a full disk must open.
     let format = format_of(database)?;
     if format != FORMAT {
-        return Ok((format, [0; KEY_BYTES], Totals::default(), None, Vec::new()));
+        return Ok(Err(format));
     }
     let txn = database.begin_read()?;
     let meta = txn.open_table(META)?;
     let key = meta.get(KEY)?.ok_or(Unreadable)?.value().try_into().map_err(|_| Unreadable)?;
     let totals = Totals::decode(meta.get(TOTALS)?.ok_or(Unreadable)?.value())?;
     let oldest = txn.open_table(ENTRIES)?.first()?.map(|(cursor, _)| Cursor(cursor.value()));
-    Ok((format, key, totals, oldest, topics(&txn)?))
+    let is_copy = meta.get(COPY)?.is_some();
+    Ok(Ok(Contents { key, is_copy, totals, oldest, topics: topics(&txn)? }))
 }
 
 fn format_of(database: &Database) -> Result<u32, Failure> {

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::archive::{self, Opened};
+use super::archive::{self, Opened, Order};
 use super::failure::Failure;
 use super::lock::FolderLock;
 use super::snapshot::{Look, Snapshot};
@@ -221,7 +221,8 @@ fn settled(folder: &Path) -> Result<(Opened, Arc<FolderLock>), MaintenanceError>
     if !file.exists() {
         return Err(MaintenanceError::Missing(folder.display().to_string()));
     }
-    let (log, tail) = DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), TimeSource::system())?;
+    let clock = TimeSource::system();
+    let (log, tail) = DiskLog::open_as(Order::Any, folder, Durability::Fsync, Retention::unlimited(), clock)?;
     drop(tail);
     let lock = log.lock.clone();
     drop(log);

@@ -53,13 +53,14 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::id_cipher::IdCipher;
+use super::id_cipher::{IdCipher, IdKey};
 use super::idempotency::Verdict;
 use super::tail::tail;
 use super::{
     AppendError, Appended, Bounds, Cursor, Durability, Entry, IdempotencyKey, Lane, Log, LogFigures, OpenError,
-    ReadError, Reader, Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+    ReadError, Reader, Retention, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
+use archive::Order;
 use archiver::Archiver;
 use journal::Journal;
 use lock::FolderLock;
@@ -70,7 +71,7 @@ use signals::ArchiverSignals;
 use topic_directory::TopicDirectory;
 use troubles::Troubles;
 use unarchived::Unarchived;
-use writer::{CheckedKey, Submission, Writer};
+use writer::{CheckedKey, Content, Submission, Writer};
 
 /// The archive takes entries over at once when this many bytes of them wait.
 const ARCHIVE_BYTES: usize = 4 << 20;
@@ -134,6 +135,26 @@ impl DiskLog {
         retention: Retention,
         clock: TimeSource,
     ) -> Result<(Self, Tail), OpenError> {
+        Self::open_as(Order::Own, folder, durability, retention, clock)
+    }
+
+    /// Opens a copy of a log that somebody else orders, whose ids are encrypted with this key.
+    pub(super) fn open_copy(
+        key: IdKey,
+        folder: &Path,
+        retention: Retention,
+        clock: TimeSource,
+    ) -> Result<(Self, Tail), OpenError> {
+        Self::open_as(Order::Copied(key), folder, Durability::Os, retention, clock)
+    }
+
+    fn open_as(
+        order: Order,
+        folder: &Path,
+        durability: Durability,
+        retention: Retention,
+        clock: TimeSource,
+    ) -> Result<(Self, Tail), OpenError> {
         std::fs::create_dir_all(folder).map_err(|error| unusable(folder, error))?;
         let lock = Arc::new(FolderLock::acquire(folder)?);
         let path = folder.join(archive::FILE);
@@ -152,6 +173,7 @@ impl DiskLog {
             let updates = recovered.entries.len();
             info!(updates, "taken over from the journal: the log was not closed cleanly");
         }
+        opened.take_as(order, folder, recovered.entries.is_empty())?;
         warn_of_future(&opened.totals, &recovered.entries, clock.now());
         let last = recovered.entries.last().map_or(opened.totals.newest, |entry| entry.cursor);
         let newest = last.max(opened.totals.reserved).max(recovered.reserved);
@@ -188,6 +210,7 @@ impl DiskLog {
             newest,
             last,
             reserved: Cursor::START,
+            is_copy: opened.is_copy,
             tail,
             closing: closing.clone(),
             refusing: false,
@@ -214,21 +237,18 @@ impl DiskLog {
     /// Appends updates as [`Log::append`] does, each as if it had been taken at the time beside it.
     async fn append_taken(&self, updates: Vec<(Update, DateTime<Utc>)>) -> Result<Vec<Arc<Entry>>, AppendError> {
         let (updates, taken_at) = updates.into_iter().unzip();
-        let submission = |reply| Submission { updates, is_system: false, taken_at: Some(taken_at), key: None, reply };
-        Ok(self.submit(submission).await?.into_entries())
+        let content = Content::Updates { updates, is_system: false, taken_at: Some(taken_at), key: None };
+        Ok(self.submit(content).await?.into_entries())
     }
 
-    async fn submit(
-        &self,
-        submission: impl FnOnce(oneshot::Sender<writer::Reply>) -> Submission,
-    ) -> Result<Appended, AppendError> {
+    async fn submit(&self, content: Content) -> Result<Appended, AppendError> {
         let closed = || {
             let ended = self.shared.troubles.first();
             ended.unwrap_or_else(|| AppendError::Failed("it has been closed".into()))
         };
         let (reply, answer) = oneshot::channel();
         let submissions = self.submissions.as_ref().ok_or_else(closed)?;
-        submissions.send(submission(reply)).await.map_err(|_| closed())?;
+        submissions.send(Submission { content, reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
 }
@@ -252,12 +272,12 @@ impl Log for DiskLog {
                 Some(CheckedKey { key, up_to })
             }
         };
-        self.submit(|reply| Submission { updates, is_system: false, taken_at: None, key: checked, reply }).await
+        self.submit(Content::Updates { updates, is_system: false, taken_at: None, key: checked }).await
     }
 
     async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        let submission = |reply| Submission { updates, is_system: true, taken_at: None, key: None, reply };
-        Ok(self.submit(submission).await?.into_entries())
+        let content = Content::Updates { updates, is_system: true, taken_at: None, key: None };
+        Ok(self.submit(content).await?.into_entries())
     }
 
     fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
@@ -326,6 +346,13 @@ impl Log for DiskLog {
         let (done, swept) = oneshot::channel();
         self.shared.archiver.sweep(done);
         let _ = swept.await;
+    }
+}
+
+#[async_trait]
+impl Store for DiskLog {
+    async fn keep(&self, entries: Vec<Entry>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        Ok(self.submit(Content::Placed(entries)).await?.into_entries())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::server::log::{Cursor, Lane, Size};
 /// The format that this program writes. It migrates formats 1 and 2.
 pub(super) const FORMAT: u32 = 3;
 
-/// [`KEY`] and [`TOTALS`], and under [`FORMAT_NAME`] the format.
+/// [`KEY`], [`COPY`] and [`TOTALS`], and under [`FORMAT_NAME`] the format.
 pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// Cursor to entry.
 pub(super) const ENTRIES: TableDefinition<u64, &[u8]> = TableDefinition::new("entries");
@@ -37,6 +37,8 @@ pub(super) const WHOLE_LOG: u64 = u64::MAX;
 pub(super) const FORMAT_NAME: &str = "format";
 /// The key of the cipher that makes ids.
 pub(super) const KEY: &str = "key";
+/// There if the entries have their places from somebody else.
+pub(super) const COPY: &str = "copy";
 pub(super) const TOTALS: &str = "totals";
 
 /// The archive's totals.

@@ -27,15 +27,24 @@ const BATCH_BYTES: usize = 1 << 20;
 /// because somebody may have seen them.
 const RESERVED: u64 = 1 << 16;
 
-/// Updates that a publisher wants kept, all or none.
+/// What is to be kept, all or none.
 pub(super) struct Submission {
-    pub(super) updates: Vec<Update>,
-    /// Whether they are what the hub itself says.
-    pub(super) is_system: bool,
-    /// When they were taken; `None` is now.
-    pub(super) taken_at: Option<Vec<DateTime<Utc>>>,
-    pub(super) key: Option<CheckedKey>,
+    pub(super) content: Content,
     pub(super) reply: oneshot::Sender<Reply>,
+}
+
+pub(super) enum Content {
+    /// Updates that get their places here.
+    Updates {
+        updates: Vec<Update>,
+        /// Whether they are what the hub itself says.
+        is_system: bool,
+        /// When they were taken; `None` is now.
+        taken_at: Option<Vec<DateTime<Utc>>>,
+        key: Option<CheckedKey>,
+    },
+    /// Entries that have theirs, in order. What is not after the newest one is there already.
+    Placed(Vec<Entry>),
 }
 
 /// An idempotency key that has been looked for, without success, among the entries up to a cursor.
@@ -62,6 +71,8 @@ pub(super) struct Writer {
     pub(super) last: Cursor,
     /// Cursors up to here may be given without a flush.
     pub(super) reserved: Cursor,
+    /// Whether the log is a copy: who has given the places keeps the entries too, so none of them is flushed here.
+    pub(super) is_copy: bool,
     pub(super) tail: TailSender,
     pub(super) closing: CancellationToken,
     /// Whether the last record found no room.
@@ -84,26 +95,15 @@ impl Writer {
                     && let Some(submission) = rest.next()
                 {
                     let first = entries.len();
-                    let Submission { updates, is_system, taken_at, key, reply } = submission;
-                    match self.repeated(&updates, key, &entries) {
-                        Ok(None) => {}
-                        Ok(Some(ids)) => {
-                            replies.push((reply, Outcome::Repeated(ids)));
-                            continue;
+                    let Submission { content, reply } = submission;
+                    match self.place_all(content, &mut entries) {
+                        Ok(None) => {
+                            bytes += entries[first..].iter().map(|entry| entry.size()).sum::<usize>();
+                            replies.push((reply, Outcome::New(first..entries.len())));
                         }
-                        Err(error) => {
-                            let _ = reply.send(Err(error));
-                            continue;
-                        }
+                        Ok(Some(ids)) => replies.push((reply, Outcome::Repeated(ids))),
+                        Err(error) => _ = reply.send(Err(error)),
                     }
-                    for (index, update) in updates.into_iter().enumerate() {
-                        let at = taken_at.as_ref().and_then(|times| times.get(index).copied());
-                        let cursor = Cursor(self.newest.0 + 1 + entries.len() as u64);
-                        let entry = self.place(cursor, update, is_system, at);
-                        bytes += entry.size();
-                        entries.push(Arc::new(entry));
-                    }
-                    replies.push((reply, Outcome::New(first..entries.len())));
                 }
                 let flushed = self.flush(&entries).await;
                 for (reply, outcome) in replies {
@@ -149,6 +149,30 @@ impl Writer {
             Verdict::New => None,
             Verdict::Repeated => Some(ids.into_iter().map(Box::from).collect()),
         })
+    }
+
+    /// Adds what is submitted to a batch. Answers the ids that an earlier submission has got, if this one repeats it.
+    fn place_all(&self, content: Content, batch: &mut Vec<Arc<Entry>>) -> Result<Option<Vec<Box<str>>>, AppendError> {
+        let newest = |batch: &[Arc<Entry>]| batch.last().map_or(self.newest, |entry| entry.cursor);
+        match content {
+            Content::Updates { updates, is_system, taken_at, key } => {
+                if let Some(ids) = self.repeated(&updates, key, batch)? {
+                    return Ok(Some(ids));
+                }
+                for (index, update) in updates.into_iter().enumerate() {
+                    let at = taken_at.as_ref().and_then(|times| times.get(index).copied());
+                    batch.push(Arc::new(self.place(newest(batch).next(), update, is_system, at)));
+                }
+            }
+            Content::Placed(entries) => {
+                for entry in entries {
+                    if entry.cursor > newest(batch) {
+                        batch.push(Arc::new(entry));
+                    }
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn place(&self, cursor: Cursor, mut update: Update, is_system: bool, at: Option<DateTime<Utc>>) -> Entry {
@@ -205,15 +229,23 @@ impl Writer {
         }
     }
 
-    /// Writes the encoded entries into the journal, and flushes it unless they need not survive a crash of the machine.
-    fn write(&mut self, entries: &[Arc<Entry>], last: Cursor) -> Result<(), AppendError> {
+    /// Whether a record of these entries is to be flushed, and which cursors are reserved with it.
+    fn flushes(&self, entries: &[Arc<Entry>], last: Cursor) -> (bool, Cursor) {
+        if self.is_copy {
+            return (false, Cursor::START);
+        }
         let needs_flush = |entry: &Arc<Entry>| entry.lane != Lane::System;
         let must_survive = self.durability == Durability::Fsync && entries.iter().any(needs_flush);
         // Who gives cursors without a flush may only give those that a flush has reserved before.
         let uses_reserved = !must_survive || self.reserved > Cursor::START;
         let flush = must_survive || last > self.reserved;
         let is_short = last.0 + RESERVED / 2 > self.reserved.0;
-        let reserved = if uses_reserved && flush && is_short { Cursor(last.0 + RESERVED) } else { self.reserved };
+        (flush, if uses_reserved && flush && is_short { Cursor(last.0 + RESERVED) } else { self.reserved })
+    }
+
+    /// Writes the encoded entries into the journal, and flushes it unless they need not survive a crash of the machine.
+    fn write(&mut self, entries: &[Arc<Entry>], last: Cursor) -> Result<(), AppendError> {
+        let (flush, reserved) = self.flushes(entries, last);
         // The archive repeats it, and must know it before it has any entry of this record.
         self.shared.reserve(reserved);
         let begun = Instant::now();

@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::SubsecRound;
 
-use super::id_cipher::{IdCipher, KEY_BYTES};
+use super::id_cipher::{IdCipher, IdKey};
 use super::idempotency::Verdict;
 use super::tail::{TailPermit, TailSender, tail};
 use super::{
     AppendError, Appended, Bounds, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, LogFigures, ReadError,
-    Reader, Retention, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+    Reader, Retention, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use reader::MemoryReader;
 use state::State;
@@ -39,8 +39,13 @@ impl MemoryLog {
 
     /// An empty log, and its tail.
     pub fn with(retention: Retention, clock: TimeSource) -> (Arc<Self>, Tail) {
+        Self::with_key(&rand::random(), retention, clock)
+    }
+
+    /// An empty log whose ids are encrypted with this key, and its tail.
+    pub(super) fn with_key(key: &IdKey, retention: Retention, clock: TimeSource) -> (Arc<Self>, Tail) {
         let (sender, tail) = tail();
-        let cipher = IdCipher::new(&rand::random::<[u8; KEY_BYTES]>());
+        let cipher = IdCipher::new(key);
         let shared = Shared { state: Mutex::new(State::new(retention, clock.clone())), tail: sender, cipher, clock };
         (Arc::new(Self { shared: Arc::new(shared) }), tail)
     }
@@ -129,6 +134,17 @@ impl Log for MemoryLog {
     }
 }
 
+#[async_trait]
+impl Store for MemoryLog {
+    async fn keep(&self, entries: Vec<Entry>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let permit = self.shared.tail.reserve().await;
+        let mut state = self.shared.state();
+        let newest = state.newest();
+        let new = entries.into_iter().filter(|entry| entry.cursor > newest).map(Arc::new);
+        Ok(self.shared.push_all(&mut state, new.collect(), permit))
+    }
+}
+
 impl Shared {
     /// The state, without what retention evicts by now.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -145,22 +161,28 @@ impl Shared {
         is_system: bool,
         permit: Option<TailPermit<'_>>,
     ) -> Vec<Arc<Entry>> {
-        let mut appended = Vec::with_capacity(updates.len());
+        let (mut cursor, mut entries) = (state.newest(), Vec::with_capacity(updates.len()));
         for mut update in updates {
-            let cursor = state.newest().next();
-            let id_given = update.id.is_some();
-            if !id_given {
+            cursor = cursor.next();
+            if update.id.is_none() {
                 update.id = Field::parse(&self.cipher.encrypt(cursor)).ok();
             }
             let lane = if is_system { Lane::System } else { state.lane_of(&update.topics) };
-            let entry = Arc::new(Entry { lane, ..Entry::new(cursor, self.clock.now().trunc_subsecs(3), update) });
+            entries.push(Arc::new(Entry { lane, ..Entry::new(cursor, self.clock.now().trunc_subsecs(3), update) }));
+        }
+        self.push_all(state, entries, permit)
+    }
+
+    /// Adds entries, which are the next ones, and tells the tail.
+    fn push_all(&self, state: &mut State, entries: Vec<Arc<Entry>>, permit: Option<TailPermit<'_>>) -> Vec<Arc<Entry>> {
+        for entry in &entries {
+            let id_given = self.cipher.decrypt(&entry.id) != Some(entry.cursor);
             state.push(entry.clone(), id_given);
-            appended.push(entry);
         }
         if let Some(permit) = permit {
-            permit.send(&appended);
+            permit.send(&entries);
         }
-        appended
+        entries
     }
 
     /// The earliest kept entry with this id.

@@ -1,0 +1,238 @@
+//! The log of a node of a cluster.
+//!
+//! A JetStream stream gives updates their places, and every node copies it into a store of its own, from which it reads as
+//! from any log. Its parts:
+//!
+//! * `sequencer`: puts appends into the stream;
+//! * `follower`: copies the stream, and knows when something is missing;
+//! * `agreement`: whether the stream still has the past that was copied from it;
+//! * `stream`, `connect`: what JetStream is asked for, and how it is reached;
+//! * `place`, `epochs`, `message`: what a cursor means, and what a message says.
+
+mod agreement;
+mod connect;
+mod epochs;
+mod follower;
+mod message;
+mod node;
+mod options;
+mod pending;
+mod place;
+mod secret;
+mod sequencer;
+mod status;
+mod stream;
+
+use std::sync::Arc;
+
+use async_nats::Event;
+use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+pub use options::{ClusterOptions, Credentials};
+pub use secret::ClusterSecret;
+pub use status::StreamStatus;
+
+use super::id_cipher::IdCipher;
+use super::idempotency::Verdict;
+use super::{
+    AppendError, Appended, Bounds, Cursor, DiskLog, Entry, Field, IdempotencyKey, Log, LogFigures, MemoryLog,
+    OpenError, ReadError, Reader, Retention, Storage, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+};
+use connect::Connector;
+use epochs::Epochs;
+use follower::Follower;
+use node::Node;
+use pending::Pending;
+use place::PER_MESSAGE;
+use sequencer::{Append, QUEUE, Sequencer};
+use status::Status;
+use stream::Stream;
+
+/// The log of a node of a cluster. Dropping it ends its connection.
+pub(super) struct ClusterLog {
+    node: Arc<Node>,
+    appends: mpsc::Sender<Append>,
+    /// Ended with the log.
+    _parts: JoinSet<()>,
+}
+
+impl ClusterLog {
+    /// Opens a node's own store, and begins to connect. Call it within a tokio runtime.
+    pub(super) fn open(
+        options: ClusterOptions,
+        storage: Storage,
+        retention: Retention,
+        clock: TimeSource,
+    ) -> Result<(Self, Tail), OpenError> {
+        let disconnected = Arc::new(Notify::new());
+        let told = disconnected.clone();
+        let connector = Connector::new(&options, move |event| note(&event, &told))?;
+        let key = options.secret.key("ids");
+        let (store, tail): (Arc<dyn Store>, _) = match storage {
+            Storage::Memory => {
+                let (log, tail) = MemoryLog::with_key(&key, retention.clone(), clock);
+                (log, tail)
+            }
+            Storage::Disk { folder } => {
+                let (log, tail) = DiskLog::open_copy(key, &folder, retention.clone(), clock)?;
+                (Arc::new(log), tail)
+            }
+        };
+        let node = Arc::new(Node {
+            name: options.node.clone(),
+            store,
+            cipher: IdCipher::new(&key),
+            retention,
+            status: Status::default(),
+            applied: watch::Sender::new(0),
+            pending: Pending::default(),
+        });
+        let (appends, queue) = mpsc::channel(QUEUE);
+        let mut parts = JoinSet::new();
+        parts.spawn(take_part(node.clone(), options, connector, disconnected, queue));
+        Ok((Self { node, appends, _parts: parts }, tail))
+    }
+
+    async fn submit(
+        &self,
+        updates: Vec<Update>,
+        is_system: bool,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Appended, AppendError> {
+        if updates.is_empty() {
+            return Ok(Appended::New(Vec::new()));
+        }
+        if updates.len() > PER_MESSAGE {
+            return Err(AppendError::TooLarge(format!("more than {PER_MESSAGE} updates")));
+        }
+        self.node.status.takes_updates()?;
+        let ended = || AppendError::Failed("this node has left the cluster".into());
+        let (reply, answer) = oneshot::channel();
+        self.appends.send(Append { updates, is_system, key, reply }).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+/// Takes part in the cluster until the log is dropped.
+async fn take_part(
+    node: Arc<Node>,
+    options: ClusterOptions,
+    connector: Connector,
+    disconnected: Arc<Notify>,
+    appends: mpsc::Receiver<Append>,
+) {
+    let client = match connector.connect().await {
+        Ok(client) => client,
+        Err(error) => return node.status.set_unfit(format!("the connection to NATS can't be set up: {error}")),
+    };
+    let stream = Stream::new(client, &options, &node.retention);
+    let mut parts = JoinSet::new();
+    let follower = Follower { node: node.clone(), stream: stream.clone(), disconnected, epochs: Epochs::default() };
+    parts.spawn(follower.run());
+    parts.spawn(Sequencer { node, stream, patience: options.patience }.run(appends));
+    parts.join_all().await;
+}
+
+fn note(event: &Event, disconnected: &Notify) {
+    match event {
+        Event::Disconnected => disconnected.notify_waiters(),
+        Event::ServerError(error) => warn!(%error, "the NATS server refuses something"),
+        event => debug!(%event, "the connection to NATS"),
+    }
+}
+
+/// What it means for an append with a key that a store has what it has of these updates, which have their ids.
+async fn judge(store: &dyn Store, key: IdempotencyKey, updates: &[Update]) -> Result<Verdict, AppendError> {
+    let mut found = Vec::with_capacity(updates.len());
+    for id in updates.iter().filter_map(|update| update.id.as_ref()) {
+        found.push(store.find(id.as_str()).await.map_err(|error| AppendError::Failed(error.to_string()))?);
+    }
+    key.judge(updates, &found)
+}
+
+fn ids(updates: &[Update]) -> Vec<Box<str>> {
+    updates.iter().filter_map(|update| update.id.as_ref()).map(Field::as_str).map(Box::from).collect()
+}
+
+#[async_trait]
+impl Log for ClusterLog {
+    async fn append(&self, mut updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError> {
+        if let Some(key) = key {
+            key.assign_ids(&mut updates);
+            // What the stream does not know any more, this node's own store may.
+            if judge(&*self.node.store, key, &updates).await? == Verdict::Repeated {
+                return Ok(Appended::Repeated(ids(&updates)));
+            }
+        }
+        self.submit(updates, false, key).await
+    }
+
+    async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let mut entries = Vec::with_capacity(updates.len());
+        let mut rest = updates.into_iter();
+        loop {
+            let part: Vec<_> = rest.by_ref().take(PER_MESSAGE).collect();
+            if part.is_empty() {
+                return Ok(entries);
+            }
+            entries.extend(self.submit(part, true, None).await?.into_entries());
+        }
+    }
+
+    fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
+        self.node.store.reader(from, filter)
+    }
+
+    async fn read_before(
+        &self,
+        cursor: Option<Cursor>,
+        filter: &dyn TopicFilter,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>, ReadError> {
+        self.node.store.read_before(cursor, filter, limit).await
+    }
+
+    async fn find(&self, id: &str) -> Result<Option<Arc<Entry>>, ReadError> {
+        self.node.store.find(id).await
+    }
+
+    async fn locate(&self, id: &str) -> Result<Option<Cursor>, ReadError> {
+        self.node.store.locate(id).await
+    }
+
+    async fn topic(&self, topic: &Topic) -> Result<Option<TopicInfo>, ReadError> {
+        self.node.store.topic(topic).await
+    }
+
+    async fn topics(&self, after: Option<&Topic>, limit: usize) -> Result<Vec<TopicInfo>, ReadError> {
+        self.node.store.topics(after, limit).await
+    }
+
+    fn health(&self) -> Result<(), AppendError> {
+        self.node.status.takes_updates()?;
+        self.node.store.health()
+    }
+
+    async fn answers(&self) -> Result<(), AppendError> {
+        self.node.store.answers().await
+    }
+
+    fn figures(&self) -> LogFigures {
+        self.node.store.figures()
+    }
+
+    fn stream(&self) -> Option<StreamStatus> {
+        Some(self.node.status.stream())
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.node.store.bounds()
+    }
+
+    async fn sweep(&self) {
+        self.node.store.sweep().await;
+    }
+}

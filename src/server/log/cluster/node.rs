@@ -1,0 +1,47 @@
+//! What the parts of a node share: its own store, and what the messages in the stream become there.
+
+use std::sync::Arc;
+
+use chrono::SubsecRound;
+use tokio::sync::watch;
+
+use super::message::{self, MessageError};
+use super::pending::Pending;
+use super::place::{PER_MESSAGE, Place};
+use super::status::Status;
+use super::stream::Stored;
+use crate::server::log::id_cipher::IdCipher;
+use crate::server::log::{Entry, Field, Lane, Retention, Store};
+
+/// A node of a cluster.
+pub(super) struct Node {
+    /// Its name.
+    pub(super) name: String,
+    /// What it has copied.
+    pub(super) store: Arc<dyn Store>,
+    pub(super) cipher: IdCipher,
+    pub(super) retention: Retention,
+    pub(super) status: Status,
+    /// The sequence number up to which the store has everything.
+    pub(super) applied: watch::Sender<u64>,
+    pub(super) pending: Pending,
+}
+
+impl Node {
+    /// The entries that a message becomes, the same on every node.
+    pub(super) fn entries(&self, epoch: u64, stored: &Stored) -> Result<Vec<Entry>, MessageError> {
+        let submitted = message::decode(&stored.payload)?;
+        if submitted.len() > PER_MESSAGE {
+            return Err(MessageError::Foreign(format!("it has more than {PER_MESSAGE} updates")));
+        }
+        let entry = |(index, message::Submitted { mut update, at, is_system })| {
+            let cursor = Place { epoch, sequence: stored.sequence, index }.cursor();
+            if update.id.is_none() {
+                update.id = Field::parse(&self.cipher.encrypt(cursor)).ok();
+            }
+            let lane = if is_system { Lane::System } else { self.retention.lane_of(&update.topics) };
+            Entry { lane, ..Entry::new(cursor, at.unwrap_or(stored.at).trunc_subsecs(3), update) }
+        };
+        Ok(submitted.into_iter().enumerate().map(entry).collect())
+    }
+}
