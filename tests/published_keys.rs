@@ -87,6 +87,7 @@ fn open(url: &str, internal: bool) -> Result<(Arc<Auth>, TempDir), AuthError> {
         resource: RESOURCE.into(),
         issuers: vec![IssuerOptions { issuer: ISSUER.into(), publisher: source.clone(), subscriber: source }],
         data: folder.path().into(),
+        shared: None,
         legacy: false,
     };
     let patterns = Patterns::new(Url::parse(RESOURCE).expect("a URL"));

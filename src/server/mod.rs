@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 use url::Url;
 
-use auth::{Auth, AuthError};
+use auth::{Auth, AuthError, AuthOptions};
 use demo::Demo;
 use http::{Description, Listeners, Routes, Serving};
 use hub::{Hub, HubOptions, Patterns};
@@ -134,7 +134,8 @@ impl Server {
             ..HubOptions::default()
         };
         let hub = Hub::open(log, tail, options);
-        let auth = Auth::open(settings.mercure.auth(&url, &settings.data), hub.patterns().clone(), clock)?;
+        let auth = Auth::open(auth_options(&settings, &url), hub.patterns().clone(), clock)?;
+        http::follow_revocations(&hub, &auth);
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
         let app = http::App::new(&settings, hub.clone(), auth.clone(), tls.clone(), description);
         let demo = settings.demo.map(|demo| Demo::start(app.clone(), hub.clone(), demo)).transpose()?;
@@ -157,7 +158,7 @@ impl Server {
         }
         let url = settings.mercure.url(settings.listening_url());
         let patterns = Arc::new(Patterns::new(url.clone()));
-        match Auth::open_read_only(settings.mercure.auth(&url, &settings.data), patterns) {
+        match Auth::open_read_only(auth_options(settings, &url), patterns) {
             // It is made at the first start.
             Ok(_) | Err(AuthError::NoKey { .. }) => Ok(()),
             Err(error) => Err(error.into()),
@@ -215,6 +216,12 @@ impl Server {
         info!(cut, "the server has stopped");
         Ended { cut }
     }
+}
+
+/// The nodes of a cluster have their generated keys in common.
+fn auth_options(settings: &Settings, url: &Url) -> AuthOptions {
+    let shared = settings.log.cluster.as_ref().map(|cluster| cluster.secret.key("auth"));
+    AuthOptions { shared, ..settings.mercure.auth(url, &settings.data) }
 }
 
 /// The routes beside the hub's own.

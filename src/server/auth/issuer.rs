@@ -112,13 +112,15 @@ pub(super) struct Opener<'a> {
     data: &'a Path,
     /// Whether the generated key may be made.
     may_generate: bool,
+    shared: Option<&'a [u8; 32]>,
     clock: Clock,
     opened: HashMap<&'a KeySource, Keys>,
 }
 
 impl<'a> Opener<'a> {
-    pub(super) fn new(data: &'a Path, may_generate: bool, clock: Clock) -> Self {
-        Self { data, may_generate, clock, opened: HashMap::new() }
+    /// The generated key comes from `shared`, if there is something shared.
+    pub(super) fn new(data: &'a Path, may_generate: bool, shared: Option<&'a [u8; 32]>, clock: Clock) -> Self {
+        Self { data, may_generate, shared, clock, opened: HashMap::new() }
     }
 
     pub(super) fn open(&mut self, options: &'a IssuerOptions) -> Result<Issuer, AuthError> {
@@ -146,7 +148,8 @@ impl<'a> Opener<'a> {
     /// The file of the generated key, which is made where that is allowed.
     fn generated(&self) -> Result<PathBuf, AuthError> {
         let path = key_file::generated(self.data);
-        if self.may_generate && key_file::make_secret(&path)? {
+        let shared = self.shared.map(|shared| key_file::derived_secret(shared, "tokens"));
+        if self.may_generate && key_file::make_secret(&path, shared.as_deref())? {
             info!(
                 file = %path.display(),
                 "made a key for tokens, since none was set: `tidings token --help` says how to make tokens with it"
@@ -154,6 +157,11 @@ impl<'a> Opener<'a> {
         }
         if !self.may_generate && !path.exists() {
             return Err(AuthError::NoKey { path });
+        }
+        if let Some(shared) = shared
+            && key_file::read_secret(&path)? != shared.as_bytes()
+        {
+            return Err(AuthError::NotShared { path });
         }
         Ok(path)
     }

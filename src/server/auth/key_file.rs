@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
@@ -94,15 +95,23 @@ pub(super) fn generated(data: &Path) -> PathBuf {
     data.join(GENERATED)
 }
 
-/// Makes a secret in a file if there is none. Answers whether it has: of several that try at once, one does.
-pub(super) fn make_secret(path: &Path) -> Result<bool, AuthError> {
+/// A secret that comes from what the nodes of a cluster share, as text.
+pub(super) fn derived_secret(shared: &[u8; 32], purpose: &str) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, shared);
+    BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, purpose.as_bytes()))
+}
+
+/// Makes a secret in a file if there is none: this one, or a random one. Answers whether it has: of several that try at
+/// once, one does.
+pub(super) fn make_secret(path: &Path, secret: Option<&str>) -> Result<bool, AuthError> {
     let explain = |source| AuthError::Unwritable { path: path.into(), source };
     if path.try_exists().map_err(explain)? {
         return Ok(false);
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(explain)?;
-    let secret = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET]>());
+    let random = || BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; SECRET]>());
+    let secret = secret.map_or_else(random, str::to_owned);
     // Whoever sees the file sees the whole of it, so it gets its name when it is written.
     let draft = path.with_extension(format!("{:016x}", rand::random::<u64>()));
     let written = write_new(&draft, &secret).and_then(|()| match fs::hard_link(&draft, path) {

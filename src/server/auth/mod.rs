@@ -127,6 +127,16 @@ pub enum AuthError {
         /// Its path, address or name.
         issuer: String,
     },
+    /// The generated key is another than that of the cluster.
+    #[error(
+        "{} is another key than the cluster's, which comes from its secret. Move it away, and the server makes the cluster's; \
+         or name the same key on all nodes (--publisher-key-file, --subscriber-key-file)",
+        path.display()
+    )]
+    NotShared {
+        /// The file.
+        path: PathBuf,
+    },
     /// The list of revoked tokens is damaged.
     #[error(
         "{}, line {line}: {reason}. It holds the tokens that were revoked: mend the line, or remove it if that token \
@@ -190,10 +200,10 @@ impl Auth {
         if let Some(twice) = options.issuers.iter().find(|issuer| !names.insert(&issuer.issuer)) {
             return Err(AuthError::Twice { issuer: twice.issuer.clone() });
         }
-        let mut opener = Opener::new(&options.data, may_write, clock.clone());
+        let mut opener = Opener::new(&options.data, may_write, options.shared.as_ref(), clock.clone());
         let issuers = options.issuers.iter().map(|issuer| opener.open(issuer)).collect::<Result<_, _>>()?;
         let revoked = Revoked::open(&options.data, MAX_REVOKED, may_write, clock())?;
-        let tickets = Tickets::open(&options.data, MAX_USED_TICKETS)?;
+        let tickets = Tickets::open(&options.data, options.shared.as_ref(), MAX_USED_TICKETS)?;
         let cache = Cache::new(CACHE_GENERATION);
         Ok(Self { options, patterns, clock, issuers, cache, revoked, tickets })
     }

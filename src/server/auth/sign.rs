@@ -89,7 +89,7 @@ impl SigningKey {
 
     /// Makes the generated key if there is none. Answers whether it has: of several that try at once, one does.
     pub fn make(data: &Path) -> Result<bool, AuthError> {
-        key_file::make_secret(&key_file::generated(data))
+        key_file::make_secret(&key_file::generated(data), None)
     }
 
     fn parse(file: &[u8]) -> Result<Self, KeyError> {

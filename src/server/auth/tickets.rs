@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use thiserror::Error;
 use tokio::time::Instant;
@@ -22,6 +24,9 @@ use super::{AuthError, Token, TokenError, key_file};
 
 /// How long a ticket that wasn't used is good for.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
+
+/// By how much the clocks of two nodes may differ.
+const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
 /// The file of the key in the data folder.
 const FILE: &str = "ticket.key";
@@ -83,6 +88,8 @@ pub(super) struct Tickets {
     path: PathBuf,
     /// Read when the server starts, or made for the first ticket.
     key: OnceLock<TicketKey>,
+    /// Whether other nodes issue tickets too.
+    is_shared: bool,
     /// Names this process: what an earlier one saw used nobody knows.
     process: [u8; 8],
     started: Instant,
@@ -110,17 +117,29 @@ struct Content {
 }
 
 impl Tickets {
-    /// Reads the key, if there is one.
-    pub(super) fn open(data: &Path, limit: usize) -> Result<Self, AuthError> {
+    /// Reads the key, if there is one. In a cluster it comes from what all nodes share.
+    pub(super) fn open(data: &Path, shared: Option<&[u8; 32]>, limit: usize) -> Result<Self, AuthError> {
         let path = data.join(FILE);
         let key = OnceLock::new();
-        if path.exists()
+        if let Some(shared) = shared {
+            if let Some(derived) = TicketKey::new(key_file::derived_secret(shared, "tickets").as_bytes()) {
+                _ = key.set(derived);
+            }
+        } else if path.exists()
             && let Some(read) = TicketKey::new(&key_file::read_secret(&path)?)
         {
             _ = key.set(read);
         }
         let process = rand::random();
-        Ok(Self { path, key, process, started: Instant::now(), limit, used: Mutex::default() })
+        Ok(Self {
+            path,
+            key,
+            is_shared: shared.is_some(),
+            process,
+            started: Instant::now(),
+            limit,
+            used: Mutex::default(),
+        })
     }
 
     /// A ticket for a token, which was verified.
@@ -178,9 +197,12 @@ impl Tickets {
     fn is_young(&self, content: &Content, now: DateTime<Utc>) -> bool {
         let age = self.started.elapsed().saturating_sub(content.uptime);
         let age_by_wall_clock = now - content.issued;
-        content.process == self.process
-            && age < TICKET_LIFETIME
-            && age_by_wall_clock < TimeDelta::from_std(TICKET_LIFETIME).unwrap_or_default()
+        let is_young = age_by_wall_clock < TimeDelta::from_std(TICKET_LIFETIME).unwrap_or_default();
+        if content.process != self.process {
+            // Of another node there is its clock alone.
+            return self.is_shared && is_young && age_by_wall_clock > -CLOCK_SKEW;
+        }
+        is_young && age < TICKET_LIFETIME
     }
 
     async fn key(&self) -> Option<&TicketKey> {
@@ -189,7 +211,7 @@ impl Tickets {
         }
         let path = self.path.clone();
         let made = tokio::task::spawn_blocking(move || {
-            key_file::make_secret(&path)?;
+            key_file::make_secret(&path, None)?;
             key_file::read_secret(&path)
         });
         let secret = match made.await.ok()? {
@@ -209,6 +231,12 @@ impl Tickets {
 }
 
 impl Ticket {
+    /// The name by which the nodes of a cluster agree who uses the ticket; `None` if it need not be used up.
+    pub fn name(&self) -> Option<String> {
+        let is_used_up = self.seal.is_young && !self.seal.is_reconnect;
+        is_used_up.then(|| format!("ticket {}", BASE64_URL_SAFE_NO_PAD.encode(self.seal.id)))
+    }
+
     /// The new value of the cookie with which this client can reconnect, from the value that it has now.
     pub fn proofs(&self, known: Option<&str>) -> String {
         let mut proofs = vec![&*self.seal.proof];

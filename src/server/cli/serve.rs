@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use super::outcome::say;
 use super::supervisor;
-use crate::server::log::{Durability, LogOptions, Storage};
+use crate::server::log::{ClusterOptions, Durability, LogOptions, Storage};
 use crate::server::settings::{Change, Drain, MercureSettings, Options, Reloaded, Reloader, Settings};
 use crate::server::{Listener, OwnCertificate, Reload, Server, telemetry};
 
@@ -77,6 +77,9 @@ fn greet(addresses: &[String], server: &Server) -> io::Result<()> {
     writeln!(out, "tidings {} is listening on {}", env!("CARGO_PKG_VERSION"), addresses.join(" and "))?;
     writeln!(out, "  data   {}", describe(&settings.log, &std::path::absolute(&settings.data)?))?;
     writeln!(out, "  keeps  {}", settings.log.retention.all)?;
+    if let Some(ClusterOptions { servers, stream, node, .. }) = &settings.log.cluster {
+        writeln!(out, "  nodes  of the stream {stream} on {}; this one is {node}", servers.join(" and "))?;
+    }
     writeln!(out, "  hub    {}", server.url())?;
     writeln!(out, "  access {}", access(&settings.mercure))?;
     let metrics = server.metrics_addresses();
@@ -107,6 +110,10 @@ fn access(hub: &MercureSettings) -> &'static str {
 
 fn describe(log: &LogOptions, data: &Path) -> String {
     match (&log.storage, log.durability) {
+        (Storage::Memory, _) if log.cluster.is_some() => "a copy of the cluster's log, in memory".into(),
+        (Storage::Disk { .. }, _) if log.cluster.is_some() => {
+            format!("{}, a copy of the cluster's log", data.display())
+        }
         (Storage::Memory, _) => "in memory, lost when the server stops".into(),
         (Storage::Disk { .. }, Durability::Fsync) => {
             format!("{}, flushed to disk before a publish is answered", data.display())

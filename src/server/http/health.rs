@@ -19,7 +19,7 @@ use super::callers::Callers;
 use super::{App, cache};
 use crate::server::auth::Auth;
 use crate::server::hub::{Behind, Hub};
-use crate::server::log::LogFigures;
+use crate::server::log::{LogFigures, StreamStatus};
 use crate::server::metrics;
 use crate::server::net::Tls;
 use crate::wire::paths;
@@ -123,7 +123,7 @@ impl Health {
 
     async fn ask(&self) -> Report {
         let figures = self.log_figures().await;
-        let parts = BTreeMap::from([
+        let mut parts = BTreeMap::from([
             ("log", self.log().await),
             ("delivery", self.delivery().await),
             ("streams", self.streams()),
@@ -133,6 +133,9 @@ impl Health {
             ("proxies", self.proxies()),
             ("drain", self.drain()),
         ]);
+        if let Some(stream) = self.hub.log().stream() {
+            parts.insert("cluster", cluster(&stream));
+        }
         let is_failing = parts.values().any(|part| part.status == PartStatus::Failing);
         let status = if is_failing { "not ready" } else { "ready" };
         Report { status, version: env!("CARGO_PKG_VERSION"), parts }
@@ -218,6 +221,17 @@ impl Health {
         let takes_updates = self.hub.log().health().is_ok();
         metrics::record("tidings_log_takes_updates", f64::from(u8::from(takes_updates)));
         metrics::record("tidings_log_newest", self.hub.log().bounds().newest.0 as f64);
+        if let Some(stream) = self.hub.log().stream() {
+            for (name, value) in [
+                ("tidings_cluster_applied", stream.applied),
+                ("tidings_cluster_lag", stream.lag()),
+                ("tidings_cluster_epoch", stream.epoch),
+                ("tidings_cluster_servers", stream.replicas as u64),
+                ("tidings_cluster_current_servers", stream.current as u64),
+            ] {
+                metrics::record(name, value as f64);
+            }
+        }
         let Some(log) = self.log_figures().await else { return };
         for (name, value) in [
             ("tidings_log_updates", log.updates.count),
@@ -232,6 +246,21 @@ impl Health {
         if let Some(free) = log.free_bytes {
             metrics::record("tidings_disk_free_bytes", free as f64);
         }
+    }
+}
+
+/// Whether updates are taken is the log's own part.
+fn cluster(stream: &StreamStatus) -> Part {
+    let StreamStatus { name, applied, replicas, current, epoch, .. } = stream;
+    let leader = stream.leader.as_deref().unwrap_or("none");
+    let state = format!(
+        "message {applied} of the stream {name}, {} missing; leader {leader}; {current} of {replicas} servers have all of it; \
+         epoch {epoch}",
+        stream.lag()
+    );
+    match stream.concern() {
+        Some(concern) => Part::warning(format!("{concern} ({state})")),
+        None => Part::ok(state),
     }
 }
 

@@ -127,6 +127,17 @@ pub struct Hub {
     shared: Arc<HubShared>,
 }
 
+/// A hub that ends though this is held.
+#[derive(Clone)]
+pub struct WeakHub(Weak<HubShared>);
+
+impl WeakHub {
+    /// The hub, if it has not ended.
+    pub fn upgrade(&self) -> Option<Hub> {
+        self.0.upgrade().map(|shared| Hub { shared })
+    }
+}
+
 struct HubShared {
     log: Arc<dyn Log>,
     tail_cache: TailCache,
@@ -183,6 +194,11 @@ impl Hub {
             tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(shard), shared.options.clock.clone()));
         }
         Self { shared }
+    }
+
+    /// For one who must not keep the hub.
+    pub fn downgrade(&self) -> WeakHub {
+        WeakHub(Arc::downgrade(&self.shared))
     }
 
     /// Compiles the patterns of matchers and of tokens.
@@ -397,7 +413,7 @@ async fn sweep(shared: Weak<HubShared>, heartbeat: Duration) {
         let elapsed = shared.elapsed();
         let lag = shared.sessions.sweep(Instant::now(), elapsed, elapsed.checked_sub(heartbeat)).await;
         let newest = shared.log.bounds().newest;
-        let updates = lag.furthest.map_or(0, |furthest| newest.0.saturating_sub(furthest.0));
+        let updates = lag.furthest.map_or(0, |furthest| shared.log.distance(furthest, newest));
         metrics::record("tidings_streams_behind", lag.sessions as f64);
         metrics::record("tidings_stream_lag_updates", updates as f64);
         *shared.behind.lock().unwrap_or_else(PoisonError::into_inner) = Behind { sessions: lag.sessions, updates };

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 pub use clock::{Clock, TimeSource};
 use cluster::ClusterLog;
-pub use cluster::{ClusterOptions, ClusterSecret, Credentials, StreamStatus};
+pub use cluster::{ClusterOptions, ClusterSecret, Credentials, Note, StreamStatus};
 pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry, Lane};
 pub use error::{AppendError, OpenError, ReadError};
@@ -31,6 +31,7 @@ pub use memory::MemoryLog;
 pub use options::{Durability, Limits, LogOptions, Quota, Retention, Size, Storage, TopicLimits, TopicPattern};
 pub use page::{Page, PageSize, Reader};
 pub use tail::Tail;
+use tokio::sync::mpsc;
 pub use update::{Field, FieldError, Topic, Update};
 
 /// The ordered, durable record of updates.
@@ -84,6 +85,24 @@ pub trait Log: Send + Sync + 'static {
         self.append_system(Vec::new()).await.map(|_| ())
     }
 
+    /// Tells all nodes of its cluster something, in the order of the log: each has taken care of it before it reads what
+    /// comes after. Alone, a node has nobody to tell.
+    async fn tell(&self, _note: String) -> Result<(), AppendError> {
+        Ok(())
+    }
+
+    /// What nodes of its cluster tell each other, this one too, from the first one on that it has not read yet. For one who
+    /// asks; `None` for others, and if it is in no cluster.
+    fn notes(&self) -> Option<mpsc::Receiver<Note>> {
+        None
+    }
+
+    /// Whether this is the first node of its cluster that claims a name, within the last two minutes. Alone, a node has to
+    /// remember by itself what it has claimed.
+    async fn claim(&self, _name: &str) -> Result<bool, AppendError> {
+        Ok(true)
+    }
+
     /// How much the log holds. It may wait for the disk.
     fn figures(&self) -> LogFigures;
 
@@ -94,6 +113,11 @@ pub trait Log: Send + Sync + 'static {
 
     /// What the log holds now.
     fn bounds(&self) -> Bounds;
+
+    /// About how many entries there are after a place, up to another one.
+    fn distance(&self, from: Cursor, to: Cursor) -> u64 {
+        to.0.saturating_sub(from.0)
+    }
 
     /// Applies retention now and waits for it, instead of soon and in the background.
     async fn sweep(&self);

@@ -16,7 +16,7 @@ pub enum Kind {
 use Kind::{Counter, Gauge, Histogram};
 
 /// Every figure of ours: its kind, its name and what it is. Those of the process begin with `process_`.
-pub const NAMES: [(Kind, &str, &str); 32] = [
+pub const NAMES: [(Kind, &str, &str); 37] = [
     (Gauge, "tidings_build_info", "1, with the version as a label"),
     (Gauge, "tidings_ready", "1 while the server is ready for clients, 0 otherwise"),
     (Gauge, "tidings_connections_open", "Open connections"),
@@ -65,6 +65,11 @@ pub const NAMES: [(Kind, &str, &str); 32] = [
     (Histogram, "tidings_log_batch_updates", "Updates that one write of the journal served"),
     (Histogram, "tidings_log_archive_seconds", "How long one transaction of the archive took"),
     (Gauge, "tidings_log_takes_updates", "1 while the log takes updates, 0 otherwise"),
+    (Gauge, "tidings_cluster_applied", "The newest message of the cluster's stream that this node has"),
+    (Gauge, "tidings_cluster_lag", "Messages of the cluster's stream that this node does not have yet"),
+    (Gauge, "tidings_cluster_epoch", "How often the cluster's stream has lost what it had acknowledged"),
+    (Gauge, "tidings_cluster_servers", "NATS servers that are to keep the cluster's stream"),
+    (Gauge, "tidings_cluster_current_servers", "NATS servers that have all of the cluster's stream"),
     (Gauge, "tidings_disk_free_bytes", "Free bytes of the disk that the data folder is on"),
     (Gauge, "tidings_runtime_workers", "Threads that serve"),
     (Gauge, "tidings_runtime_tasks", "Tasks that are alive"),

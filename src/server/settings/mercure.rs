@@ -86,7 +86,7 @@ impl MercureSettings {
         let issuer = self.issuer.clone().unwrap_or_else(|| resource.clone());
         let mut issuers = vec![IssuerOptions { issuer, publisher, subscriber }];
         issuers.extend(self.issuers.iter().cloned());
-        AuthOptions { resource, issuers, data: data.into(), legacy: self.legacy }
+        AuthOptions { resource, issuers, data: data.into(), shared: None, legacy: self.legacy }
     }
 }
 

@@ -16,6 +16,7 @@ use std::{panic, thread};
 
 use tracing::{error, warn};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt;
 
 use super::settings::{LogFormat, Settings};
@@ -54,7 +55,7 @@ pub fn init(settings: &Settings) -> io::Result<LogGuard> {
     thread::Builder::new().name("log lines".into()).spawn(move || LINES.write_to(output, report_dropped))?;
     let is_terminal = io::stderr().is_terminal();
     let format = settings.log_format.unwrap_or(if is_terminal { LogFormat::Human } else { LogFormat::Json });
-    let filter = EnvFilter::try_new(&settings.log_level).unwrap_or_default();
+    let filter = filter(&settings.log_level).unwrap_or_default();
     // Internal errors would be reported with `eprintln!`, which panics when standard error is gone.
     let lines = fmt().with_env_filter(filter).with_writer(|| &LINES).log_internal_errors(false);
     match format {
@@ -76,9 +77,14 @@ pub fn init(settings: &Settings) -> io::Result<LogGuard> {
     Ok(LogGuard(()))
 }
 
+/// The connection to NATS logs each of its steps; a node says itself how it stands in its cluster.
+fn filter(level: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("async_nats=warn,{level}"))
+}
+
 /// Changes what is logged from now on. A level that can't be read changes nothing.
 pub fn set_level(level: &str) {
-    if let (Ok(filter), Some(set)) = (EnvFilter::try_new(level), FILTER.get()) {
+    if let (Ok(filter), Some(set)) = (filter(level), FILTER.get()) {
         set(filter);
     }
 }

@@ -73,6 +73,7 @@ impl House {
             resource: RESOURCE.into(),
             issuers: Vec::new(),
             data: folder.path().join("data"),
+            shared: None,
             legacy: false,
         };
         let mut house = Self { folder, options, clock: WallClock::default() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{Mercure, legacy};
-use crate::server::auth::{Role, Ticket, Token};
+use crate::server::auth::{Role, Ticket, TicketError, Token};
 use crate::server::http::error::ApiError;
 use crate::server::http::origin::ForeignPage;
 
@@ -65,11 +65,20 @@ impl Mercure {
     /// Lets a subscriber have its stream. Call it when the stream is registered where a revocation finds it: a token
     /// that was revoked before is found here. Redeems the ticket, and answers the cookie with which the stream's
     /// browser can reconnect.
-    pub(super) fn admit(&self, subscriber: &Subscriber, headers: &HeaderMap) -> Result<Option<HeaderValue>, ApiError> {
+    pub(super) async fn admit(
+        &self,
+        subscriber: &Subscriber,
+        headers: &HeaderMap,
+    ) -> Result<Option<HeaderValue>, ApiError> {
         if let Some(token) = &subscriber.token {
             self.auth.still_valid(token).map_err(|reason| self.token_refused(&reason))?;
         }
         let Some(ticket) = &subscriber.ticket else { return Ok(None) };
+        if let Some(name) = ticket.name()
+            && !self.hub.log().claim(&name).await?
+        {
+            return Err(self.ticket_refused(&TicketError::Spent));
+        }
         self.auth.redeem(ticket).map_err(|error| self.ticket_refused(&error))?;
         let proofs = ticket.proofs(cookie(headers, RECONNECT_COOKIE));
         let path = self.hub.url().path();

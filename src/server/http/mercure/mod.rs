@@ -27,6 +27,7 @@ use crate::server::hub::{AtLimit, ClientKey, Hub, Rights, SessionOptions};
 use crate::server::settings::{LimitSettings, MercureSettings, Settings};
 use crate::wire::paths;
 use opening::OpeningLimits;
+pub(in crate::server) use revocations::follow as follow_revocations;
 
 /// What the hub's addresses need.
 pub(super) struct Mercure {

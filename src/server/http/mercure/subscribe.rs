@@ -128,7 +128,7 @@ impl App {
             };
             let response = opening.respond(&hub.hub, handover).await?;
             // Behind it: a token that is revoked meanwhile is seen here, or ends the session.
-            reconnect_cookie = hub.admit(&subscriber, headers)?;
+            reconnect_cookie = hub.admit(&subscriber, headers).await?;
             response
         };
         if let Some(cookie) = reconnect_cookie {

@@ -63,7 +63,7 @@ impl Follower {
         if info.state.last_sequence < sequence {
             // A leader that was cut off doesn't know what has come since. One that can take a message does.
             let id = Uuid::new_v4().to_string();
-            let taken = self.stream.publish(&id, message::encode(&self.node.name, &[])).await;
+            let taken = self.stream.publish(&id, message::encode(&self.node.name, &message::Content::default())).await;
             let taken = taken.map_err(|error| match error {
                 PublishError::NotNow(reason) | PublishError::Unknown(reason) => StreamError::Away(reason),
                 PublishError::Full(reason) | PublishError::Refused(reason) => StreamError::Refused(reason),

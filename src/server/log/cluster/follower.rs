@@ -18,7 +18,7 @@ use super::message::MessageError;
 use super::node::Node;
 use super::place::Place;
 use super::stream::{Stored, Stream, StreamError, stored};
-use crate::server::log::AppendError;
+use crate::server::log::{AppendError, Entry};
 
 /// How often the stream's leader is asked what its newest message is.
 const CHECK_EVERY: Duration = Duration::from_millis(300);
@@ -111,6 +111,8 @@ impl Follower {
     /// Takes note of what the leader says.
     pub(super) fn note(&self, info: &Info) {
         self.node.status.set_stream(|status| {
+            status.name.clone_from(&info.config.name);
+            status.server_version = self.stream.server_version();
             status.newest = info.state.last_sequence;
             status.replicas = info.config.num_replicas;
             status.epoch = self.epochs.current();
@@ -180,13 +182,22 @@ impl Follower {
         Ok(())
     }
 
-    /// Puts messages into the store, which are the next ones.
+    /// Takes messages, which are the next ones.
     async fn take(&self, messages: Vec<Stored>) -> Result<(), StreamError> {
-        let Some(last) = messages.last().map(|message| message.sequence) else { return Ok(()) };
-        let mut entries = Vec::new();
-        for message in &messages {
-            match self.node.entries(self.epochs.of(message.sequence), message) {
-                Ok(more) => entries.extend(more),
+        let (mut entries, mut begin) = (Vec::new(), 0);
+        for (index, message) in messages.iter().enumerate() {
+            match self.node.content(self.epochs.of(message.sequence), message) {
+                Ok((more, notes)) => {
+                    if !notes.is_empty() {
+                        // What a note is about must not come before it, nor after it.
+                        self.keep(std::mem::take(&mut entries), &messages[begin..index]).await?;
+                        begin = index;
+                        for note in notes {
+                            self.node.notes.hand_over(note).await;
+                        }
+                    }
+                    entries.extend(more);
+                }
                 Err(error @ MessageError::Newer(_)) => {
                     return Err(StreamError::Unfit(format!(
                         "message {}: {error}: run the newer program",
@@ -198,12 +209,18 @@ impl Follower {
                 }
             }
         }
+        self.keep(entries, &messages[begin..]).await
+    }
+
+    /// Puts the entries of messages into the store.
+    async fn keep(&self, entries: Vec<Entry>, messages: &[Stored]) -> Result<(), StreamError> {
+        let Some(last) = messages.last().map(|message| message.sequence) else { return Ok(()) };
         let kept = self.node.store.keep(entries).await.map_err(|error| match error {
             AppendError::Full(reason) => StreamError::Refused(format!("this node's own log is full: {reason}")),
             error => StreamError::Refused(error.to_string()),
         })?;
         self.set_applied(last);
-        for message in &messages {
+        for message in messages {
             if let Some(id) = &message.id {
                 let is_of = |cursor| Place::of(cursor).sequence.cmp(&message.sequence);
                 let begin = kept.partition_point(|entry| is_of(entry.cursor).is_lt());

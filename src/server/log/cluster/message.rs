@@ -20,8 +20,19 @@ struct Message<'a> {
     /// The name of the node that took them.
     #[serde(borrow)]
     node: Cow<'a, str>,
-    #[serde(borrow)]
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     updates: Vec<UpdateText<'a>>,
+    /// What nodes tell each other.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<Cow<'a, str>>,
+}
+
+/// What a message says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) updates: Vec<Submitted>,
+    /// What nodes tell each other: it is no entry.
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -91,15 +102,16 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Encodes updates into one message.
-pub(super) fn encode(node: &str, updates: &[Submitted]) -> Bytes {
+/// Encodes updates and notes into one message.
+pub(super) fn encode(node: &str, Content { updates, notes }: &Content) -> Bytes {
     let updates = updates.iter().map(UpdateText::from).collect();
-    let message = Message { format: FORMAT, node: node.into(), updates };
+    let notes = notes.iter().map(|note| note.as_str().into()).collect();
+    let message = Message { format: FORMAT, node: node.into(), updates, notes };
     serde_json::to_vec(&message).unwrap_or_default().into()
 }
 
 /// Decodes what [`encode`] wrote, of this format or an older one.
-pub(super) fn decode(payload: &[u8]) -> Result<Vec<Submitted>, MessageError> {
+pub(super) fn decode(payload: &[u8]) -> Result<Content, MessageError> {
     #[derive(Deserialize)]
     struct Head {
         format: u32,
@@ -114,7 +126,8 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<Submitted>, MessageError> {
             _ => return Err(foreign(error)),
         },
     };
-    message.updates.into_iter().map(submitted).collect()
+    let updates = message.updates.into_iter().map(submitted).collect::<Result<_, _>>()?;
+    Ok(Content { updates, notes: message.notes.into_iter().map(Cow::into_owned).collect() })
 }
 
 fn submitted(text: UpdateText<'_>) -> Result<Submitted, MessageError> {
@@ -164,8 +177,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(updates in proptest::collection::vec(submissions(), 0..4)) {
-            prop_assert_eq!(decode(&encode("a node", &updates)).expect("a message"), updates);
+        fn what_is_encoded_is_decoded(updates in proptest::collection::vec(submissions(), 0..4), notes: Vec<String>) {
+            let content = Content { updates, notes };
+            prop_assert_eq!(decode(&encode("a node", &content)).expect("a message"), content);
         }
 
         #[test]
@@ -179,7 +193,12 @@ mod tests {
         for newer in [r#"{"format":2,"node":"n","updates":[]}"#, r#"{"format":7,"all":"different"}"#] {
             assert!(matches!(decode(newer.as_bytes()), Err(MessageError::Newer(_))), "{newer}");
         }
-        for foreign in [r#"{"format":1}"#, "{}", r#"{"format":1,"node":"n","updates":[{"topics":[],"data":""}]}"#] {
+        for foreign in [
+            r#"{"format":1}"#,
+            r#"{"node":"n"}"#,
+            "{}",
+            r#"{"format":1,"node":"n","updates":[{"topics":[],"data":""}]}"#,
+        ] {
             assert!(matches!(decode(foreign.as_bytes()), Err(MessageError::Foreign(_))), "{foreign}");
         }
     }
@@ -187,6 +206,6 @@ mod tests {
     #[test]
     fn fields_that_a_later_version_adds_are_ignored() {
         let text = r#"{"format":1,"node":"n","more":1,"updates":[{"topics":["a"],"data":"x","more":[]}]}"#;
-        assert_eq!(decode(text.as_bytes()).expect("a message").len(), 1);
+        assert_eq!(decode(text.as_bytes()).expect("a message").updates.len(), 1);
     }
 }

@@ -15,6 +15,7 @@ mod epochs;
 mod follower;
 mod message;
 mod node;
+mod notes;
 mod options;
 mod pending;
 mod place;
@@ -31,6 +32,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+pub use notes::Note;
 pub use options::{ClusterOptions, Credentials};
 pub use secret::ClusterSecret;
 pub use status::StreamStatus;
@@ -44,10 +46,12 @@ use super::{
 use connect::Connector;
 use epochs::Epochs;
 use follower::Follower;
+use message::{Content, Submitted};
 use node::Node;
+use notes::Notes;
 use pending::Pending;
-use place::PER_MESSAGE;
-use sequencer::{Append, QUEUE, Sequencer};
+use place::{PER_MESSAGE, Place};
+use sequencer::{Append, Identity, QUEUE, Sequencer};
 use status::Status;
 use stream::Stream;
 
@@ -89,6 +93,7 @@ impl ClusterLog {
             status: Status::default(),
             applied: watch::Sender::new(0),
             pending: Pending::default(),
+            notes: Notes::default(),
         });
         let (appends, queue) = mpsc::channel(QUEUE);
         let mut parts = JoinSet::new();
@@ -96,11 +101,11 @@ impl ClusterLog {
         Ok((Self { node, appends, _parts: parts }, tail))
     }
 
-    async fn submit(
+    async fn publish(
         &self,
         updates: Vec<Update>,
         is_system: bool,
-        key: Option<IdempotencyKey>,
+        identity: Identity,
     ) -> Result<Appended, AppendError> {
         if updates.is_empty() {
             return Ok(Appended::New(Vec::new()));
@@ -108,10 +113,16 @@ impl ClusterLog {
         if updates.len() > PER_MESSAGE {
             return Err(AppendError::TooLarge(format!("more than {PER_MESSAGE} updates")));
         }
+        let updates = updates.into_iter().map(|update| Submitted { update, at: None, is_system }).collect();
+        self.submit(Content { updates, notes: Vec::new() }, identity).await
+    }
+
+    /// Puts something into the stream, and waits until this node has it from there.
+    async fn submit(&self, content: Content, identity: Identity) -> Result<Appended, AppendError> {
         self.node.status.takes_updates()?;
         let ended = || AppendError::Failed("this node has left the cluster".into());
         let (reply, answer) = oneshot::channel();
-        self.appends.send(Append { updates, is_system, key, reply }).await.map_err(|_| ended())?;
+        self.appends.send(Append { content, identity, reply }).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 }
@@ -167,7 +178,7 @@ impl Log for ClusterLog {
                 return Ok(Appended::Repeated(ids(&updates)));
             }
         }
-        self.submit(updates, false, key).await
+        self.publish(updates, false, key.map_or(Identity::None, Identity::Key)).await
     }
 
     async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
@@ -178,7 +189,7 @@ impl Log for ClusterLog {
             if part.is_empty() {
                 return Ok(entries);
             }
-            entries.extend(self.submit(part, true, None).await?.into_entries());
+            entries.extend(self.publish(part, true, Identity::None).await?.into_entries());
         }
     }
 
@@ -211,6 +222,19 @@ impl Log for ClusterLog {
         self.node.store.topics(after, limit).await
     }
 
+    async fn tell(&self, note: String) -> Result<(), AppendError> {
+        self.submit(Content { updates: Vec::new(), notes: vec![note] }, Identity::None).await.map(|_| ())
+    }
+
+    fn notes(&self) -> Option<mpsc::Receiver<Note>> {
+        self.node.notes.take()
+    }
+
+    async fn claim(&self, name: &str) -> Result<bool, AppendError> {
+        let claimed = self.submit(Content::default(), Identity::Claim(name.into())).await?;
+        Ok(matches!(claimed, Appended::New(_)))
+    }
+
     fn health(&self) -> Result<(), AppendError> {
         self.node.status.takes_updates()?;
         self.node.store.health()
@@ -230,6 +254,11 @@ impl Log for ClusterLog {
 
     fn bounds(&self) -> Bounds {
         self.node.store.bounds()
+    }
+
+    /// In messages: most have one update.
+    fn distance(&self, from: Cursor, to: Cursor) -> u64 {
+        Place::of(to).sequence.saturating_sub(Place::of(from).sequence)
     }
 
     async fn sweep(&self) {

@@ -6,6 +6,7 @@ use chrono::SubsecRound;
 use tokio::sync::watch;
 
 use super::message::{self, MessageError};
+use super::notes::Notes;
 use super::pending::Pending;
 use super::place::{PER_MESSAGE, Place};
 use super::status::Status;
@@ -25,13 +26,19 @@ pub(super) struct Node {
     /// The sequence number up to which the store has everything.
     pub(super) applied: watch::Sender<u64>,
     pub(super) pending: Pending,
+    pub(super) notes: Notes,
 }
 
 impl Node {
     /// The entries that a message becomes, the same on every node.
     pub(super) fn entries(&self, epoch: u64, stored: &Stored) -> Result<Vec<Entry>, MessageError> {
-        let submitted = message::decode(&stored.payload)?;
-        if submitted.len() > PER_MESSAGE {
+        Ok(self.content(epoch, stored)?.0)
+    }
+
+    /// The same, and the notes that the message carries.
+    pub(super) fn content(&self, epoch: u64, stored: &Stored) -> Result<(Vec<Entry>, Vec<String>), MessageError> {
+        let message::Content { updates, notes } = message::decode(&stored.payload)?;
+        if updates.len() > PER_MESSAGE {
             return Err(MessageError::Foreign(format!("it has more than {PER_MESSAGE} updates")));
         }
         let entry = |(index, message::Submitted { mut update, at, is_system })| {
@@ -42,6 +49,6 @@ impl Node {
             let lane = if is_system { Lane::System } else { self.retention.lane_of(&update.topics) };
             Entry { lane, ..Entry::new(cursor, at.unwrap_or(stored.at).trunc_subsecs(3), update) }
         };
-        Ok(submitted.into_iter().enumerate().map(entry).collect())
+        Ok((updates.into_iter().enumerate().map(entry).collect(), notes))
     }
 }

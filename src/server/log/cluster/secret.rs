@@ -19,7 +19,7 @@ impl ClusterSecret {
     }
 
     /// The key for this purpose, which tells nothing of the keys for others (RFC 5869).
-    pub(super) fn key(&self, purpose: &str) -> [u8; 32] {
+    pub fn key(&self, purpose: &str) -> [u8; 32] {
         struct Bytes32;
         impl KeyType for Bytes32 {
             fn len(&self) -> usize {

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::message::{self, Submitted};
+use super::message::{self, Content};
 use super::node::Node;
 use super::pending::Expected;
 use super::place::PER_MESSAGE;
@@ -26,12 +26,23 @@ const MESSAGE_BYTES: usize = 128 << 10;
 /// How long to wait before a message is sent once more.
 const RETRY_AFTER: Duration = Duration::from_millis(200);
 
-/// Updates that a publisher wants kept, all or none.
+/// What is to come into the stream, all or none of it.
 pub(super) struct Append {
-    pub(super) updates: Vec<Update>,
-    pub(super) is_system: bool,
-    pub(super) key: Option<IdempotencyKey>,
+    pub(super) content: Content,
+    pub(super) identity: Identity,
     pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// By what the stream knows a repeat.
+#[derive(Clone, Default)]
+pub(super) enum Identity {
+    /// There is none.
+    #[default]
+    None,
+    /// By the publisher's key.
+    Key(IdempotencyKey),
+    /// By a name that only one may claim.
+    Claim(String),
 }
 
 pub(super) type Reply = Result<Appended, AppendError>;
@@ -46,9 +57,9 @@ pub(super) struct Sequencer {
 /// What one message carries.
 #[derive(Default)]
 struct Pack {
-    updates: Vec<Submitted>,
+    content: Content,
     bytes: usize,
-    key: Option<IdempotencyKey>,
+    identity: Identity,
     /// Who waits, and for how many of the updates.
     replies: Vec<(oneshot::Sender<Reply>, usize)>,
 }
@@ -85,13 +96,14 @@ impl Sequencer {
     }
 
     async fn deliver(self, pack: Pack, permit: OwnedSemaphorePermit) {
-        let id = match pack.key {
+        let (id, is_named) = match &pack.identity {
+            Identity::None => (Uuid::new_v4().simple().to_string(), false),
             // Derived, so that who sees the stream can't use it.
-            Some(key) => key.message_id(),
-            None => Uuid::new_v4().simple().to_string(),
+            Identity::Key(key) => (key.message_id(), true),
+            Identity::Claim(name) => (format!("claim {name}"), true),
         };
-        let payload = message::encode(&self.node.name, &pack.updates);
-        let outcome = self.publish(&id, payload, pack.key.is_some()).await;
+        let payload = message::encode(&self.node.name, &pack.content);
+        let outcome = self.publish(&id, payload, is_named).await;
         drop(permit);
         match outcome {
             Ok(Outcome::New(entries)) => {
@@ -101,8 +113,8 @@ impl Sequencer {
                 }
             }
             Ok(Outcome::Repeated) => {
-                let updates: Vec<_> = pack.updates.into_iter().map(|submitted| submitted.update).collect();
-                let answer = self.judge(pack.key, &updates).await;
+                let updates: Vec<_> = pack.content.updates.into_iter().map(|submitted| submitted.update).collect();
+                let answer = self.judge(&pack.identity, &updates).await;
                 for (reply, _) in pack.replies {
                     _ = reply.send(answer.clone());
                 }
@@ -117,16 +129,16 @@ impl Sequencer {
 
     /// Puts a message into the stream, and waits until this node's own store has it. It is sent again with the same id
     /// until its fate is known.
-    async fn publish(&self, id: &str, payload: Bytes, is_keyed: bool) -> Result<Outcome, AppendError> {
+    async fn publish(&self, id: &str, payload: Bytes, is_named: bool) -> Result<Outcome, AppendError> {
         let deadline = Instant::now() + self.patience;
         let mut expected = self.node.pending.expect(id);
         let mut may_be_there = false;
         loop {
             let failure = tokio::select! {
                 // The store has it, whatever becomes of the answer; which tells of a key whether it was used before.
-                Ok(entries) = &mut expected.entries, if !is_keyed || may_be_there => return Ok(Outcome::New(entries)),
+                Ok(entries) = &mut expected.entries, if !is_named || may_be_there => return Ok(Outcome::New(entries)),
                 taken = self.stream.publish(id, payload.clone()) => match taken {
-                    Ok(taken) if taken.is_repeat && is_keyed => {
+                    Ok(taken) if taken.is_repeat && is_named => {
                         self.wait_for(taken.sequence, deadline).await?;
                         return Ok(Outcome::Repeated);
                     }
@@ -162,33 +174,40 @@ impl Sequencer {
         reached.map(|_| ()).map_err(|_| late())
     }
 
-    /// What it means for an append with a key that these updates' ids are there.
-    async fn judge(&self, key: Option<IdempotencyKey>, updates: &[Update]) -> Reply {
-        if let Some(key) = key {
+    /// What it means for an append that the stream knows it.
+    async fn judge(&self, identity: &Identity, updates: &[Update]) -> Reply {
+        if let Identity::Key(key) = identity {
             // Retention may have evicted what was published with it: the stream knows the key all the same.
-            super::judge(&*self.node.store, key, updates).await?;
+            super::judge(&*self.node.store, *key, updates).await?;
         }
         Ok(Appended::Repeated(super::ids(updates)))
     }
 }
 
 impl Pack {
-    /// Takes as many appends as one message holds. One with a key has a message of its own, by whose id the stream knows
+    /// Takes as many appends as one message holds. One with an identity has a message of its own, by whose id the stream knows
     /// a repeat.
     fn next(waiting: &mut VecDeque<Append>) -> Self {
         let mut pack = Self::default();
         while let Some(append) = waiting.front() {
-            let bytes: usize = append.updates.iter().map(size).sum();
-            let fits = pack.updates.len() + append.updates.len() <= PER_MESSAGE && pack.bytes + bytes <= MESSAGE_BYTES;
-            if !pack.replies.is_empty() && (!fits || append.key.is_some()) {
+            let Content { updates, notes } = &append.content;
+            let bytes = updates
+                .iter()
+                .map(|submitted| size(&submitted.update))
+                .chain(notes.iter().map(String::len))
+                .sum::<usize>();
+            let fits = pack.content.updates.len() + updates.len() <= PER_MESSAGE && pack.bytes + bytes <= MESSAGE_BYTES;
+            let is_named = !matches!(append.identity, Identity::None);
+            if !pack.replies.is_empty() && (!fits || is_named) {
                 break;
             }
-            let Some(Append { updates, is_system, key, reply }) = waiting.pop_front() else { break };
-            pack.replies.push((reply, updates.len()));
-            pack.updates.extend(updates.into_iter().map(|update| Submitted { update, at: None, is_system }));
+            let Some(Append { content, identity, reply }) = waiting.pop_front() else { break };
+            pack.replies.push((reply, content.updates.len()));
+            pack.content.updates.extend(content.updates);
+            pack.content.notes.extend(content.notes);
             pack.bytes += bytes;
-            pack.key = key;
-            if key.is_some() {
+            pack.identity = identity;
+            if is_named {
                 break;
             }
         }

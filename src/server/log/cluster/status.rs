@@ -39,6 +39,10 @@ enum Phase {
 /// What a node knows of the stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamStatus {
+    /// Its name.
+    pub name: String,
+    /// The version of the NATS server that this node is connected to.
+    pub server_version: String,
     /// The name of the NATS server that leads it.
     pub leader: Option<String>,
     /// How many servers keep it, and how many of them have all of it.
@@ -57,6 +61,31 @@ impl StreamStatus {
     /// How many messages this node does not have yet.
     pub fn lag(&self) -> u64 {
         self.newest.saturating_sub(self.applied)
+    }
+
+    /// What an operator should look at.
+    pub fn concern(&self) -> Option<String> {
+        if self.epoch > 0 {
+            let times = self.epoch;
+            return Some(format!(
+                "the stream has lost acknowledged updates, {times} times so far: see docs/cluster.md"
+            ));
+        }
+        if self.current < self.replicas {
+            return Some(
+                "not all NATS servers have all of the stream: if one more fails, updates may not be taken".into(),
+            );
+        }
+        if self.is_old() {
+            let version = &self.server_version;
+            return Some(format!("the NATS server is {version}: before 2.15, flushing each message is too slow"));
+        }
+        (self.replicas == 1).then(|| "one NATS server alone keeps the stream: nothing is left if it fails".into())
+    }
+
+    fn is_old(&self) -> bool {
+        let mut parts = self.server_version.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        parts.next().zip(parts.next()).is_some_and(|version| version < (2, 15))
     }
 }
 
@@ -79,6 +108,9 @@ impl Status {
         let mut state = self.state();
         if state.phase != Phase::Following {
             info!(applied = state.stream.applied, leader = state.stream.leader, "this node follows the cluster's log");
+            if let Some(concern) = state.stream.concern() {
+                warn!("{concern}");
+            }
             state.phase = Phase::Following;
         }
     }

@@ -148,6 +148,11 @@ impl Stream {
         }
     }
 
+    /// The version of the server that this node is connected to; empty while it is to none.
+    pub(super) fn server_version(&self) -> String {
+        self.client.try_server_info().map(|info| info.version).unwrap_or_default()
+    }
+
     /// What the stream's leader says of it; makes the stream where there is none.
     pub(super) async fn open(&self) -> Result<Info, StreamError> {
         if let Some(info) = self.look().await? {
