@@ -11,7 +11,7 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use support::{Program, in_time};
 use tempfile::TempDir;
-use tidings::wire::paths::{HUB, READY, REVOCATIONS, TICKETS};
+use tidings::wire::paths::{HUB, READY, REVOCATIONS, SUBSCRIPTIONS, TICKETS};
 
 /// Two nodes, whose clients come through one balancer.
 struct Nodes {
@@ -70,6 +70,18 @@ impl Nodes {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK);
         answer.text().await.expect("an id")
+    }
+
+    /// What is subscribed to, as a node lists it.
+    async fn list(&self, node: usize, token: &str) -> Vec<String> {
+        let answer = self.client.get(self.url(node, SUBSCRIPTIONS)).bearer_auth(token).send().await.expect("an answer");
+        let list: Value = answer.json().await.expect("JSON");
+        let active = list["subscriptions"].as_array().expect("a list").iter();
+        let text = |active: &Value| active["match"].as_str().expect("a text").rsplit('/').next().map(str::to_owned);
+        let mut texts: Vec<_> = active.filter_map(text).collect();
+        texts.sort_unstable();
+        assert_eq!(list["total"], texts.len());
+        texts
     }
 
     async fn subscribe(&self, node: usize, token: &str, more: &[(&str, &str)]) -> Response {
@@ -160,6 +172,30 @@ async fn a_ticket_of_one_node_opens_one_stream_on_any() {
     for node in 0..2 {
         assert_ne!(open(node).await.status(), StatusCode::OK, "node {node}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_subscriptions_is_the_clusters_and_what_a_dead_node_had_ends_with_its_events() {
+    let Some(nodes) = Nodes::start().await else { return };
+    let token = nodes.token(0, &["--subscribe", "*"]);
+    let mut events = nodes.subscribe(1, &token, &[("match_urlpattern", "/.well-known/mercure/subscriptions/*")]).await;
+    assert_eq!(events.status(), StatusCode::OK);
+    let mut first = nodes.subscribe(0, &token, &[("match", "a")]).await;
+    let second = nodes.subscribe(0, &token, &[("match", "b")]).await;
+    until(&mut events, "subscriptions/exact/b/").await;
+    for node in 0..2 {
+        assert_eq!(nodes.list(node, &token).await, ["*", "a", "b"], "node {node}");
+    }
+    drop(second);
+    let text = until(&mut events, "\"active\":false").await;
+    assert!(text.contains("exact/b/"), "{text}");
+    assert_eq!(nodes.list(1, &token).await, ["*", "a"]);
+
+    nodes.programs[0].signal("KILL");
+    while let Ok(Some(_)) = first.chunk().await {}
+    let text = until(&mut events, "\"active\":false").await;
+    assert!(text.contains("exact/a/"), "{text}");
+    assert_eq!(nodes.list(1, &token).await, ["*"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

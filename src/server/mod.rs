@@ -135,7 +135,7 @@ impl Server {
         };
         let hub = Hub::open(log, tail, options);
         let auth = Auth::open(auth_options(&settings, &url), hub.patterns().clone(), clock)?;
-        http::follow_revocations(&hub, &auth);
+        http::follow_nodes(&hub, &auth);
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
         let app = http::App::new(&settings, hub.clone(), auth.clone(), tls.clone(), description);
         let demo = settings.demo.map(|demo| Demo::start(app.clone(), hub.clone(), demo)).transpose()?;

@@ -57,7 +57,7 @@ use gzip::CompressedStreams;
 use health::Health;
 use limits::PublishLimits;
 use mercure::Mercure;
-pub(super) use mercure::follow_revocations;
+pub(super) use mercure::follow_nodes;
 pub(super) use serving::{Listeners, Serving};
 use stream::StreamOpening;
 

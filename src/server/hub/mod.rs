@@ -39,14 +39,13 @@ use rand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use url::Url;
-use uuid::Builder;
 
 pub use batch::{Chunk, chunk};
 pub use mailbox::{EndReason, Mailbox, Signal};
 pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
 pub use outlet::{Outlet, Written};
 pub use pattern::{Candidate, Pattern, PatternError, Patterns};
-use presence::{ActiveSubscription, Presence};
+use presence::{ActiveSubscription, NodeNumber, Nodes, Presence, PresenceNote, lease};
 pub use rights::{Grant, Rights};
 pub use session::{Session, SessionOptions};
 pub use sessions::{AtLimit, ClientKey, Holder, RevocationTarget, SubscriptionList};
@@ -144,6 +143,10 @@ struct HubShared {
     sessions: Sessions,
     patterns: Arc<Patterns>,
     presence: Presence,
+    /// Of this process, as the nodes of a cluster tell each other apart.
+    number: NodeNumber,
+    /// The other nodes of the cluster, if there is one.
+    nodes: Option<Nodes>,
     wanted: AllWanted,
     traced: TracedUpdates,
     /// The newest update that a publisher was told of.
@@ -172,6 +175,8 @@ impl Hub {
     pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
         let newest = log.bounds().newest;
         let presence = Presence::new(&log, options.url.path());
+        let number = NodeNumber::random();
+        let nodes = log.stream().filter(|_| options.presence).map(|_| Nodes::new(number));
         let sessions = Sessions::new(options.shards, presence.root(), newest);
         let (positions, fanned_out) = sessions.shards().iter().map(|_| watch::channel(newest)).unzip();
         let shared = Arc::new(HubShared {
@@ -179,6 +184,8 @@ impl Hub {
             sessions,
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
+            number,
+            nodes,
             wanted: AllWanted::default(),
             traced: TracedUpdates::default(),
             acknowledged: AtomicU64::new(newest.0),
@@ -189,6 +196,9 @@ impl Hub {
             opened: Instant::now(),
         });
         fan_out::start(&shared, tail, positions);
+        if shared.nodes.is_some() {
+            tokio::spawn(lease::keep(Arc::downgrade(&shared)));
+        }
         tokio::spawn(sweep(Arc::downgrade(&shared), shared.options.heartbeat));
         for shard in shared.sessions.shards() {
             tokio::spawn(expire(Arc::downgrade(&shared), Arc::downgrade(shard), shared.options.clock.clone()));
@@ -296,8 +306,7 @@ impl Hub {
         wanted: Arc<Wanted>,
         start: Start,
     ) -> Result<(Session, Subscription), AtLimit> {
-        // From this thread's own generator: the system's costs a call for each stream.
-        let subscriber = Builder::from_random_bytes(rand::random()).into_uuid();
+        let subscriber = self.shared.number.subscriber();
         let mailbox = Arc::new(Mailbox::new(subscriber));
         let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()))?;
         self.shared.presence.begun(wanted.targets(), subscriber);
@@ -308,11 +317,7 @@ impl Hub {
     /// Waits until every update that was acknowledged was fanned out. Without that, a session that begins with
     /// [`Start::Now`] may hear one that was acknowledged just before.
     pub async fn catch_up(&self) {
-        let newest = Cursor(self.shared.acknowledged.load(Ordering::Relaxed));
-        for fanned_out in &self.shared.fanned_out {
-            // It fails when the fan-out has ended: nothing will be heard then.
-            _ = fanned_out.clone().wait_for(|position| *position >= newest).await;
-        }
+        self.shared.fanned_out(Cursor(self.shared.acknowledged.load(Ordering::Relaxed))).await;
     }
 
     /// Subscribes the server itself: no client's limit counts it, and presence does not tell of it.
@@ -369,17 +374,37 @@ impl Hub {
 
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
     pub fn subscriptions(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
-        self.shared.sessions.list(topic, after, limit)
+        let here = self.shared.sessions.list(topic, after, limit);
+        match &self.shared.nodes {
+            Some(nodes) => here.and(nodes.list(topic, after, limit), limit),
+            None => here,
+        }
     }
 
     /// The open subscription with this topic.
     pub fn subscription(&self, topic: &str) -> Option<ActiveSubscription> {
-        self.shared.sessions.subscription(topic)
+        let elsewhere = || self.shared.nodes.as_ref()?.subscription(topic);
+        self.shared.sessions.subscription(topic).or_else(elsewhere)
+    }
+
+    /// Takes what a node of the cluster has told of presence, before anything that comes after it in the log.
+    pub fn hear(&self, note: &PresenceNote) {
+        lease::hear(&self.shared, note);
     }
 
     /// The newest update that is kept, whoever may read it.
     pub async fn newest(&self) -> Result<Option<Arc<Entry>>, ReadError> {
         Ok(self.log().read_before(None, &Everything, 1).await?.pop())
+    }
+
+    /// The newest update that is kept. What presence lists after this includes every change up to it.
+    pub async fn newest_listed(&self) -> Result<Option<Arc<Entry>>, ReadError> {
+        let newest = self.newest().await?;
+        // A change at this node is listed before its event is published, one at another when its event is fanned out.
+        if let (Some(newest), Some(_)) = (&newest, &self.shared.nodes) {
+            self.shared.fanned_out(newest.cursor).await;
+        }
+        Ok(newest)
     }
 
     /// The log, to read from.
@@ -394,6 +419,14 @@ impl Hub {
 }
 
 impl HubShared {
+    /// Waits until everything up to this place has been fanned out.
+    async fn fanned_out(&self, cursor: Cursor) {
+        for fanned_out in &self.fanned_out {
+            // It fails when the fan-out has ended: nothing will be heard then.
+            _ = fanned_out.clone().wait_for(|position| *position >= cursor).await;
+        }
+    }
+
     /// Milliseconds since the hub was opened.
     fn elapsed(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)

@@ -91,6 +91,11 @@ pub trait Log: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Tells all nodes of its cluster something that is worth nothing later: in no order, and only those that hear it now.
+    async fn tell_now(&self, _note: String) -> Result<(), AppendError> {
+        Ok(())
+    }
+
     /// What nodes of its cluster tell each other, this one too, from the first one on that it has not read yet. For one who
     /// asks; `None` for others, and if it is in no cluster.
     fn notes(&self) -> Option<mpsc::Receiver<Note>> {

@@ -5,6 +5,7 @@ mod discovery;
 mod idempotency;
 mod legacy;
 mod matchers;
+mod nodes;
 mod opening;
 mod publish;
 mod revocations;
@@ -26,8 +27,8 @@ use crate::server::auth::{Auth, KEYS_RETRY_AFTER, TICKET_LIFETIME, TicketError, 
 use crate::server::hub::{AtLimit, ClientKey, Hub, Rights, SessionOptions};
 use crate::server::settings::{LimitSettings, MercureSettings, Settings};
 use crate::wire::paths;
+pub(in crate::server) use nodes::follow as follow_nodes;
 use opening::OpeningLimits;
-pub(in crate::server) use revocations::follow as follow_revocations;
 
 /// What the hub's addresses need.
 pub(super) struct Mercure {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::info;
 
+use super::nodes;
 use crate::server::auth::{Auth, RevokeError};
 use crate::server::http::error::ApiError;
 use crate::server::http::{App, AppState, body, cache};
@@ -22,7 +23,7 @@ use crate::wire::paths;
 /// What is revoked: one of the three.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Revocation {
+pub(super) struct Revocation {
     /// The issuer of the token or the subject; the first one if it is left out.
     iss: Option<String>,
     /// A token's id: it is refused from now on, and its streams end.
@@ -33,13 +34,6 @@ struct Revocation {
     sub: Option<String>,
     /// A topic: the streams that hear it end.
     topic: Option<String>,
-}
-
-/// What the nodes of a cluster tell each other.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum NodeNote<R = Revocation> {
-    Revoked(R),
 }
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -63,39 +57,14 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
         ))
     })?;
     let ended = revoke_here(&hub.hub, &hub.auth, &wanted).await?;
-    if let Ok(note) = serde_json::to_string(&NodeNote::Revoked(&wanted)) {
-        hub.hub.log().tell(note).await?;
-    }
+    hub.hub.log().tell(nodes::revoked(&wanted)).await?;
     info!(?wanted, ended, by = %token.subject, "revoked");
     let answer = Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() }));
     Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())
 }
 
-/// Takes care of what the nodes of a cluster revoke, until the hub's log is closed.
-pub(in crate::server) fn follow(hub: &Hub, auth: &Arc<Auth>) {
-    let Some(mut notes) = hub.log().notes() else { return };
-    // Not the hub itself, which holds the log.
-    let (hub, auth) = (hub.downgrade(), auth.clone());
-    tokio::spawn(async move {
-        while let Some(note) = notes.recv().await {
-            let Some(hub) = hub.upgrade() else { return };
-            match serde_json::from_str(&note.text) {
-                Ok(NodeNote::Revoked(wanted)) => match revoke_here(&hub, &auth, &wanted).await {
-                    Ok(ended) => info!(?wanted, ended, "revoked in the cluster"),
-                    Err(error) => {
-                        tracing::error!(?error, ?wanted, "what was revoked in the cluster is not revoked here")
-                    }
-                },
-                Err(error) => {
-                    tracing::warn!(%error, "a note of another node can't be read: it may be of a newer program")
-                }
-            }
-        }
-    });
-}
-
 /// Revokes on this node, and answers how many streams that has ended.
-async fn revoke_here(hub: &Hub, auth: &Auth, wanted: &Revocation) -> Result<usize, ApiError> {
+pub(super) async fn revoke_here(hub: &Hub, auth: &Auth, wanted: &Revocation) -> Result<usize, ApiError> {
     let issuer = wanted.iss.as_deref().or_else(|| auth.issuers().next()).unwrap_or_default();
     let until = wanted.exp.map(|exp| DateTime::from_timestamp(exp, 0).ok_or(exp)).transpose();
     let until = until.map_err(|exp| ApiError::Malformed(format!("`exp` is no time in seconds: {exp}.")))?;

@@ -116,7 +116,7 @@ impl Mercure {
     /// this call includes every change whose event came up to this one, so whoever resumes here misses none.
     async fn last_event_before_the_list(&self) -> Result<Option<Box<str>>, ReadError> {
         // The list shows a change before its event is published.
-        Ok(self.hub.newest().await?.map(|entry| entry.id.clone()))
+        Ok(self.hub.newest_listed().await?.map(|entry| entry.id.clone()))
     }
 
     fn answer(

@@ -3,6 +3,9 @@
 //! The list of open subscriptions is the table of sessions. A change is in the table before its event is published, so
 //! a client that reads the list and then hears what follows the event that was the newest before, misses nothing.
 
+pub(super) mod lease;
+mod listed;
+mod nodes;
 mod queue;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +18,9 @@ use uuid::Uuid;
 
 use super::{MatchType, Matcher, Rights};
 use crate::server::log::{Log, Topic};
+pub(super) use listed::Listed;
+pub use nodes::PresenceNote;
+pub(super) use nodes::{NodeNumber, Nodes};
 use queue::EventQueue;
 
 /// The type of presence events, which nobody else may use.
@@ -148,6 +154,13 @@ impl Presence {
     /// Tells of subscriptions that have begun.
     pub(super) fn begun(&self, targets: &[Arc<Target>], subscriber: Uuid) {
         self.queue.push(targets, subscriber, true);
+    }
+
+    /// Tells of subscriptions one by one, whoever has them.
+    fn tell(&self, subscriptions: &[ActiveSubscription], is_active: bool) {
+        for ActiveSubscription { target, subscriber } in subscriptions {
+            self.queue.push(std::slice::from_ref(target), *subscriber, is_active);
+        }
     }
 
     /// Tells of subscriptions that have ended.

@@ -121,6 +121,18 @@ pub struct SubscriptionList {
     pub more: bool,
 }
 
+impl SubscriptionList {
+    /// Both together, at most `limit`.
+    pub(super) fn and(mut self, other: Self, limit: usize) -> Self {
+        self.subscriptions.extend(other.subscriptions);
+        self.subscriptions.sort_unstable_by(|one, other| one.place().cmp(&other.place()));
+        self.more |= other.more || self.subscriptions.len() > limit;
+        self.subscriptions.truncate(limit);
+        self.total += other.total;
+        self
+    }
+}
+
 /// The open streams.
 pub(super) struct Sessions {
     shards: Box<[Arc<Shard>]>,
@@ -193,17 +205,8 @@ impl Sessions {
 
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
     pub(super) fn list(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
-        let mut all = SubscriptionList { subscriptions: Vec::new(), total: 0, more: false };
-        for shard in &self.shards {
-            let of_shard = shard.list(topic, after, limit);
-            all.subscriptions.extend(of_shard.subscriptions);
-            all.total += of_shard.total;
-            all.more |= of_shard.more;
-        }
-        all.subscriptions.sort_unstable_by(|one, other| one.place().cmp(&other.place()));
-        all.more |= all.subscriptions.len() > limit;
-        all.subscriptions.truncate(limit);
-        all
+        let none = SubscriptionList { subscriptions: Vec::new(), total: 0, more: false };
+        self.shards.iter().fold(none, |all, shard| all.and(shard.list(topic, after, limit), limit))
     }
 
     /// The open subscription with this topic.

@@ -1,13 +1,11 @@
 //! A shard of the sessions. What they want is evaluated outside its lock.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
 use slab::Slab;
 use tokio::sync::Notify;
-use uuid::Uuid;
 
 use super::index::{Index, IndexKeys, SessionKey, SubscribedPatterns, TopicMatches};
 use super::{NewSession, RevocationTarget, SubscriptionList};
@@ -15,7 +13,7 @@ use crate::server::hub::batch::{Batch, Selection};
 use crate::server::hub::mailbox::{EndReason, Mailbox};
 use crate::server::hub::matcher::Matchers;
 use crate::server::hub::pattern::Candidate;
-use crate::server::hub::presence::{ActiveSubscription, Target};
+use crate::server::hub::presence::{ActiveSubscription, Listed};
 use crate::server::log::{Cursor, Entry};
 
 /// The sessions of one shard: one table under one lock.
@@ -34,7 +32,7 @@ pub(super) struct Table {
     index: Index,
     presence_index: Index,
     /// The subscribers that presence lists, by the beginning of their subscriptions' topics.
-    listed: BTreeMap<Arc<str>, BTreeMap<Uuid, Arc<Target>>>,
+    listed: Listed,
     /// The sessions whose tokens expire, first those that expire first.
     pub(super) expiries: BTreeSet<(DateTime<Utc>, SessionKey)>,
     /// What has been fanned out. A session that is opened now begins after it.
@@ -93,7 +91,7 @@ impl Shard {
             Box::new((below, keys))
         });
         for target in session.targets() {
-            table.listed.entry(target.path().clone()).or_default().insert(session.mailbox.subscriber(), target.clone());
+            table.listed.insert(target, session.mailbox.subscriber());
         }
         if let Some(expires) = session.expires {
             table.expiries.insert((expires, key));
@@ -118,11 +116,7 @@ impl Shard {
             table.expiries.remove(&(expires, key));
         }
         for target in record.session.targets() {
-            let Some(subscribers) = table.listed.get_mut(&**target.path()) else { continue };
-            subscribers.remove(&record.session.mailbox.subscriber());
-            if subscribers.is_empty() {
-                table.listed.remove(&**target.path());
-            }
+            table.listed.remove(target.path(), record.session.mailbox.subscriber());
         }
         // What the record holds is freed outside the lock.
         drop(guard);
@@ -215,34 +209,12 @@ impl Shard {
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`: in the order of
     /// what they have in common, then of their subscribers.
     pub(super) fn list(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
-        let table = self.table();
-        let below = format!("{topic}/");
-        let from = |path: &str| {
-            let range = table.listed.range::<str, _>((Bound::Included(path), Bound::Unbounded));
-            range.take_while(|(path, _)| path.starts_with(&below))
-        };
-        let total = from(&below).map(|(_, subscribers)| subscribers.len()).sum();
-        let (after_path, after_subscriber) = after.map(ActiveSubscription::parts).unwrap_or_default();
-        let rest = from(after_path.max(&below)).flat_map(|(path, subscribers)| {
-            let begin = match after_subscriber.filter(|_| **path == *after_path) {
-                Some(subscriber) => Bound::Excluded(subscriber),
-                None => Bound::Unbounded,
-            };
-            subscribers.range((begin, Bound::Unbounded))
-        });
-        let active = rest.map(|(subscriber, target)| ActiveSubscription::new(target.clone(), *subscriber));
-        let mut subscriptions: Vec<_> = active.take(limit.saturating_add(1)).collect();
-        let more = subscriptions.len() > limit;
-        subscriptions.truncate(limit);
-        SubscriptionList { subscriptions, total, more }
+        self.table().listed.list(topic, after, limit)
     }
 
     /// The open subscription with this topic.
     pub(super) fn subscription(&self, topic: &str) -> Option<ActiveSubscription> {
-        let (path, subscriber) = ActiveSubscription::parts(topic);
-        let subscriber = subscriber?;
-        let target = self.table().listed.get(path)?.get(&subscriber)?.clone();
-        Some(ActiveSubscription::new(target, subscriber))
+        self.table().listed.get(topic)
     }
 
     /// What has been fanned out.

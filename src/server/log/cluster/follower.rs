@@ -63,6 +63,7 @@ impl Follower {
         let info = self.stream.open().await?;
         // Before what is there is read, or what comes meanwhile would have to be asked for.
         let mut live = self.stream.live().await?.ready_chunks(CHUNK);
+        let mut now = self.stream.now().await?;
         let mut expected = info.state.last_sequence;
         self.agree(info).await?;
         self.catch_up(expected).await?;
@@ -80,6 +81,9 @@ impl Follower {
                 messages = live.next() => {
                     let messages = messages.ok_or_else(|| StreamError::Away("the connection is closed".into()))?;
                     self.take_live(messages.into_iter().filter_map(stored).collect()).await?;
+                }
+                Some(note) = now.next() => {
+                    self.node.notes.hand_over(String::from_utf8_lossy(&note.payload).into_owned()).await;
                 }
                 info = &mut answer => {
                     let info = info?;

@@ -24,7 +24,7 @@ mod sequencer;
 mod status;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_nats::Event;
 use async_trait::async_trait;
@@ -94,6 +94,7 @@ impl ClusterLog {
             applied: watch::Sender::new(0),
             pending: Pending::default(),
             notes: Notes::default(),
+            stream: OnceLock::new(),
         });
         let (appends, queue) = mpsc::channel(QUEUE);
         let mut parts = JoinSet::new();
@@ -139,7 +140,7 @@ async fn take_part(
         Ok(client) => client,
         Err(error) => return node.status.set_unfit(format!("the connection to NATS can't be set up: {error}")),
     };
-    let stream = Stream::new(client, &options, &node.retention);
+    let stream = node.stream.get_or_init(|| Stream::new(client, &options, &node.retention)).clone();
     let mut parts = JoinSet::new();
     let follower = Follower { node: node.clone(), stream: stream.clone(), disconnected, epochs: Epochs::default() };
     parts.spawn(follower.run());
@@ -224,6 +225,11 @@ impl Log for ClusterLog {
 
     async fn tell(&self, note: String) -> Result<(), AppendError> {
         self.submit(Content { updates: Vec::new(), notes: vec![note] }, Identity::None).await.map(|_| ())
+    }
+
+    async fn tell_now(&self, note: String) -> Result<(), AppendError> {
+        let away = || AppendError::Unavailable("the connection to the NATS servers is not there yet".into());
+        self.node.stream.get().ok_or_else(away)?.publish_now(note).await
     }
 
     fn notes(&self) -> Option<mpsc::Receiver<Note>> {

@@ -1,6 +1,6 @@
 //! What the parts of a node share: its own store, and what the messages in the stream become there.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::SubsecRound;
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use super::notes::Notes;
 use super::pending::Pending;
 use super::place::{PER_MESSAGE, Place};
 use super::status::Status;
-use super::stream::Stored;
+use super::stream::{Stored, Stream};
 use crate::server::log::id_cipher::IdCipher;
 use crate::server::log::{Entry, Field, Lane, Retention, Store};
 
@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) applied: watch::Sender<u64>,
     pub(super) pending: Pending,
     pub(super) notes: Notes,
+    /// Once the connection has been set up.
+    pub(super) stream: OnceLock<Stream>,
 }
 
 impl Node {

@@ -10,7 +10,7 @@ use super::ClusterSecret;
 pub struct ClusterOptions {
     /// The NATS servers' URLs: `nats://HOST:PORT`, or `tls://` for TLS.
     pub servers: Vec<String>,
-    /// The stream's name; the log's messages are on the subject `NAME.log`.
+    /// The stream's name; its subjects are `NAME.log`, `NAME.live` and `NAME.now`.
     pub stream: String,
     /// This node's name, which no other node has.
     pub node: String,
@@ -49,6 +49,11 @@ impl ClusterOptions {
     /// The subject of the log's messages.
     pub(super) fn subject(&self) -> String {
         format!("{}.log", self.stream)
+    }
+
+    /// The subject on which nodes tell each other what is not kept.
+    pub(super) fn now_subject(&self) -> String {
+        format!("{}.now", self.stream)
     }
 
     /// The subject on which the stream says what has come into it.

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use super::ClusterOptions;
 use super::epochs::Epochs;
-use crate::server::log::Retention;
+use crate::server::log::{AppendError, Retention};
 
 /// How long one question to JetStream may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -49,6 +49,7 @@ pub(super) struct Stream {
     name: String,
     subject: String,
     live_subject: String,
+    now_subject: String,
     config: Config,
 }
 
@@ -143,6 +144,7 @@ impl Stream {
             name: options.stream.clone(),
             subject: options.subject(),
             live_subject: options.live_subject(),
+            now_subject: options.now_subject(),
             config: config(options, retention),
             client,
         }
@@ -234,8 +236,23 @@ impl Stream {
 
     /// What comes into the stream from now on.
     pub(super) async fn live(&self) -> Result<Subscriber, StreamError> {
-        let subscribed = self.client.subscribe(self.live_subject.clone()).await;
+        self.subscribe(&self.live_subject).await
+    }
+
+    /// What nodes tell each other that is not kept.
+    pub(super) async fn now(&self) -> Result<Subscriber, StreamError> {
+        self.subscribe(&self.now_subject).await
+    }
+
+    async fn subscribe(&self, subject: &str) -> Result<Subscriber, StreamError> {
+        let subscribed = self.client.subscribe(subject.to_owned()).await;
         subscribed.map_err(|error| StreamError::Away(error.to_string()))
+    }
+
+    /// Tells those nodes something that are there now.
+    pub(super) async fn publish_now(&self, note: String) -> Result<(), AppendError> {
+        let published = self.client.publish(self.now_subject.clone(), note.into()).await;
+        published.map_err(|error| AppendError::Unavailable(error.to_string()))
     }
 
     /// Puts a message into the stream, unless there is one with this id already.
