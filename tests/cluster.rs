@@ -220,6 +220,38 @@ async fn a_node_that_was_away_gets_what_it_missed_and_keeps_what_it_had() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_for_longer_than_the_stream_keeps_tells_its_readers_of_the_gap() {
+    let nats = nats!(1);
+    let (one, other) = (Node::new(&nats), Node::new(&nats));
+    join_all([one.is_ready(), other.is_ready()]).await;
+    let first = one.publish("first").await.expect("a cluster");
+    other.has(1).await;
+    let Node { log, folder } = other;
+    drop(log);
+    for number in 0..3 {
+        one.publish(&format!("missed {number}")).await.expect("a cluster");
+    }
+    let client = async_nats::connect(nats.urls()).await.expect("a NATS server");
+    let stream = async_nats::jetstream::new(client).get_stream("tidings").await.expect("the stream");
+    stream.purge().await.expect("no messages");
+    one.publish("kept").await.expect("a cluster");
+
+    let other = Node { log: one.log.clone(), folder }.restart(&nats).await;
+    other.is_ready().await;
+    assert_eq!(other.data().await, ["first", "kept"]);
+    let new = Node::new(&nats);
+    new.is_ready().await;
+    for node in [other, new] {
+        let kept = node.all().await.last().expect("an entry").cursor;
+        for (from, gap) in [(first, true), (kept.previous(), false), (kept, false)] {
+            let page =
+                node.log.reader(from, Arc::new(Everything)).next(PageSize { entries: 9, bytes: usize::MAX }).await;
+            assert_eq!(page.expect("a page").gap, gap, "after {from}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_with_another_secret_does_not_take_part() {
     let nats = nats!(1);
     let node = Node::new(&nats);

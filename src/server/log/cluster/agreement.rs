@@ -37,13 +37,15 @@ impl Follower {
         let epochs = Stream::epochs(&info.config)?;
         let newest = self.node.store.bounds().newest;
         let Place { epoch, sequence, .. } = Place::of(newest);
+        let mut lacks_before = None;
         let (epochs, next) = if newest == Cursor::START {
-            (epochs, info.state.first_sequence.max(1))
+            let first = info.state.first_sequence.max(1);
+            lacks_before = Some(first).filter(|first| *first > 1);
+            (epochs, first)
         } else if let Some(begin) = epochs.begin_after(epoch) {
-            warn!(
-                epoch = epochs.current(),
-                "the stream has lost updates that this node has: another node has found it out"
-            );
+            warn!(epoch = epochs.current(), "the stream has lost updates: another node has found it out");
+            // That one may have had more of the epoch before.
+            lacks_before = Some(begin);
             (epochs, begin.min(sequence + 1))
         } else if epochs.current() < epoch || self.has_lost(&info, newest).await? {
             self.raise(&info, &epochs, newest).await?
@@ -52,6 +54,7 @@ impl Follower {
             (epochs, sequence)
         };
         self.epochs = epochs;
+        lacks_before.into_iter().for_each(|sequence| self.lacks_before(sequence));
         self.set_applied(next - 1);
         self.note(&info);
         Ok(())

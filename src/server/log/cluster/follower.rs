@@ -112,6 +112,11 @@ impl Follower {
         self.node.status.set_stream(|status| status.applied = sequence);
     }
 
+    /// This node lacks messages before this one: readers that come from before it are told.
+    pub(super) fn lacks_before(&self, sequence: u64) {
+        self.node.lost.set(Place { epoch: self.epochs.of(sequence), sequence, index: 0 }.cursor());
+    }
+
     /// Takes note of what the leader says.
     pub(super) fn note(&self, info: &Info) {
         self.node.status.set_stream(|status| {
@@ -178,6 +183,7 @@ impl Follower {
                 to = first - 1,
                 "the stream does not keep these messages any more: this node lacks them"
             );
+            self.lacks_before(first);
             self.set_applied(first - 1);
         } else {
             warn!(sequence = next, "a message is not in the stream any more: it is left out");

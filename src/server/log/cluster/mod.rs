@@ -7,12 +7,14 @@
 //! * `follower`: copies the stream, and knows when something is missing;
 //! * `agreement`: whether the stream still has the past that was copied from it;
 //! * `stream`, `connect`: what JetStream is asked for, and how it is reached;
-//! * `place`, `epochs`, `message`: what a cursor means, and what a message says.
+//! * `place`, `epochs`, `message`: what a cursor means, and what a message says;
+//! * `lost`: what this node lacks, and how readers are told.
 
 mod agreement;
 mod connect;
 mod epochs;
 mod follower;
+mod lost;
 mod message;
 mod node;
 mod notes;
@@ -46,6 +48,7 @@ use super::{
 use connect::Connector;
 use epochs::Epochs;
 use follower::Follower;
+use lost::{Lost, NodeReader};
 use message::{Content, Submitted};
 use node::Node;
 use notes::Notes;
@@ -75,6 +78,7 @@ impl ClusterLog {
         let told = disconnected.clone();
         let connector = Connector::new(&options, move |event| note(&event, &told))?;
         let key = options.secret.key("ids");
+        let folder = storage.clone();
         let (store, tail): (Arc<dyn Store>, _) = match storage {
             Storage::Memory => {
                 let (log, tail) = MemoryLog::with_key(&key, retention.clone(), clock);
@@ -87,6 +91,7 @@ impl ClusterLog {
         };
         let node = Arc::new(Node {
             name: options.node.clone(),
+            lost: Arc::new(Lost::open(&folder)?),
             store,
             cipher: IdCipher::new(&key),
             retention,
@@ -195,7 +200,8 @@ impl Log for ClusterLog {
     }
 
     fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
-        self.node.store.reader(from, filter)
+        let Node { store, lost, .. } = &*self.node;
+        Box::new(NodeReader { lost: lost.clone(), reader: store.reader(from, filter), at: from, told: Cursor::START })
     }
 
     async fn read_before(

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use chrono::SubsecRound;
 use tokio::sync::watch;
 
+use super::lost::Lost;
 use super::message::{self, MessageError};
 use super::notes::Notes;
 use super::pending::Pending;
@@ -20,6 +21,7 @@ pub(super) struct Node {
     pub(super) name: String,
     /// What it has copied.
     pub(super) store: Arc<dyn Store>,
+    pub(super) lost: Arc<Lost>,
     pub(super) cipher: IdCipher,
     pub(super) retention: Retention,
     pub(super) status: Status,

@@ -1,0 +1,79 @@
+//! What this node lacks of the log: the stream kept it no longer when it was to be copied, or has lost it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use tracing::error;
+
+use crate::server::log::{Cursor, OpenError, Page, PageSize, ReadError, Reader, Storage};
+
+/// The file in the log's folder, with a number.
+const FILE: &str = "lost";
+
+/// Before which place this node lacks some entries.
+pub(super) struct Lost {
+    before: AtomicU64,
+    path: Option<PathBuf>,
+}
+
+impl Lost {
+    /// What is known of the node's own store.
+    pub(super) fn open(storage: &Storage) -> Result<Self, OpenError> {
+        let path = match storage {
+            Storage::Memory => None,
+            Storage::Disk { folder } => Some(folder.join(FILE)),
+        };
+        let text = path.as_ref().filter(|path| path.exists()).map(fs::read_to_string).transpose();
+        let before = match (text, &path) {
+            (Err(error), Some(path)) => return Err(OpenError::NotWritable { path: path.clone(), error }),
+            (Ok(Some(text)), Some(path)) => text
+                .trim()
+                .parse()
+                .map_err(|_| OpenError::Damaged { path: path.clone(), reason: "it holds no number".into() })?,
+            _ => 0,
+        };
+        Ok(Self { before: AtomicU64::new(before), path })
+    }
+
+    /// This node lacks entries before this place.
+    pub(super) fn set(&self, before: Cursor) {
+        if self.before.fetch_max(before.0, Ordering::SeqCst) >= before.0 {
+            return;
+        }
+        let written = self.path.as_ref().map(|path| fs::write(path, format!("{}\n", before.0))).transpose();
+        if let Err(error) = written {
+            error!(%error, "that entries are lacking can't be written down: readers are not told after a restart");
+        }
+    }
+
+    fn before(&self) -> Cursor {
+        Cursor(self.before.load(Ordering::SeqCst))
+    }
+}
+
+/// A reader that tells of what the node lacks as of what retention has evicted.
+pub(super) struct NodeReader {
+    pub(super) lost: Arc<Lost>,
+    pub(super) reader: Box<dyn Reader>,
+    pub(super) at: Cursor,
+    /// What has been told.
+    pub(super) told: Cursor,
+}
+
+#[async_trait]
+impl Reader for NodeReader {
+    async fn next(&mut self, size: PageSize) -> Result<Page, ReadError> {
+        let mut page = self.reader.next(size).await?;
+        let before = self.lost.before();
+        // One that begins right before the first entry lacks nothing.
+        if self.at.next() < before && self.told < before {
+            self.told = before;
+            page.gap = true;
+        }
+        self.at = page.next;
+        Ok(page)
+    }
+}
