@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use tidings::server::cli::client::{self, DoctorArgs, PublishArgs, SubscribeArgs};
+use tidings::server::cli::cluster::{self, ClusterArgs};
 use tidings::server::cli::config::{self, ConfigArgs};
 use tidings::server::cli::health::{self, HealthArgs};
 use tidings::server::cli::help::{self, CompletionsArgs};
@@ -38,6 +39,8 @@ enum Command {
     Health(Box<HealthArgs>),
     /// Check the settings, or show what is in effect
     Config(ConfigArgs),
+    /// Show the state of a cluster
+    Cluster(ClusterArgs),
     /// Publish an update to a Mercure hub, and print its id
     Publish(Box<PublishArgs>),
     /// Follow topics on a Mercure hub, and print each update as it arrives
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Log(args) => log::run(args),
         Command::Health(args) => health::run(*args),
         Command::Config(args) => config::run(args, matches.subcommand_matches("config")),
+        Command::Cluster(args) => cluster::run(args),
         Command::Doctor(args) => client::doctor(*args),
         Command::Completions(args) => help::completions(&args, Cli::command()),
         Command::Man => help::man(Cli::command()),

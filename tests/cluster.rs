@@ -48,6 +48,7 @@ impl Node {
             stream: "tidings".into(),
             node: "a node".into(),
             replicas: nats.len(),
+            creates_stream: true,
             secret: ClusterSecret::parse(secret).expect("a secret"),
             credentials: Credentials::None,
             ca_file: None,

@@ -5,6 +5,7 @@ mod nats;
 mod support;
 
 use std::path::Path;
+use std::process::Command;
 
 use nats::Nats;
 use reqwest::{Client, Response, StatusCode};
@@ -18,7 +19,7 @@ struct Nodes {
     programs: [Program; 2],
     folder: TempDir,
     client: Client,
-    _nats: Nats,
+    nats: Nats,
 }
 
 impl Nodes {
@@ -29,7 +30,7 @@ impl Nodes {
         std::fs::write(folder.path().join("secret"), "the secret of these tests, long enough").expect("room");
         let programs = ["one", "two"].map(|name| start(&nats, folder.path(), name));
         let client = Client::builder().no_proxy().build().expect("a client");
-        let nodes = Self { programs, folder, client, _nats: nats };
+        let nodes = Self { programs, folder, client, nats };
         for node in 0..2 {
             nodes.is_ready(node).await;
         }
@@ -70,6 +71,21 @@ impl Nodes {
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::OK);
         answer.text().await.expect("an id")
+    }
+
+    /// Runs `tidings cluster` with the settings of a node, and returns what it prints.
+    fn command(&self, args: &[&str]) -> String {
+        let secret = self.folder.path().join("secret");
+        let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+            .arg("cluster")
+            .args(args)
+            .args(["--cluster", &self.nats.urls(), "--cluster-secret-file"])
+            .arg(secret)
+            .output()
+            .expect("the program starts");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{err}");
+        format!("{out}{err}")
     }
 
     /// What is subscribed to, as a node lists it.
@@ -199,6 +215,30 @@ async fn the_list_of_subscriptions_is_the_clusters_and_what_a_dead_node_had_ends
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_exported_log_is_imported_with_its_ids_and_the_status_shows_every_node() {
+    let Some(nodes) = Nodes::start().await else { return };
+    let file = nodes.folder.path().join("updates.jsonl");
+    let line = |n: u32| json!({ "id": format!("id{n}"), "topics": ["a"], "at": "2026-01-02T03:04:05Z", "data": format!("old {n}") });
+    let lines: String = (0..3000).map(|n| format!("{}\n", line(n))).collect();
+    std::fs::write(&file, lines).expect("room");
+    let imported = nodes.command(&["import", &file.display().to_string()]);
+    assert!(imported.contains("3000 updates imported"), "{imported}");
+    let token = nodes.token(0, &["--subscribe", "*"]);
+    for node in 0..2 {
+        let mut stream = nodes.subscribe(node, &token, &[("match", "a"), ("last_event_id", "id2997")]).await;
+        let text = until(&mut stream, "data: old 2999\n").await;
+        let data: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(data, ["old 2998", "old 2999"], "node {node}");
+    }
+    let status = nodes.command(&["status"]);
+    for line in
+        ["stream   tidings: ", "epochs   0@1\n", "server   n0: leader, current\n", "node     one: ", "node     two: "]
+    {
+        assert!(status.contains(line), "{line:?} is missing: {status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_says_how_it_stands_in_its_cluster() {
     let Some(nodes) = Nodes::start().await else { return };
     nodes.publish(0, "a", "x").await;
@@ -206,5 +246,5 @@ async fn a_node_says_how_it_stands_in_its_cluster() {
     let cluster = &report["parts"]["cluster"];
     assert_eq!(cluster["status"], "warning", "{report}");
     let detail = cluster["detail"].as_str().expect("a detail");
-    assert!(detail.contains("one NATS server alone") && detail.contains("epoch 0"), "{detail}");
+    assert!(detail.contains("only one NATS server") && detail.contains("epoch 0"), "{detail}");
 }

@@ -135,7 +135,7 @@ impl Server {
         };
         let hub = Hub::open(log, tail, options);
         let auth = Auth::open(auth_options(&settings, &url), hub.patterns().clone(), clock)?;
-        http::follow_nodes(&hub, &auth);
+        http::handle_control_messages(&hub, &auth);
         let description = Description::new(if settings.demo.is_some() { demo::OPENAPI } else { &[] });
         let app = http::App::new(&settings, hub.clone(), auth.clone(), tls.clone(), description);
         let demo = settings.demo.map(|demo| Demo::start(app.clone(), hub.clone(), demo)).transpose()?;
@@ -218,7 +218,7 @@ impl Server {
     }
 }
 
-/// The nodes of a cluster have their generated keys in common.
+/// The nodes of a cluster derive their generated keys from the shared secret.
 fn auth_options(settings: &Settings, url: &Url) -> AuthOptions {
     let shared = settings.log.cluster.as_ref().map(|cluster| cluster.secret.key("auth"));
     AuthOptions { shared, ..settings.mercure.auth(url, &settings.data) }

@@ -1,8 +1,8 @@
-//! What this machine is called, and whether a URL leads to it.
+//! This machine's name, and whether a URL leads to this machine.
 
 use url::{Host, Url};
 
-/// Its name in its network.
+/// The machine's host name.
 pub(crate) fn name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

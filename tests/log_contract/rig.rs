@@ -171,6 +171,7 @@ fn node(nats: &Nats) -> ClusterOptions {
         stream: "tidings".into(),
         node: "alone".into(),
         replicas: 1,
+        creates_stream: true,
         secret: ClusterSecret::parse("a secret of the tests, long enough").expect("a secret"),
         credentials: Credentials::None,
         ca_file: None,

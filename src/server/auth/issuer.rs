@@ -118,7 +118,7 @@ pub(super) struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    /// The generated key comes from `shared`, if there is something shared.
+    /// The generated key is derived from `shared`, if that is given.
     pub(super) fn new(data: &'a Path, may_generate: bool, shared: Option<&'a [u8; 32]>, clock: Clock) -> Self {
         Self { data, may_generate, shared, clock, opened: HashMap::new() }
     }

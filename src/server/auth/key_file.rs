@@ -95,7 +95,7 @@ pub(super) fn generated(data: &Path) -> PathBuf {
     data.join(GENERATED)
 }
 
-/// A secret that comes from what the nodes of a cluster share, as text.
+/// Derives a secret from one that the nodes of a cluster share, in base64url.
 pub(super) fn derived_secret(shared: &[u8; 32], purpose: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, shared);
     BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, purpose.as_bytes()))

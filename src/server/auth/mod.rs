@@ -127,10 +127,10 @@ pub enum AuthError {
         /// Its path, address or name.
         issuer: String,
     },
-    /// The generated key is another than that of the cluster.
+    /// The generated key differs from the cluster's.
     #[error(
-        "{} is another key than the cluster's, which comes from its secret. Move it away, and the server makes the cluster's; \
-         or name the same key on all nodes (--publisher-key-file, --subscriber-key-file)",
+        "{} differs from the cluster's key, which is derived from its secret. Move the file away, and the server creates it \
+         anew; or set the same key on all nodes (--publisher-key-file, --subscriber-key-file)",
         path.display()
     )]
     NotShared {

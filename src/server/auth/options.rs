@@ -13,7 +13,7 @@ pub struct AuthOptions {
     pub issuers: Vec<IssuerOptions>,
     /// The data folder, for the generated keys and the list of revoked tokens.
     pub data: PathBuf,
-    /// What all nodes of a cluster have in common, from which the generated keys come there; `None` alone.
+    /// A secret that all nodes of a cluster share. The generated keys are derived from it; they are random without it.
     pub shared: Option<[u8; 32]>,
     /// Whether legacy tokens are accepted too, whose rights are in the claim `mercure`.
     pub legacy: bool,

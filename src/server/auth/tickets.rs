@@ -25,7 +25,7 @@ use super::{AuthError, Token, TokenError, key_file};
 /// How long a ticket that wasn't used is good for.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(30);
 
-/// By how much the clocks of two nodes may differ.
+/// Maximum difference between the clocks of two nodes.
 const CLOCK_SKEW: TimeDelta = TimeDelta::seconds(5);
 
 /// The file of the key in the data folder.
@@ -88,7 +88,7 @@ pub(super) struct Tickets {
     path: PathBuf,
     /// Read when the server starts, or made for the first ticket.
     key: OnceLock<TicketKey>,
-    /// Whether other nodes issue tickets too.
+    /// Whether other nodes issue tickets with the same key.
     is_shared: bool,
     /// Names this process: what an earlier one saw used nobody knows.
     process: [u8; 8],
@@ -117,7 +117,7 @@ struct Content {
 }
 
 impl Tickets {
-    /// Reads the key, if there is one. In a cluster it comes from what all nodes share.
+    /// Reads the key, if there is one; or derives it from a secret that all nodes of a cluster share.
     pub(super) fn open(data: &Path, shared: Option<&[u8; 32]>, limit: usize) -> Result<Self, AuthError> {
         let path = data.join(FILE);
         let key = OnceLock::new();
@@ -199,7 +199,7 @@ impl Tickets {
         let age_by_wall_clock = now - content.issued;
         let is_young = age_by_wall_clock < TimeDelta::from_std(TICKET_LIFETIME).unwrap_or_default();
         if content.process != self.process {
-            // Of another node there is its clock alone.
+            // Another node's uptime can't be compared.
             return self.is_shared && is_young && age_by_wall_clock > -CLOCK_SKEW;
         }
         is_young && age < TICKET_LIFETIME
@@ -231,7 +231,7 @@ impl Tickets {
 }
 
 impl Ticket {
-    /// The name by which the nodes of a cluster agree who uses the ticket; `None` if it need not be used up.
+    /// The name to claim in a cluster before the ticket is redeemed; `None` if this use doesn't count.
     pub fn name(&self) -> Option<String> {
         let is_used_up = self.seal.is_young && !self.seal.is_reconnect;
         is_used_up.then(|| format!("ticket {}", BASE64_URL_SAFE_NO_PAD.encode(self.seal.id)))

@@ -63,7 +63,7 @@ pub fn run(args: LogArgs) -> ExitCode {
 fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
     let folder = args.data.join(LOG_FOLDER);
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut progress = Progress { reported: Instant::now() };
+    let mut progress = Progress::new();
     match args.command {
         LogCommand::Stat { json, topics } => {
             let stat = maintenance::stat(&folder)?;
@@ -79,11 +79,7 @@ fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
             say(format_args!("{} exported", updates(exported)));
         }
         LogCommand::Import { file } => {
-            let input: Box<dyn BufRead> = match file.filter(|file| file.as_os_str() != "-") {
-                Some(file) => Box::new(BufReader::new(File::open(file)?)),
-                None => Box::new(io::stdin().lock()),
-            };
-            let imported = maintenance::import(&folder, input, |count| progress.report("imported", count))?;
+            let imported = maintenance::import(&folder, input(file)?, |count| progress.report("imported", count))?;
             say(format_args!("{} imported", updates(imported)));
         }
         LogCommand::Compact => {
@@ -95,12 +91,25 @@ fn dispatch(args: LogArgs) -> Result<(), MaintenanceError> {
     Ok(())
 }
 
-struct Progress {
+/// The lines to import: of a file, or of standard input.
+pub(super) fn input(file: Option<PathBuf>) -> io::Result<Box<dyn BufRead>> {
+    Ok(match file.filter(|file| file.as_os_str() != "-") {
+        Some(file) => Box::new(BufReader::new(File::open(file)?)),
+        None => Box::new(io::stdin().lock()),
+    })
+}
+
+/// Reports progress on standard error, once a second at most.
+pub(super) struct Progress {
     reported: Instant,
 }
 
 impl Progress {
-    fn report(&mut self, what: &str, count: u64) {
+    pub(super) fn new() -> Self {
+        Self { reported: Instant::now() }
+    }
+
+    pub(super) fn report(&mut self, what: &str, count: u64) {
         if self.reported.elapsed() >= PROGRESS_INTERVAL {
             self.reported = Instant::now();
             say(format_args!("{} {what} so far", updates(count)));
@@ -108,7 +117,7 @@ impl Progress {
     }
 }
 
-fn updates(count: u64) -> String {
+pub(super) fn updates(count: u64) -> String {
     format!("{count} {}", if count == 1 { "update" } else { "updates" })
 }
 

@@ -1,6 +1,7 @@
 //! The commands. Each parses its own arguments, does its work, prints, and returns an exit code.
 
 pub mod client;
+pub mod cluster;
 pub mod config;
 pub mod health;
 pub mod help;

@@ -78,7 +78,7 @@ fn greet(addresses: &[String], server: &Server) -> io::Result<()> {
     writeln!(out, "  data   {}", describe(&settings.log, &std::path::absolute(&settings.data)?))?;
     writeln!(out, "  keeps  {}", settings.log.retention.all)?;
     if let Some(ClusterOptions { servers, stream, node, .. }) = &settings.log.cluster {
-        writeln!(out, "  nodes  of the stream {stream} on {}; this one is {node}", servers.join(" and "))?;
+        writeln!(out, "  node   {node} of the cluster with stream {stream} on {}", servers.join(" and "))?;
     }
     writeln!(out, "  hub    {}", server.url())?;
     writeln!(out, "  access {}", access(&settings.mercure))?;

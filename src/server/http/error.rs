@@ -22,7 +22,7 @@ const HEAD_TOO_LARGE_TITLE: &str = "Head too large";
 const HEAD_TOO_LARGE: &str = "The request's URL and headers have more than 64 KiB, or there are more than 100 headers. \
                               Send less: what is in the query can be sent as the form body of QUERY instead.";
 
-/// Seconds after which a publisher may try again when the cluster has no leader: it elects one within a few.
+/// Seconds after which a publisher may try again while the cluster elects a leader.
 const CLUSTER_RETRY_AFTER: u64 = 2;
 
 /// Seconds after which a client may try again when the server is at its connection limit.
@@ -85,9 +85,9 @@ pub(in crate::server) enum ApiError {
     Internal,
     /// 503: the keys of a token's issuer can't be fetched; one may try again after this time.
     KeysUnavailable(Duration),
-    /// 503: the cluster takes no updates at the moment.
+    /// 503: the cluster accepts no updates at the moment.
     ClusterAway,
-    /// 503: the cluster did not say in time whether it has taken the update.
+    /// 503: the cluster did not answer in time, and the update may have been published.
     OutcomeUnknown,
     /// 507: the disk is full.
     Full,
@@ -210,15 +210,16 @@ impl ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Cluster unavailable",
                 format!(
-                    "The cluster takes no updates at the moment. Nothing was published; try again in \
+                    "The cluster accepts no updates at the moment. Nothing was published. Try again in \
                      {CLUSTER_RETRY_AFTER} s."
                 ),
             ),
             Self::OutcomeUnknown => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "Outcome unknown",
-                "The cluster did not say in time whether it has taken the update. If you gave an Idempotency-Key, repeat \
-                 the request with the same one: it is published once. Otherwise it may be published twice."
+                "The cluster did not answer in time, and the update may have been published. If you sent an \
+                 Idempotency-Key, repeat the request with the same key: the update is published once. Without a key, a \
+                 repeat may publish it twice."
                     .into(),
             ),
             Self::Full => (
@@ -316,10 +317,10 @@ impl From<AppendError> for ApiError {
             AppendError::TooLarge(what) => Self::TooMuch(format!(
                 "That is {what}, which the cluster can't take at a time. Send less, or send it in parts."
             )),
-            // The node tells the operator when the cluster goes away and comes back.
+            // The node logs it when the cluster becomes unavailable, once.
             AppendError::Unavailable(_) => Self::ClusterAway,
             AppendError::Unknown(_) => {
-                debug!(%error, "it is not known whether an update was published");
+                debug!(%error, "the outcome of a publish is unknown");
                 Self::OutcomeUnknown
             }
             AppendError::Failed(_) => {

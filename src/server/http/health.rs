@@ -249,13 +249,13 @@ impl Health {
     }
 }
 
-/// Whether updates are taken is the log's own part.
+/// The part `log` says whether updates are accepted.
 fn cluster(stream: &StreamStatus) -> Part {
     let StreamStatus { name, applied, replicas, current, epoch, .. } = stream;
     let leader = stream.leader.as_deref().unwrap_or("none");
     let state = format!(
-        "message {applied} of the stream {name}, {} missing; leader {leader}; {current} of {replicas} servers have all of it; \
-         epoch {epoch}",
+        "copied up to message {applied} of the stream {name}, {} to go; leader {leader}; {current} of {replicas} servers have \
+         all messages; epoch {epoch}",
         stream.lag()
     );
     match stream.concern() {

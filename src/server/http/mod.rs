@@ -57,7 +57,7 @@ use gzip::CompressedStreams;
 use health::Health;
 use limits::PublishLimits;
 use mercure::Mercure;
-pub(super) use mercure::follow_nodes;
+pub(super) use mercure::handle_control_messages;
 pub(super) use serving::{Listeners, Serving};
 use stream::StreamOpening;
 

@@ -66,8 +66,8 @@ async fn fan_out(shared: Weak<HubShared>, mut tail: Tail, mut shards: Vec<ShardF
         let batch = Arc::new(batch.with_traced(traced));
         // Before it is offered: a session that has fallen behind looks there at once.
         shared.tail_cache.push(batch.entries());
-        if let Some(nodes) = &shared.nodes {
-            batch.entries().iter().for_each(|entry| nodes.apply(entry, shared.presence.root()));
+        if let Some(remote) = &shared.remote_presence {
+            batch.entries().iter().for_each(|entry| remote.apply(entry, shared.presence.root()));
         }
         let at = shared.elapsed();
         for shard in &mut shards {

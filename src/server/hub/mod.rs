@@ -45,7 +45,7 @@ pub use mailbox::{EndReason, Mailbox, Signal};
 pub use matcher::{EVERYTHING, MatchType, Matcher, MatcherError, Matchers};
 pub use outlet::{Outlet, Written};
 pub use pattern::{Candidate, Pattern, PatternError, Patterns};
-use presence::{ActiveSubscription, NodeNumber, Nodes, Presence, PresenceNote, lease};
+use presence::{ActiveSubscription, InstanceId, Presence, PresenceMessage, RemotePresence, lease};
 pub use rights::{Grant, Rights};
 pub use session::{Session, SessionOptions};
 pub use sessions::{AtLimit, ClientKey, Holder, RevocationTarget, SubscriptionList};
@@ -126,12 +126,12 @@ pub struct Hub {
     shared: Arc<HubShared>,
 }
 
-/// A hub that ends though this is held.
+/// A weak reference to a hub.
 #[derive(Clone)]
 pub struct WeakHub(Weak<HubShared>);
 
 impl WeakHub {
-    /// The hub, if it has not ended.
+    /// The hub, unless it is gone.
     pub fn upgrade(&self) -> Option<Hub> {
         self.0.upgrade().map(|shared| Hub { shared })
     }
@@ -143,10 +143,10 @@ struct HubShared {
     sessions: Sessions,
     patterns: Arc<Patterns>,
     presence: Presence,
-    /// Of this process, as the nodes of a cluster tell each other apart.
-    number: NodeNumber,
-    /// The other nodes of the cluster, if there is one.
-    nodes: Option<Nodes>,
+    /// Identifies this process among the nodes of a cluster.
+    instance: InstanceId,
+    /// Presence at the other nodes; `None` outside a cluster.
+    remote_presence: Option<RemotePresence>,
     wanted: AllWanted,
     traced: TracedUpdates,
     /// The newest update that a publisher was told of.
@@ -175,8 +175,8 @@ impl Hub {
     pub fn open(log: Arc<dyn Log>, tail: Tail, options: HubOptions) -> Self {
         let newest = log.bounds().newest;
         let presence = Presence::new(&log, options.url.path());
-        let number = NodeNumber::random();
-        let nodes = log.stream().filter(|_| options.presence).map(|_| Nodes::new(number));
+        let instance = InstanceId::random();
+        let remote_presence = log.stream().filter(|_| options.presence).map(|_| RemotePresence::new(instance));
         let sessions = Sessions::new(options.shards, presence.root(), newest);
         let (positions, fanned_out) = sessions.shards().iter().map(|_| watch::channel(newest)).unzip();
         let shared = Arc::new(HubShared {
@@ -184,8 +184,8 @@ impl Hub {
             sessions,
             patterns: Arc::new(Patterns::new(options.url.clone())),
             presence,
-            number,
-            nodes,
+            instance,
+            remote_presence,
             wanted: AllWanted::default(),
             traced: TracedUpdates::default(),
             acknowledged: AtomicU64::new(newest.0),
@@ -196,8 +196,8 @@ impl Hub {
             opened: Instant::now(),
         });
         fan_out::start(&shared, tail, positions);
-        if shared.nodes.is_some() {
-            tokio::spawn(lease::keep(Arc::downgrade(&shared)));
+        if shared.remote_presence.is_some() {
+            tokio::spawn(lease::run(Arc::downgrade(&shared)));
         }
         tokio::spawn(sweep(Arc::downgrade(&shared), shared.options.heartbeat));
         for shard in shared.sessions.shards() {
@@ -206,7 +206,7 @@ impl Hub {
         Self { shared }
     }
 
-    /// For one who must not keep the hub.
+    /// A weak reference to the hub, which does not keep the log open.
     pub fn downgrade(&self) -> WeakHub {
         WeakHub(Arc::downgrade(&self.shared))
     }
@@ -306,7 +306,7 @@ impl Hub {
         wanted: Arc<Wanted>,
         start: Start,
     ) -> Result<(Session, Subscription), AtLimit> {
-        let subscriber = self.shared.number.subscriber();
+        let subscriber = self.shared.instance.subscriber();
         let mailbox = Arc::new(Mailbox::new(subscriber));
         let (session, position) = self.insert(options, &mailbox, Some(wanted.clone()))?;
         self.shared.presence.begun(wanted.targets(), subscriber);
@@ -375,21 +375,21 @@ impl Hub {
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
     pub fn subscriptions(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
         let here = self.shared.sessions.list(topic, after, limit);
-        match &self.shared.nodes {
-            Some(nodes) => here.and(nodes.list(topic, after, limit), limit),
+        match &self.shared.remote_presence {
+            Some(remote) => here.merge(remote.list(topic, after, limit), limit),
             None => here,
         }
     }
 
     /// The open subscription with this topic.
     pub fn subscription(&self, topic: &str) -> Option<ActiveSubscription> {
-        let elsewhere = || self.shared.nodes.as_ref()?.subscription(topic);
+        let elsewhere = || self.shared.remote_presence.as_ref()?.subscription(topic);
         self.shared.sessions.subscription(topic).or_else(elsewhere)
     }
 
-    /// Takes what a node of the cluster has told of presence, before anything that comes after it in the log.
-    pub fn hear(&self, note: &PresenceNote) {
-        lease::hear(&self.shared, note);
+    /// Handles a presence message of a node of the cluster.
+    pub fn handle_presence(&self, message: &PresenceMessage) {
+        lease::handle(&self.shared, message);
     }
 
     /// The newest update that is kept, whoever may read it.
@@ -397,11 +397,11 @@ impl Hub {
         Ok(self.log().read_before(None, &Everything, 1).await?.pop())
     }
 
-    /// The newest update that is kept. What presence lists after this includes every change up to it.
+    /// The newest entry. The list of subscriptions that is read after this call includes every change up to that entry.
     pub async fn newest_listed(&self) -> Result<Option<Arc<Entry>>, ReadError> {
         let newest = self.newest().await?;
         // A change at this node is listed before its event is published, one at another when its event is fanned out.
-        if let (Some(newest), Some(_)) = (&newest, &self.shared.nodes) {
+        if let (Some(newest), Some(_)) = (&newest, &self.shared.remote_presence) {
             self.shared.fanned_out(newest.cursor).await;
         }
         Ok(newest)

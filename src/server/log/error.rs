@@ -51,25 +51,25 @@ pub enum OpenError {
     },
     /// It is a node's copy of a cluster's log.
     #[error(
-        "{} holds a copy of a cluster's log: start with --cluster, or give this server a folder of its own (--data). To take \
-         what it holds along, run `tidings log export` and `tidings log import` there",
+        "{} holds a copy of a cluster's log: start with --cluster, or use another folder (--data), into which `tidings log export` \
+         and `tidings log import` copy the updates",
         .0.display()
     )]
-    Copy(PathBuf),
-    /// It is a log of its own, and no copy of a cluster's.
+    ClusterCopy(PathBuf),
+    /// It is the log of a single server.
     #[error(
-        "{} holds the log of a single server, which is no copy of the cluster's: give this node an empty folder (--data), and \
-         bring the old log over as docs/cluster.md says",
+        "{} holds the log of a single server: give this node an empty folder (--data), and import the old log into the cluster \
+         as docs/cluster.md says",
         .0.display()
     )]
-    NoCopy(PathBuf),
+    NotClusterCopy(PathBuf),
     /// It is a copy of another cluster's log.
     #[error(
-        "{} holds a copy of the log of a cluster with another secret: give this node the secret of before \
-         (--cluster-secret-file), or an empty folder (--data)",
+        "{} holds a copy of the log of another cluster, or of this cluster with another secret: check --cluster-secret-file, or \
+         give this node an empty folder (--data)",
         .0.display()
     )]
-    OtherCopy(PathBuf),
+    OtherClusterCopy(PathBuf),
     /// The cluster can't be joined with these settings.
     #[error("{0}")]
     Cluster(String),
@@ -95,14 +95,14 @@ pub enum AppendError {
     /// The backend failed, or has been closed.
     #[error("the log failed: {0}")]
     Failed(String),
-    /// It is larger than what a cluster takes at a time.
+    /// It is larger than a message of the cluster's stream may be.
     #[error("{0}")]
     TooLarge(String),
-    /// The cluster can't take it now. Nothing was published.
-    #[error("the cluster takes no updates now: {0}")]
+    /// The cluster accepts no updates at the moment. Nothing was published.
+    #[error("the cluster accepts no updates at the moment: {0}")]
     Unavailable(String),
-    /// The cluster has not said in time whether it has taken it.
-    #[error("the cluster has not answered in time: {0}")]
+    /// The cluster did not answer in time. The update may have been published.
+    #[error("the cluster did not answer in time: {0}")]
     Unknown(String),
     /// It contradicts what was published before with the same idempotency key.
     #[error("{0}")]

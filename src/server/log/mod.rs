@@ -22,7 +22,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 pub use clock::{Clock, TimeSource};
 use cluster::ClusterLog;
-pub use cluster::{ClusterOptions, ClusterSecret, Credentials, Note, StreamStatus};
+pub use cluster::import as import_into_cluster;
+pub use cluster::{
+    ClusterOptions, ClusterReport, ClusterSecret, ControlMessage, Credentials, NodeReport, ReplicaReport, StreamStatus,
+};
 pub use disk::{DiskLog, maintenance};
 pub use entry::{Cursor, Entry, Lane};
 pub use error::{AppendError, OpenError, ReadError};
@@ -85,25 +88,24 @@ pub trait Log: Send + Sync + 'static {
         self.append_system(Vec::new()).await.map(|_| ())
     }
 
-    /// Tells all nodes of its cluster something, in the order of the log: each has taken care of it before it reads what
-    /// comes after. Alone, a node has nobody to tell.
-    async fn tell(&self, _note: String) -> Result<(), AppendError> {
+    /// Sends a control message to all nodes of the cluster, in the order of the log: each node handles it before it reads
+    /// later updates. Does nothing outside a cluster.
+    async fn broadcast(&self, _message: String) -> Result<(), AppendError> {
         Ok(())
     }
 
-    /// Tells all nodes of its cluster something that is worth nothing later: in no order, and only those that hear it now.
-    async fn tell_now(&self, _note: String) -> Result<(), AppendError> {
+    /// Sends a control message to the nodes that are connected now. It is not stored, and has no place in the log's order.
+    async fn broadcast_unordered(&self, _message: String) -> Result<(), AppendError> {
         Ok(())
     }
 
-    /// What nodes of its cluster tell each other, this one too, from the first one on that it has not read yet. For one who
-    /// asks; `None` for others, and if it is in no cluster.
-    fn notes(&self) -> Option<mpsc::Receiver<Note>> {
+    /// The control messages of all nodes, this one included. `None` outside a cluster, and for all callers but the first.
+    fn control_messages(&self) -> Option<mpsc::Receiver<ControlMessage>> {
         None
     }
 
-    /// Whether this is the first node of its cluster that claims a name, within the last two minutes. Alone, a node has to
-    /// remember by itself what it has claimed.
+    /// Claims a name. Returns whether no other node has claimed it in the last two minutes. Outside a cluster it returns
+    /// `true`: the caller has to remember its own claims.
     async fn claim(&self, _name: &str) -> Result<bool, AppendError> {
         Ok(true)
     }
@@ -111,7 +113,7 @@ pub trait Log: Send + Sync + 'static {
     /// How much the log holds. It may wait for the disk.
     fn figures(&self) -> LogFigures;
 
-    /// What this node knows of the stream that orders its cluster's log; `None` if it is in no cluster.
+    /// The status of the stream that orders the cluster's log; `None` outside a cluster.
     fn stream(&self) -> Option<StreamStatus> {
         None
     }
@@ -119,7 +121,7 @@ pub trait Log: Send + Sync + 'static {
     /// What the log holds now.
     fn bounds(&self) -> Bounds;
 
-    /// About how many entries there are after a place, up to another one.
+    /// The approximate number of entries between two cursors.
     fn distance(&self, from: Cursor, to: Cursor) -> u64 {
         to.0.saturating_sub(from.0)
     }
@@ -128,11 +130,11 @@ pub trait Log: Send + Sync + 'static {
     async fn sweep(&self);
 }
 
-/// A log that keeps entries at the places that somebody else has given them.
+/// A log that stores entries at cursors that a cluster's stream has assigned.
 #[async_trait]
 trait Store: Log {
-    /// Keeps entries, which are in order: those after the newest one, and the others are there already. Answers those
-    /// that are new, when they are readable; how durable they are is up to who gave them their places.
+    /// Stores entries, which are in order, and returns them once they are readable. Skips entries up to the newest cursor,
+    /// which it already has. They need not be durable: the stream is.
     async fn keep(&self, entries: Vec<Entry>) -> Result<Vec<Arc<Entry>>, AppendError>;
 }
 

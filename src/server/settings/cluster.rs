@@ -1,4 +1,4 @@
-//! The settings of a cluster: where its NATS servers are, and what its nodes have in common.
+//! The settings of a cluster.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,14 +11,14 @@ use crate::server::this_machine;
 
 /// The name of the stream, and what its subjects begin with.
 const DEFAULT_STREAM: &str = "tidings";
-/// One may fail.
+/// Tolerates the failure of one server.
 const DEFAULT_REPLICAS: usize = 3;
 
-/// `None` if there are no NATS servers: the server is alone.
+/// `None` without NATS servers.
 pub(super) fn resolve(options: &Options) -> Result<Option<ClusterOptions>, SettingsError> {
     if options.cluster.is_empty() {
         return match without(options) {
-            Some(name) => Err(invalid(name, "", "means nothing without --cluster")),
+            Some(name) => Err(invalid(name, "", "has no effect without --cluster: add it, or remove this setting")),
             None => Ok(None),
         };
     }
@@ -31,7 +31,11 @@ pub(super) fn resolve(options: &Options) -> Result<Option<ClusterOptions>, Setti
     }
     let replicas = options.cluster_replicas.unwrap_or(DEFAULT_REPLICAS);
     if ![1, 3, 5].contains(&replicas) {
-        return Err(invalid("cluster-replicas", replicas, "must be 1, 3 or 5: of an even number no more may fail"));
+        return Err(invalid(
+            "cluster-replicas",
+            replicas,
+            "must be 1, 3 or 5: an even number tolerates no more failures",
+        ));
     }
     let node = options.cluster_node.clone().unwrap_or_else(this_machine::name);
     if node.is_empty() || node.chars().count() > 64 || node.chars().any(char::is_control) {
@@ -42,6 +46,7 @@ pub(super) fn resolve(options: &Options) -> Result<Option<ClusterOptions>, Setti
         stream,
         node,
         replicas,
+        creates_stream: true,
         secret: secret(options)?,
         credentials: credentials(options)?,
         ca_file: options.cluster_ca_file.clone(),
@@ -50,7 +55,7 @@ pub(super) fn resolve(options: &Options) -> Result<Option<ClusterOptions>, Setti
     }))
 }
 
-/// Each setting's name and value, for an operator who wants to see what is in effect.
+/// Each setting's name and value.
 pub(super) fn rows(cluster: Option<&ClusterOptions>) -> [(&'static str, String); 12] {
     let value = |value: fn(&ClusterOptions) -> String| cluster.map(value).unwrap_or_default();
     let path = |path: Option<&PathBuf>| path.map(|path| path.display().to_string()).unwrap_or_default();
@@ -78,7 +83,7 @@ pub(super) fn rows(cluster: Option<&ClusterOptions>) -> [(&'static str, String);
     ]
 }
 
-/// A setting that means something in a cluster alone.
+/// A cluster setting that is given without --cluster.
 fn without(options: &Options) -> Option<&'static str> {
     let given = [
         ("cluster-stream", options.cluster_stream.is_some()),
@@ -101,7 +106,7 @@ fn check_server(server: &str) -> Result<(), SettingsError> {
     let has_secret = url.as_ref().is_some_and(|url| !url.username().is_empty() || url.password().is_some());
     if has_secret || server.contains('@') {
         let hint =
-            "must have no user or password, which the log would show: give --cluster-user and --cluster-password-file";
+            "must have no user or password, which would appear in logs: use --cluster-user and --cluster-password-file";
         return Err(invalid("cluster", server.rsplit('@').next().unwrap_or_default(), hint));
     }
     match url {
@@ -171,7 +176,7 @@ mod tests {
     fn without_servers_there_is_no_cluster_and_nothing_about_it() {
         assert_eq!(resolved(""), Ok(None));
         let error = resolved("cluster-stream = 'x'").expect_err("a setting without a cluster");
-        assert!(error.starts_with("--cluster-stream : means nothing without --cluster"), "{error}");
+        assert!(error.starts_with("--cluster-stream : has no effect without --cluster"), "{error}");
     }
 
     #[test]

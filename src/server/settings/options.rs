@@ -35,37 +35,37 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_DATA", value_name = "DIR")]
     pub data: Option<PathBuf>,
 
-    /// Take part in a cluster whose log is a stream in JetStream, on these NATS servers: their URLs, with commas between them,
-    /// nats://HOST:PORT or tls://HOST:PORT [default: alone]
+    /// Join a cluster whose log is a NATS JetStream stream: URLs of its NATS servers with commas between them, nats://HOST:PORT or
+    /// tls://HOST:PORT [default: none]
     #[arg(long, env = "TIDINGS_CLUSTER", value_name = "URLS", value_delimiter = ',', help_heading = "Cluster")]
     #[serde(deserialize_with = "each")]
     pub cluster: Vec<String>,
 
-    /// File with the cluster's secret, the same on all nodes: 32 characters or more
+    /// File with a secret of 32 characters or more, the same on all nodes
     #[arg(long, env = "TIDINGS_CLUSTER_SECRET_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_secret_file: Option<PathBuf>,
 
-    /// Name of the stream, which the first node makes [default: tidings]
+    /// Name of the stream, which the first node creates [default: tidings]
     #[arg(long, env = "TIDINGS_CLUSTER_STREAM", value_name = "NAME", help_heading = "Cluster")]
     pub cluster_stream: Option<String>,
 
-    /// How many NATS servers keep the stream, if this node makes it: 1, 3 or 5 [default: 3]
+    /// Number of NATS servers that store the stream, if this node creates it: 1, 3 or 5 [default: 3]
     #[arg(long, env = "TIDINGS_CLUSTER_REPLICAS", value_name = "COUNT", help_heading = "Cluster")]
     pub cluster_replicas: Option<usize>,
 
-    /// Name of this node, which no other node has [default: the machine's]
+    /// Name of this node, unique in the cluster [default: the host name]
     #[arg(long, env = "TIDINGS_CLUSTER_NODE", value_name = "NAME", help_heading = "Cluster")]
     pub cluster_node: Option<String>,
 
-    /// File with this node's NATS credentials, as nsc makes them
+    /// NATS credentials file (.creds)
     #[arg(long, env = "TIDINGS_CLUSTER_CREDENTIALS_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_credentials_file: Option<PathBuf>,
 
-    /// This node's NATS user
+    /// NATS user name
     #[arg(long, env = "TIDINGS_CLUSTER_USER", value_name = "NAME", help_heading = "Cluster")]
     pub cluster_user: Option<String>,
 
-    /// File with that user's password
+    /// File with the NATS user's password
     #[arg(long, env = "TIDINGS_CLUSTER_PASSWORD_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_password_file: Option<PathBuf>,
 
@@ -73,15 +73,15 @@ pub struct Options {
     #[arg(long, env = "TIDINGS_CLUSTER_TOKEN_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_token_file: Option<PathBuf>,
 
-    /// File with the certificates of the authorities that vouch for the NATS servers, in PEM, beside the system's
+    /// PEM file with CA certificates for the NATS servers, besides the system's
     #[arg(long, env = "TIDINGS_CLUSTER_CA_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_ca_file: Option<PathBuf>,
 
-    /// File with the certificate by which the NATS servers know this node, in PEM
+    /// PEM file with this node's client certificate for NATS
     #[arg(long, env = "TIDINGS_CLUSTER_CERTIFICATE_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_certificate_file: Option<PathBuf>,
 
-    /// File with that certificate's key, in PEM
+    /// PEM file with the client certificate's key
     #[arg(long, env = "TIDINGS_CLUSTER_KEY_FILE", value_name = "FILE", help_heading = "Cluster")]
     pub cluster_key_file: Option<PathBuf>,
 

@@ -77,7 +77,7 @@ pub fn init(settings: &Settings) -> io::Result<LogGuard> {
     Ok(LogGuard(()))
 }
 
-/// The connection to NATS logs each of its steps; a node says itself how it stands in its cluster.
+/// The NATS client logs each step of its connection at info. The node logs what matters of it.
 fn filter(level: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::try_new(format!("async_nats=warn,{level}"))
 }

@@ -27,7 +27,7 @@ use crate::server::auth::{Auth, KEYS_RETRY_AFTER, TICKET_LIFETIME, TicketError, 
 use crate::server::hub::{AtLimit, ClientKey, Hub, Rights, SessionOptions};
 use crate::server::settings::{LimitSettings, MercureSettings, Settings};
 use crate::wire::paths;
-pub(in crate::server) use nodes::follow as follow_nodes;
+pub(in crate::server) use nodes::handle_control_messages;
 use opening::OpeningLimits;
 
 /// What the hub's addresses need.

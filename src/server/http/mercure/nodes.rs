@@ -1,4 +1,4 @@
-//! What the nodes of a cluster tell each other, in the order of the log.
+//! Control messages between the nodes of a cluster.
 
 use std::sync::Arc;
 
@@ -9,37 +9,37 @@ use tracing::{error, info, warn};
 use super::revocations::{Revocation, revoke_here};
 use crate::server::auth::Auth;
 use crate::server::hub::Hub;
-use crate::server::hub::presence::PresenceNote;
+use crate::server::hub::presence::PresenceMessage;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum NodeNote {
-    /// Something is revoked.
+enum NodeMessage {
+    /// A revocation.
     Revoked(Revocation),
-    /// Who subscribes where.
-    Presence(PresenceNote),
+    /// About presence.
+    Presence(PresenceMessage),
 }
 
-/// The note that something is revoked.
-pub(super) fn revoked(wanted: &Revocation) -> String {
-    json!({ "revoked": wanted }).to_string()
+/// Encodes a revocation for the other nodes.
+pub(super) fn revoked(revocation: &Revocation) -> String {
+    json!({ "revoked": revocation }).to_string()
 }
 
-/// Takes care of what the nodes tell each other, until the hub's log is closed.
-pub(in crate::server) fn follow(hub: &Hub, auth: &Arc<Auth>) {
-    let Some(mut notes) = hub.log().notes() else { return };
-    // Not the hub itself, which holds the log.
+/// Handles control messages until the hub's log is closed.
+pub(in crate::server) fn handle_control_messages(hub: &Hub, auth: &Arc<Auth>) {
+    let Some(mut messages) = hub.log().control_messages() else { return };
+    // A strong reference would keep the log open.
     let (hub, auth) = (hub.downgrade(), auth.clone());
     tokio::spawn(async move {
-        while let Some(note) = notes.recv().await {
+        while let Some(message) = messages.recv().await {
             let Some(hub) = hub.upgrade() else { return };
-            match serde_json::from_str(&note.text) {
-                Ok(NodeNote::Presence(note)) => hub.hear(&note),
-                Ok(NodeNote::Revoked(wanted)) => match revoke_here(&hub, &auth, &wanted).await {
-                    Ok(ended) => info!(?wanted, ended, "revoked in the cluster"),
-                    Err(error) => error!(?error, ?wanted, "what was revoked in the cluster is not revoked here"),
+            match serde_json::from_str(&message.text) {
+                Ok(NodeMessage::Presence(message)) => hub.handle_presence(&message),
+                Ok(NodeMessage::Revoked(revocation)) => match revoke_here(&hub, &auth, &revocation).await {
+                    Ok(ended) => info!(?revocation, ended, "applied a revocation"),
+                    Err(error) => error!(?error, ?revocation, "a revocation could not be applied on this node"),
                 },
-                Err(error) => warn!(%error, "a node's note can't be read: it may be of a newer program"),
+                Err(error) => warn!(%error, "a control message can't be read: its node may run a newer version"),
             }
         }
     });

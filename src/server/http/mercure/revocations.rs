@@ -57,7 +57,7 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
         ))
     })?;
     let ended = revoke_here(&hub.hub, &hub.auth, &wanted).await?;
-    hub.hub.log().tell(nodes::revoked(&wanted)).await?;
+    hub.hub.log().broadcast(nodes::revoked(&wanted)).await?;
     info!(?wanted, ended, by = %token.subject, "revoked");
     let answer = Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() }));
     Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())

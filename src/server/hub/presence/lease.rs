@@ -1,4 +1,4 @@
-//! A node's lease: it tells that it lives, and ends what nodes had that don't.
+//! A node's presence lease: the node renews it with heartbeats, and expires the leases of nodes that have stopped.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -6,74 +6,83 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use super::nodes::{self, PresenceNote, TELL_EVERY};
+use super::remote::{self, HEARTBEAT_INTERVAL, PresenceMessage, RemotePresence};
 use crate::server::hub::HubShared;
 
-/// How often it looks for what is to be done.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Time between two checks of all leases.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Keeps this node's lease until the hub and its sessions are gone.
-pub(in crate::server::hub) async fn keep(hub: Weak<HubShared>) {
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told: Option<Instant> = None;
+/// Renews this node's lease, and expires others, until the hub and its sessions are gone.
+pub(in crate::server::hub) async fn run(hub: Weak<HubShared>) {
+    let mut checks = interval(CHECK_INTERVAL);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_heartbeat: Option<Instant> = None;
     loop {
-        looks.tick().await;
+        checks.tick().await;
         let Some(shared) = hub.upgrade() else { return };
-        if told.is_none_or(|told| told.elapsed() >= TELL_EVERY) {
-            // What the others have had before this one has started, they only tell when they are asked.
-            let is_told = match told {
-                None => tell(&shared, &PresenceNote::Asked(shared.number)).await,
-                Some(_) => shared.log.tell_now(PresenceNote::Alive(shared.number).text()).await.is_ok(),
-            };
-            told = if is_told { Some(Instant::now()) } else { told };
+        let sent = match last_heartbeat {
+            // Events that were published before this node started have expired or were evicted: it needs a snapshot.
+            None => broadcast(&shared, &PresenceMessage::SnapshotRequest(shared.instance)).await,
+            Some(last) if last.elapsed() >= HEARTBEAT_INTERVAL => {
+                let heartbeat = PresenceMessage::Heartbeat(shared.instance);
+                shared.log.broadcast_unordered(heartbeat.encode()).await.is_ok()
+            }
+            Some(_) => false,
+        };
+        if sent {
+            last_heartbeat = Some(Instant::now());
         }
-        end_silent(&shared).await;
+        expire_lease(&shared).await;
     }
 }
 
-/// Ends what a silent node had. Of several nodes that notice it, one does.
-async fn end_silent(shared: &HubShared) {
-    let Some((node, had)) = shared.nodes.as_ref().and_then(nodes::Nodes::silent) else { return };
-    let gone = PresenceNote::Gone(node);
-    if !matches!(shared.log.claim(&gone.text()).await, Ok(true)) {
+/// Ends the subscriptions of a node whose lease has expired. If several nodes notice it, one of them does this.
+async fn expire_lease(shared: &HubShared) {
+    let Some((node, subscriptions)) = shared.remote_presence.as_ref().and_then(RemotePresence::find_expired) else {
+        return;
+    };
+    let expired = PresenceMessage::Expired(node);
+    if !matches!(shared.log.claim(&expired.encode()).await, Ok(true)) {
         return;
     }
-    if !had.is_empty() {
-        warn!(?node, subscriptions = had.len(), "a node of the cluster is gone: its subscriptions end");
+    if !subscriptions.is_empty() {
+        warn!(?node, subscriptions = subscriptions.len(), "a node's lease has expired: its subscriptions end");
     }
-    shared.presence.tell(&had, false);
+    shared.presence.publish(&subscriptions, false);
     shared.presence.settle().await;
-    tell(shared, &gone).await;
+    broadcast(shared, &expired).await;
 }
 
-/// Takes what a node has told. It must not wait: what comes after in the log waits for it.
-pub(in crate::server::hub) fn hear(shared: &Arc<HubShared>, note: &PresenceNote) {
-    let Some(nodes) = &shared.nodes else { return };
-    nodes.hear(note);
-    let own = || shared.sessions.list(shared.presence.root(), None, usize::MAX).subscriptions;
-    match note {
-        PresenceNote::Asked(node) if *node != shared.number => {
-            let notes = nodes::listing(shared.number, &own());
+/// Handles a message from any node, this one included. It doesn't wait: the log is not read on meanwhile.
+pub(in crate::server::hub) fn handle(shared: &Arc<HubShared>, message: &PresenceMessage) {
+    let Some(remote_presence) = &shared.remote_presence else { return };
+    remote_presence.handle(message);
+    let own_subscriptions = || shared.sessions.list(shared.presence.root(), None, usize::MAX).subscriptions;
+    match message {
+        PresenceMessage::SnapshotRequest(node) if *node != shared.instance => {
+            let snapshot = remote::snapshot(shared.instance, &own_subscriptions());
             let shared = shared.clone();
             tokio::spawn(async move {
-                for note in notes {
-                    tell(&shared, &note).await;
+                for message in snapshot {
+                    broadcast(&shared, &message).await;
                 }
             });
         }
-        // One may have ended between the listing and its place in the log, and its event have come first.
-        PresenceNote::Listed { node, .. } if *node == shared.number => {
-            let ended = note.subscriptions().filter(|active| shared.sessions.subscription(&active.id()).is_none());
-            shared.presence.tell(&ended.collect::<Vec<_>>(), false);
+        // A subscription may have ended after the snapshot was taken, and its event may precede the snapshot in the log.
+        PresenceMessage::Snapshot { node, .. } if *node == shared.instance => {
+            let is_closed = |id: &str| shared.sessions.subscription(id).is_none();
+            let ended: Vec<_> = message.subscriptions().filter(|active| is_closed(&active.id())).collect();
+            shared.presence.publish(&ended, false);
         }
-        // It was silent, and lives.
-        PresenceNote::Gone(node) if *node == shared.number => shared.presence.tell(&own(), true),
+        // Another node has taken this one for dead.
+        PresenceMessage::Expired(node) if *node == shared.instance => {
+            shared.presence.publish(&own_subscriptions(), true);
+        }
         _ => {}
     }
 }
 
-async fn tell(shared: &HubShared, note: &PresenceNote) -> bool {
-    let told = shared.log.tell(note.text()).await;
-    told.inspect_err(|error| debug!(%error, "the other nodes could not be told of presence")).is_ok()
+async fn broadcast(shared: &HubShared, message: &PresenceMessage) -> bool {
+    let sent = shared.log.broadcast(message.encode()).await;
+    sent.inspect_err(|error| debug!(%error, "a presence message was not sent")).is_ok()
 }

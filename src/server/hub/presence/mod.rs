@@ -5,8 +5,8 @@
 
 pub(super) mod lease;
 mod listed;
-mod nodes;
 mod queue;
+mod remote;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,9 +19,9 @@ use uuid::Uuid;
 use super::{MatchType, Matcher, Rights};
 use crate::server::log::{Log, Topic};
 pub(super) use listed::Listed;
-pub use nodes::PresenceNote;
-pub(super) use nodes::{NodeNumber, Nodes};
 use queue::EventQueue;
+pub use remote::PresenceMessage;
+pub(super) use remote::{InstanceId, RemotePresence};
 
 /// The type of presence events, which nobody else may use.
 pub const EVENT: &str = "mercure";
@@ -156,8 +156,8 @@ impl Presence {
         self.queue.push(targets, subscriber, true);
     }
 
-    /// Tells of subscriptions one by one, whoever has them.
-    fn tell(&self, subscriptions: &[ActiveSubscription], is_active: bool) {
+    /// Publishes an event for each of these subscriptions, whichever node has them.
+    fn publish(&self, subscriptions: &[ActiveSubscription], is_active: bool) {
         for ActiveSubscription { target, subscriber } in subscriptions {
             self.queue.push(std::slice::from_ref(target), *subscriber, is_active);
         }

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tracing::error;
 use uuid::Uuid;
 
 use super::{ActiveSubscription, EVENT, Target};
-use crate::server::log::{Field, Log, Topic, Update};
+use crate::server::log::{AppendError, Field, Log, Topic, Update};
 
 /// How long events are kept: a client that comes back later reads the list anew.
 const EVENT_TTL: Duration = Duration::from_secs(600);
@@ -20,6 +21,9 @@ const BATCH_BYTES: usize = 64 << 10;
 /// Bytes of events that wait to be published before new subscriptions have to wait too. Events of subscriptions that
 /// end are not held back, so more may wait, at most one for each subscription that was open.
 const QUEUE_BYTES: usize = 8 << 20;
+
+/// Time between two attempts to publish events while a cluster is unavailable.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Events in the order of their changes.
 #[derive(Default)]
@@ -112,6 +116,12 @@ impl EventQueue {
         }
     }
 
+    /// Whether the next events can wait for a retry.
+    fn may_retry(&self) -> bool {
+        let state = self.state();
+        !state.closed && state.bytes < QUEUE_BYTES / 2
+    }
+
     /// Waits while too many events wait.
     pub(super) async fn wait_for_room(&self) {
         self.wait_until(|state| state.bytes < QUEUE_BYTES).await;
@@ -142,10 +152,17 @@ impl EventQueue {
 /// Publishes the events in their order, as many at once as have come up meanwhile, until the queue is closed.
 pub(super) async fn publish(log: Arc<dyn Log>, queue: Arc<EventQueue>) {
     while let Some(events) = queue.next().await {
-        let updates = events.iter().filter_map(PresenceEvent::update).collect();
-        if let Err(error) = log.append_system(updates).await {
-            // The list is right all the same: a client reads it anew after a gap.
-            error!(%error, events = events.len(), "presence events were not published");
+        let updates: Vec<_> = events.iter().filter_map(PresenceEvent::update).collect();
+        loop {
+            match log.append_system(updates.clone()).await {
+                // The other nodes of a cluster list what the events say, so they are retried while there is room.
+                Err(AppendError::Unavailable(_) | AppendError::Unknown(_)) if queue.may_retry() => {
+                    sleep(RETRY_AFTER).await
+                }
+                // The list is right all the same: a client reads it anew after a gap.
+                Err(error) => break error!(%error, events = events.len(), "presence events were not published"),
+                Ok(_) => break,
+            }
         }
         queue.state().published += events.len() as u64;
         queue.published.notify_waiters();

@@ -122,8 +122,8 @@ pub struct SubscriptionList {
 }
 
 impl SubscriptionList {
-    /// Both together, at most `limit`.
-    pub(super) fn and(mut self, other: Self, limit: usize) -> Self {
+    /// Merges two lists, and keeps at most `limit` subscriptions.
+    pub(super) fn merge(mut self, other: Self, limit: usize) -> Self {
         self.subscriptions.extend(other.subscriptions);
         self.subscriptions.sort_unstable_by(|one, other| one.place().cmp(&other.place()));
         self.more |= other.more || self.subscriptions.len() > limit;
@@ -206,7 +206,7 @@ impl Sessions {
     /// The open subscriptions whose topics lie below `topic`, after the topic `after`, at most `limit`.
     pub(super) fn list(&self, topic: &str, after: Option<&str>, limit: usize) -> SubscriptionList {
         let none = SubscriptionList { subscriptions: Vec::new(), total: 0, more: false };
-        self.shards.iter().fold(none, |all, shard| all.and(shard.list(topic, after, limit), limit))
+        self.shards.iter().fold(none, |all, shard| all.merge(shard.list(topic, after, limit), limit))
     }
 
     /// The open subscription with this topic.

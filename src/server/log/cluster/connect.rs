@@ -9,22 +9,22 @@ use async_nats::{Client, ConnectError, ConnectOptions, Event, ServerAddr};
 use super::{ClusterOptions, Credentials};
 use crate::server::log::OpenError;
 
-/// A server that says nothing for twice as long is gone.
+/// A server that leaves two pings unanswered is disconnected.
 const PING_EVERY: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest wait between two tries to connect: a client waits for what it has published meanwhile.
+/// The longest backoff between two connection attempts.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(1);
-/// How many live messages may wait for the follower. Those beyond it are dropped, and fetched again.
+/// Maximum number of live messages in the subscription buffer. The client drops more; the follower fetches them.
 const LIVE_CAPACITY: usize = 4096;
 
-/// What a connection is made with.
+/// Connects to the NATS servers.
 pub(super) struct Connector {
     servers: Vec<ServerAddr>,
     options: ConnectOptions,
 }
 
 impl Connector {
-    /// Reads the files that the options name. `events` hears how the connection goes.
+    /// Reads the credentials. `events` is called with each change of the connection.
     pub(super) fn new(
         options: &ClusterOptions,
         events: impl Fn(Event) + Send + Sync + 'static,
@@ -64,7 +64,7 @@ impl Connector {
         Ok(Self { servers, options: connect })
     }
 
-    /// A client that connects in the background and goes on trying for ever.
+    /// Returns a client that connects in the background and reconnects for ever.
     pub(super) async fn connect(self) -> Result<Client, ConnectError> {
         self.options.connect(self.servers).await
     }

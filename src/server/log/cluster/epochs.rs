@@ -1,12 +1,12 @@
-//! The epochs of a stream, kept in its metadata. A stream that has lost what it had acknowledged begins a new one, so that
-//! its next places are behind all that any node has seen.
+//! The stream's epochs, kept in its metadata. A stream that has lost acknowledged messages starts a new epoch, so that new
+//! cursors are greater than all cursors that any node has assigned.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::place::LAST_EPOCH;
+use super::position::LAST_EPOCH;
 
-/// Where each epoch begins, oldest first: epoch and sequence number. There is always one.
+/// The first sequence number of each epoch, as pairs of epoch and sequence number in ascending order. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Epochs(Vec<(u64, u64)>);
 
@@ -17,23 +17,23 @@ impl Default for Epochs {
 }
 
 impl Epochs {
-    /// The newest.
+    /// The newest epoch.
     pub(super) fn current(&self) -> u64 {
         self.0.last().map_or(0, |(epoch, _)| *epoch)
     }
 
-    /// Which one a sequence number is in.
+    /// The epoch of a sequence number.
     pub(super) fn of(&self, sequence: u64) -> u64 {
         let begun = self.0.iter().rev().find(|(_, begin)| *begin <= sequence);
         begun.or(self.0.first()).map_or(0, |(epoch, _)| *epoch)
     }
 
-    /// Where the first epoch after this one begins.
+    /// The first sequence number after an epoch; `None` if it is the newest.
     pub(super) fn begin_after(&self, epoch: u64) -> Option<u64> {
         self.0.iter().find(|(later, _)| *later > epoch).map(|(_, begin)| *begin)
     }
 
-    /// These, and a new one from this sequence number on; `None` if there can be no more.
+    /// Adds an epoch that starts at this sequence number; `None` if the epoch is too large.
     pub(super) fn begin(&self, epoch: u64, sequence: u64) -> Option<Self> {
         let mut epochs: Vec<_> = self.0.iter().copied().filter(|(_, begin)| *begin < sequence).collect();
         epochs.push((epoch, sequence));

@@ -1,40 +1,42 @@
-//! The follower copies the stream into this node's own store, message by message, in order.
+//! The follower copies the stream into this node's store, message by message, in order.
 //!
-//! New messages come as the stream republishes them. Nothing is believed to come: a hole between two of them is filled by
-//! asking, and so is what is missing at the end, which the stream's leader is asked for again and again.
+//! It gets new messages as the stream republishes them, which may lose some. So it fetches the missing messages when it
+//! finds a gap between two, and asks the stream's leader regularly whether any are missing at the end.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::Info;
+use chrono::Utc;
 use futures_util::StreamExt;
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use super::epochs::Epochs;
 use super::message::MessageError;
 use super::node::Node;
-use super::place::Place;
-use super::stream::{Stored, Stream, StreamError, stored};
+use super::position::StreamPosition;
+use super::report::{NodeReport, REPORT_INTERVAL};
+use super::stream::{StoredMessage, Stream, StreamError, stored};
 use crate::server::log::{AppendError, Entry};
 
-/// How often the stream's leader is asked what its newest message is.
+/// Time between two requests for the stream's last sequence number.
 const CHECK_EVERY: Duration = Duration::from_millis(300);
-/// How long to wait before the next try after a failure.
+/// Time to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
-/// The same when somebody has to do something first.
-const RETRY_UNFIT_AFTER: Duration = Duration::from_secs(5);
-/// How many messages are put into the store at a time.
+/// Time to wait after a failure that an operator has to fix.
+const RETRY_FATAL_AFTER: Duration = Duration::from_secs(5);
+/// Maximum number of live messages that are written to the store together.
 const CHUNK: usize = 1024;
-/// A node that lacks more messages than this is catching up, and says so.
+/// With a greater lag the node reports that it is catching up.
 const FEW: u64 = 10_000;
 
 pub(super) struct Follower {
     pub(super) node: Arc<Node>,
     pub(super) stream: Stream,
-    /// Told when the connection is lost: what comes after it may be another past.
+    /// Notified when the connection is lost. The stream may have been rolled back before the next connection.
     pub(super) disconnected: Arc<Notify>,
     pub(super) epochs: Epochs,
 }
@@ -45,12 +47,12 @@ impl Follower {
         loop {
             let Err(failure) = self.follow().await;
             match failure {
-                StreamError::Unfit(reason) => {
-                    self.node.status.set_unfit(reason);
-                    sleep(RETRY_UNFIT_AFTER).await;
+                StreamError::Fatal(reason) => {
+                    self.node.status.set_halted(reason);
+                    sleep(RETRY_FATAL_AFTER).await;
                 }
                 failure => {
-                    self.node.status.set_away(failure.to_string());
+                    self.node.status.set_disconnected(failure.to_string());
                     sleep(RETRY_AFTER).await;
                 }
             }
@@ -61,9 +63,9 @@ impl Follower {
         let lost = self.disconnected.clone();
         let lost = lost.notified();
         let info = self.stream.open().await?;
-        // Before what is there is read, or what comes meanwhile would have to be asked for.
+        // Subscribed before the stream is read, so that only few messages have to be fetched twice.
         let mut live = self.stream.live().await?.ready_chunks(CHUNK);
-        let mut now = self.stream.now().await?;
+        let mut broadcasts = self.stream.broadcasts().await?;
         let mut expected = info.state.last_sequence;
         self.agree(info).await?;
         self.catch_up(expected).await?;
@@ -74,20 +76,21 @@ impl Follower {
             stream.info().await
         };
         let mut answer = Box::pin(ask(self.stream.clone()));
+        let mut last_report: Option<Instant> = None;
         tokio::pin!(lost);
         loop {
             tokio::select! {
-                () = &mut lost => return Err(StreamError::Away("the connection to the NATS server is lost".into())),
+                () = &mut lost => return Err(StreamError::Unavailable("the connection to the NATS server is lost".into())),
                 messages = live.next() => {
-                    let messages = messages.ok_or_else(|| StreamError::Away("the connection is closed".into()))?;
+                    let messages = messages.ok_or_else(|| StreamError::Unavailable("the connection is closed".into()))?;
                     self.take_live(messages.into_iter().filter_map(stored).collect()).await?;
                 }
-                Some(note) = now.next() => {
-                    self.node.notes.hand_over(String::from_utf8_lossy(&note.payload).into_owned()).await;
+                Some(note) = broadcasts.next() => {
+                    self.node.control.deliver(String::from_utf8_lossy(&note.payload).into_owned()).await;
                 }
                 info = &mut answer => {
                     let info = info?;
-                    // What was the newest at the last check and is still missing got lost on its way.
+                    // Messages that the leader had at the previous check were lost on their way if they are still missing.
                     let missing = std::mem::replace(&mut expected, info.state.last_sequence);
                     if self.must_agree(&info)? {
                         self.agree(info).await?;
@@ -96,6 +99,10 @@ impl Follower {
                         self.catch_up(missing).await?;
                     }
                     self.node.status.set_following();
+                    if last_report.is_none_or(|last| last.elapsed() >= REPORT_INTERVAL) {
+                        last_report = Some(Instant::now());
+                        self.report().await?;
+                    }
                     answer.set(ask(self.stream.clone()));
                 }
             }
@@ -106,18 +113,29 @@ impl Follower {
         *self.node.applied.borrow()
     }
 
-    /// Reads on after this sequence number.
+    async fn report(&self) -> Result<(), StreamError> {
+        let report = NodeReport {
+            node: self.node.name.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            applied: self.applied(),
+            epoch: self.epochs.current(),
+            at: Utc::now(),
+        };
+        self.stream.report(&report).await
+    }
+
+    /// Continues after this sequence number.
     pub(super) fn set_applied(&self, sequence: u64) {
         self.node.applied.send_replace(sequence);
         self.node.status.set_stream(|status| status.applied = sequence);
     }
 
-    /// This node lacks messages before this one: readers that come from before it are told.
-    pub(super) fn lacks_before(&self, sequence: u64) {
-        self.node.lost.set(Place { epoch: self.epochs.of(sequence), sequence, index: 0 }.cursor());
+    /// Records that this node lacks messages before this sequence number: readers from before it are told of a gap.
+    pub(super) fn set_missing_before(&self, sequence: u64) {
+        self.node.missing.set(StreamPosition { epoch: self.epochs.of(sequence), sequence, index: 0 }.cursor());
     }
 
-    /// Takes note of what the leader says.
+    /// Updates the status with the leader's answer.
     pub(super) fn note(&self, info: &Info) {
         self.node.status.set_stream(|status| {
             status.name.clone_from(&info.config.name);
@@ -131,8 +149,8 @@ impl Follower {
         });
     }
 
-    /// Takes messages that have come by themselves: some may have been left out on the way.
-    async fn take_live(&mut self, messages: Vec<Stored>) -> Result<(), StreamError> {
+    /// Writes live messages to the store, and fetches those that are missing between them.
+    async fn take_live(&mut self, messages: Vec<StoredMessage>) -> Result<(), StreamError> {
         let mut rest = messages.into_iter().peekable();
         while let Some(first) = rest.peek() {
             if first.sequence > self.applied() + 1 {
@@ -151,7 +169,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads everything up to this sequence number.
+    /// Fetches everything up to this sequence number.
     pub(super) async fn catch_up(&mut self, until: u64) -> Result<(), StreamError> {
         while self.applied() < until {
             if until - self.applied() > FEW {
@@ -169,8 +187,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Gets past a message that could not be fetched: the server that was asked may not have it yet, or nobody has it any
-    /// more. The leader knows.
+    /// Moves past a message that could not be fetched. The server that was asked may lag behind, or the stream may no longer
+    /// have the message: the leader knows.
     async fn step(&mut self) -> Result<(), StreamError> {
         let next = self.applied() + 1;
         if let Some(message) = self.stream.get(next).await? {
@@ -178,61 +196,57 @@ impl Follower {
         }
         let first = self.stream.info().await?.state.first_sequence;
         if first > next {
-            warn!(
-                from = next,
-                to = first - 1,
-                "the stream does not keep these messages any more: this node lacks them"
-            );
-            self.lacks_before(first);
+            warn!(from = next, to = first - 1, "the stream no longer has these messages: this node lacks them");
+            self.set_missing_before(first);
             self.set_applied(first - 1);
         } else {
-            warn!(sequence = next, "a message is not in the stream any more: it is left out");
+            warn!(sequence = next, "a message was deleted from the stream: it is skipped");
             self.set_applied(next);
         }
         Ok(())
     }
 
-    /// Takes messages, which are the next ones.
-    async fn take(&self, messages: Vec<Stored>) -> Result<(), StreamError> {
+    /// Handles consecutive messages, which are the next ones.
+    async fn take(&self, messages: Vec<StoredMessage>) -> Result<(), StreamError> {
         let (mut entries, mut begin) = (Vec::new(), 0);
         for (index, message) in messages.iter().enumerate() {
             match self.node.content(self.epochs.of(message.sequence), message) {
                 Ok((more, notes)) => {
                     if !notes.is_empty() {
-                        // What a note is about must not come before it, nor after it.
+                        // Updates before and after a control message must stay on their side of it.
                         self.keep(std::mem::take(&mut entries), &messages[begin..index]).await?;
                         begin = index;
                         for note in notes {
-                            self.node.notes.hand_over(note).await;
+                            self.node.control.deliver(note).await;
                         }
                     }
                     entries.extend(more);
                 }
                 Err(error @ MessageError::Newer(_)) => {
-                    return Err(StreamError::Unfit(format!(
-                        "message {}: {error}: run the newer program",
+                    return Err(StreamError::Fatal(format!(
+                        "message {}: {error}: upgrade this node",
                         message.sequence
                     )));
                 }
                 Err(error @ MessageError::Foreign(_)) => {
-                    error!(sequence = message.sequence, %error, "a message in the stream is not ours: it is left out");
+                    error!(sequence = message.sequence, %error, "a message in the stream is not from tidings: it is skipped");
                 }
             }
         }
         self.keep(entries, &messages[begin..]).await
     }
 
-    /// Puts the entries of messages into the store.
-    async fn keep(&self, entries: Vec<Entry>, messages: &[Stored]) -> Result<(), StreamError> {
+    /// Writes the messages' entries to the store.
+    async fn keep(&self, entries: Vec<Entry>, messages: &[StoredMessage]) -> Result<(), StreamError> {
         let Some(last) = messages.last().map(|message| message.sequence) else { return Ok(()) };
         let kept = self.node.store.keep(entries).await.map_err(|error| match error {
-            AppendError::Full(reason) => StreamError::Refused(format!("this node's own log is full: {reason}")),
-            error => StreamError::Refused(error.to_string()),
+            AppendError::Full(reason) => StreamError::Rejected(format!("this node's own log is full: {reason}")),
+            error => StreamError::Rejected(error.to_string()),
         })?;
         self.set_applied(last);
         for message in messages {
             if let Some(id) = &message.id {
-                let is_of = |cursor| Place::of(cursor).sequence.cmp(&message.sequence);
+                let is_of = |cursor| StreamPosition::of(cursor).sequence.cmp(&message.sequence);
                 let begin = kept.partition_point(|entry| is_of(entry.cursor).is_lt());
                 let end = kept.partition_point(|entry| is_of(entry.cursor).is_le());
                 self.node.pending.resolve(id, &kept[begin..end]);

@@ -1,4 +1,4 @@
-//! What a message in the stream says: JSON, so that whoever looks at the stream can read it.
+//! The content of a message in the stream: JSON, so that an operator can read it.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,28 +10,28 @@ use thiserror::Error;
 
 use crate::server::log::{Field, Topic, Update};
 
-/// The format that this program writes, and the newest that it reads.
+/// The format that this version writes, and the newest that it reads.
 const FORMAT: u32 = 1;
 
-/// Updates that were appended together.
+/// Updates that were appended together, and control messages.
 #[derive(Serialize, Deserialize)]
 struct Message<'a> {
     format: u32,
-    /// The name of the node that took them.
+    /// The name of the node that published the message.
     #[serde(borrow)]
     node: Cow<'a, str>,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     updates: Vec<UpdateText<'a>>,
-    /// What nodes tell each other.
+    /// Control messages.
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     notes: Vec<Cow<'a, str>>,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Content {
-    pub(super) updates: Vec<Submitted>,
-    /// What nodes tell each other: it is no entry.
+pub(super) struct MessageContent {
+    pub(super) updates: Vec<SubmittedUpdate>,
+    /// Control messages, which become no entries.
     pub(super) notes: Vec<String>,
 }
 
@@ -52,37 +52,37 @@ struct UpdateText<'a> {
     /// In milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     ttl: Option<u64>,
-    /// When it was taken, if that was before it came into the stream.
+    /// When the update was taken, for one that is imported.
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<DateTime<Utc>>,
-    /// Whether it is what the hub itself says.
+    /// Whether the update is an event of the hub itself.
     #[serde(default, skip_serializing_if = "is_false")]
     system: bool,
 }
 
-/// An update in the stream.
+/// An update as it was submitted to the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Submitted {
+pub(super) struct SubmittedUpdate {
     pub(super) update: Update,
-    /// When it was taken, if that was before it came into the stream.
+    /// When it was taken, for one that is imported.
     pub(super) at: Option<DateTime<Utc>>,
-    /// Whether it is what the hub itself says.
+    /// Whether it is an event of the hub itself.
     pub(super) is_system: bool,
 }
 
-/// Why a message can't be read.
+/// Why a message can't be decoded.
 #[derive(Debug, Error)]
 pub(super) enum MessageError {
-    /// A newer program wrote it.
-    #[error("it is of format {0}, newer than format {FORMAT} that this program knows")]
+    /// A newer version wrote it.
+    #[error("its format is {0}, but this version reads formats up to {FORMAT}")]
     Newer(u32),
-    /// It isn't ours.
+    /// Not a message of tidings.
     #[error("{0}")]
     Foreign(String),
 }
 
-impl<'a> From<&'a Submitted> for UpdateText<'a> {
-    fn from(Submitted { update, at, is_system }: &'a Submitted) -> Self {
+impl<'a> From<&'a SubmittedUpdate> for UpdateText<'a> {
+    fn from(SubmittedUpdate { update, at, is_system }: &'a SubmittedUpdate) -> Self {
         Self {
             topics: update.topics.iter().map(|topic| topic.as_str().into()).collect(),
             data: update.data.as_str().into(),
@@ -102,22 +102,22 @@ const fn is_false(value: &bool) -> bool {
     !*value
 }
 
-/// Encodes updates and notes into one message.
-pub(super) fn encode(node: &str, Content { updates, notes }: &Content) -> Bytes {
+/// Encodes a message.
+pub(super) fn encode(node: &str, MessageContent { updates, notes }: &MessageContent) -> Bytes {
     let updates = updates.iter().map(UpdateText::from).collect();
     let notes = notes.iter().map(|note| note.as_str().into()).collect();
     let message = Message { format: FORMAT, node: node.into(), updates, notes };
     serde_json::to_vec(&message).unwrap_or_default().into()
 }
 
-/// Decodes what [`encode`] wrote, of this format or an older one.
-pub(super) fn decode(payload: &[u8]) -> Result<Content, MessageError> {
+/// Decodes a message of this format or an older one.
+pub(super) fn decode(payload: &[u8]) -> Result<MessageContent, MessageError> {
     #[derive(Deserialize)]
     struct Head {
         format: u32,
     }
     let foreign = |error: serde_json::Error| MessageError::Foreign(error.to_string());
-    // A newer format may have nothing else in common.
+    // A newer format may have only its number in common with this one.
     let message: Message<'_> = match serde_json::from_slice(payload) {
         Ok(Message { format, .. }) if format > FORMAT => return Err(MessageError::Newer(format)),
         Ok(message) => message,
@@ -127,10 +127,10 @@ pub(super) fn decode(payload: &[u8]) -> Result<Content, MessageError> {
         },
     };
     let updates = message.updates.into_iter().map(submitted).collect::<Result<_, _>>()?;
-    Ok(Content { updates, notes: message.notes.into_iter().map(Cow::into_owned).collect() })
+    Ok(MessageContent { updates, notes: message.notes.into_iter().map(Cow::into_owned).collect() })
 }
 
-fn submitted(text: UpdateText<'_>) -> Result<Submitted, MessageError> {
+fn submitted(text: UpdateText<'_>) -> Result<SubmittedUpdate, MessageError> {
     let field = |text: Option<Cow<'_, str>>| text.map(|text| Field::parse(&text)).transpose();
     let update = || {
         Ok(Update {
@@ -147,7 +147,7 @@ fn submitted(text: UpdateText<'_>) -> Result<Submitted, MessageError> {
     if update.topics.is_empty() {
         return Err(MessageError::Foreign("an update without a topic".into()));
     }
-    Ok(Submitted { update, at: text.at, is_system: text.system })
+    Ok(SubmittedUpdate { update, at: text.at, is_system: text.system })
 }
 
 #[cfg(test)]
@@ -160,7 +160,7 @@ mod tests {
         proptest::option::of("[^\\p{Cc}\\p{Cf}]{1,9}").prop_map(|text| text.and_then(|text| Field::parse(&text).ok()))
     }
 
-    fn submissions() -> impl Strategy<Value = Submitted> {
+    fn submissions() -> impl Strategy<Value = SubmittedUpdate> {
         let topics = proptest::collection::vec("[^\\p{Cc}\\p{Cf}]{1,9}", 1..4);
         let rest = (proptest::option::of(0..u64::MAX), any::<bool>(), proptest::option::of(0..u64::MAX), any::<bool>());
         let at = proptest::option::of(0..4_000_000_000_000i64);
@@ -170,7 +170,7 @@ mod tests {
                 let topics = topics.iter().map(|topic| Topic::parse(topic).ok()).collect::<Option<_>>()?;
                 let ttl = ttl.map(Duration::from_millis);
                 let update = Update { topics, data, id, event, retry, private, ttl };
-                Some(Submitted { update, at: at.and_then(DateTime::from_timestamp_millis), is_system })
+                Some(SubmittedUpdate { update, at: at.and_then(DateTime::from_timestamp_millis), is_system })
             },
         )
     }
@@ -178,7 +178,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_encoded_is_decoded(updates in proptest::collection::vec(submissions(), 0..4), notes: Vec<String>) {
-            let content = Content { updates, notes };
+            let content = MessageContent { updates, notes };
             prop_assert_eq!(decode(&encode("a node", &content)).expect("a message"), content);
         }
 

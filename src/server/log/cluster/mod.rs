@@ -1,26 +1,28 @@
-//! The log of a node of a cluster.
+//! The log of a cluster's node.
 //!
-//! A JetStream stream gives updates their places, and every node copies it into a store of its own, from which it reads as
-//! from any log. Its parts:
+//! A JetStream stream orders the updates of all nodes. Each node copies it into its own store, and reads from there as from
+//! any log. The parts:
 //!
-//! * `sequencer`: puts appends into the stream;
-//! * `follower`: copies the stream, and knows when something is missing;
-//! * `agreement`: whether the stream still has the past that was copied from it;
-//! * `stream`, `connect`: what JetStream is asked for, and how it is reached;
-//! * `place`, `epochs`, `message`: what a cursor means, and what a message says;
-//! * `lost`: what this node lacks, and how readers are told.
+//! * `sequencer` publishes appends to the stream;
+//! * `follower` copies the stream, and fetches what is missing;
+//! * `agreement` detects that the stream has lost acknowledged messages;
+//! * `stream` and `connect` are the requests to JetStream and the connection;
+//! * `position`, `epochs` and `message` are the meaning of a cursor and the format of a message;
+//! * `missing` records what the node lacks, and `control` passes control messages on.
 
 mod agreement;
 mod connect;
+mod control;
 mod epochs;
 mod follower;
-mod lost;
+mod import;
 mod message;
+mod missing;
 mod node;
-mod notes;
 mod options;
 mod pending;
-mod place;
+mod position;
+mod report;
 mod secret;
 mod sequencer;
 mod status;
@@ -34,8 +36,10 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-pub use notes::Note;
+pub use control::ControlMessage;
+pub use import::import;
 pub use options::{ClusterOptions, Credentials};
+pub use report::{ClusterReport, NodeReport, ReplicaReport};
 pub use secret::ClusterSecret;
 pub use status::StreamStatus;
 
@@ -46,28 +50,28 @@ use super::{
     OpenError, ReadError, Reader, Retention, Storage, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use connect::Connector;
+use control::ControlChannel;
 use epochs::Epochs;
 use follower::Follower;
-use lost::{Lost, NodeReader};
-use message::{Content, Submitted};
+use message::{MessageContent, SubmittedUpdate};
+use missing::{GapReader, MissingEntries};
 use node::Node;
-use notes::Notes;
 use pending::Pending;
-use place::{PER_MESSAGE, Place};
+use position::{PER_MESSAGE, StreamPosition};
 use sequencer::{Append, Identity, QUEUE, Sequencer};
 use status::Status;
 use stream::Stream;
 
-/// The log of a node of a cluster. Dropping it ends its connection.
+/// The log of a cluster's node. Dropping it closes the connection.
 pub(super) struct ClusterLog {
     node: Arc<Node>,
     appends: mpsc::Sender<Append>,
-    /// Ended with the log.
+    /// Aborted when the log is dropped.
     _parts: JoinSet<()>,
 }
 
 impl ClusterLog {
-    /// Opens a node's own store, and begins to connect. Call it within a tokio runtime.
+    /// Opens the node's store and starts to connect. Call it within a tokio runtime.
     pub(super) fn open(
         options: ClusterOptions,
         storage: Storage,
@@ -91,19 +95,19 @@ impl ClusterLog {
         };
         let node = Arc::new(Node {
             name: options.node.clone(),
-            lost: Arc::new(Lost::open(&folder)?),
+            missing: Arc::new(MissingEntries::open(&folder)?),
             store,
             cipher: IdCipher::new(&key),
             retention,
             status: Status::default(),
             applied: watch::Sender::new(0),
             pending: Pending::default(),
-            notes: Notes::default(),
+            control: ControlChannel::default(),
             stream: OnceLock::new(),
         });
         let (appends, queue) = mpsc::channel(QUEUE);
         let mut parts = JoinSet::new();
-        parts.spawn(take_part(node.clone(), options, connector, disconnected, queue));
+        parts.spawn(run_node(node.clone(), options, connector, disconnected, queue));
         Ok((Self { node, appends, _parts: parts }, tail))
     }
 
@@ -119,12 +123,12 @@ impl ClusterLog {
         if updates.len() > PER_MESSAGE {
             return Err(AppendError::TooLarge(format!("more than {PER_MESSAGE} updates")));
         }
-        let updates = updates.into_iter().map(|update| Submitted { update, at: None, is_system }).collect();
-        self.submit(Content { updates, notes: Vec::new() }, identity).await
+        let updates = updates.into_iter().map(|update| SubmittedUpdate { update, at: None, is_system }).collect();
+        self.submit(MessageContent { updates, notes: Vec::new() }, identity).await
     }
 
-    /// Puts something into the stream, and waits until this node has it from there.
-    async fn submit(&self, content: Content, identity: Identity) -> Result<Appended, AppendError> {
+    /// Publishes a message, and waits until this node has copied it from the stream.
+    async fn submit(&self, content: MessageContent, identity: Identity) -> Result<Appended, AppendError> {
         self.node.status.takes_updates()?;
         let ended = || AppendError::Failed("this node has left the cluster".into());
         let (reply, answer) = oneshot::channel();
@@ -133,8 +137,8 @@ impl ClusterLog {
     }
 }
 
-/// Takes part in the cluster until the log is dropped.
-async fn take_part(
+/// Runs the node until the log is dropped.
+async fn run_node(
     node: Arc<Node>,
     options: ClusterOptions,
     connector: Connector,
@@ -143,7 +147,7 @@ async fn take_part(
 ) {
     let client = match connector.connect().await {
         Ok(client) => client,
-        Err(error) => return node.status.set_unfit(format!("the connection to NATS can't be set up: {error}")),
+        Err(error) => return node.status.set_halted(format!("the connection to NATS can't be set up: {error}")),
     };
     let stream = node.stream.get_or_init(|| Stream::new(client, &options, &node.retention)).clone();
     let mut parts = JoinSet::new();
@@ -161,7 +165,7 @@ fn note(event: &Event, disconnected: &Notify) {
     }
 }
 
-/// What it means for an append with a key that a store has what it has of these updates, which have their ids.
+/// Compares an append with a key to the entries that have the ids of its updates.
 async fn judge(store: &dyn Store, key: IdempotencyKey, updates: &[Update]) -> Result<Verdict, AppendError> {
     let mut found = Vec::with_capacity(updates.len());
     for id in updates.iter().filter_map(|update| update.id.as_ref()) {
@@ -179,7 +183,7 @@ impl Log for ClusterLog {
     async fn append(&self, mut updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError> {
         if let Some(key) = key {
             key.assign_ids(&mut updates);
-            // What the stream does not know any more, this node's own store may.
+            // The stream remembers the key for two minutes, the store for as long as it keeps the updates.
             if judge(&*self.node.store, key, &updates).await? == Verdict::Repeated {
                 return Ok(Appended::Repeated(ids(&updates)));
             }
@@ -200,8 +204,13 @@ impl Log for ClusterLog {
     }
 
     fn reader(&self, from: Cursor, filter: Arc<dyn TopicFilter>) -> Box<dyn Reader> {
-        let Node { store, lost, .. } = &*self.node;
-        Box::new(NodeReader { lost: lost.clone(), reader: store.reader(from, filter), at: from, told: Cursor::START })
+        let Node { store, missing, .. } = &*self.node;
+        Box::new(GapReader {
+            missing: missing.clone(),
+            reader: store.reader(from, filter),
+            at: from,
+            told: Cursor::START,
+        })
     }
 
     async fn read_before(
@@ -229,21 +238,21 @@ impl Log for ClusterLog {
         self.node.store.topics(after, limit).await
     }
 
-    async fn tell(&self, note: String) -> Result<(), AppendError> {
-        self.submit(Content { updates: Vec::new(), notes: vec![note] }, Identity::None).await.map(|_| ())
+    async fn broadcast(&self, note: String) -> Result<(), AppendError> {
+        self.submit(MessageContent { updates: Vec::new(), notes: vec![note] }, Identity::None).await.map(|_| ())
     }
 
-    async fn tell_now(&self, note: String) -> Result<(), AppendError> {
+    async fn broadcast_unordered(&self, note: String) -> Result<(), AppendError> {
         let away = || AppendError::Unavailable("the connection to the NATS servers is not there yet".into());
-        self.node.stream.get().ok_or_else(away)?.publish_now(note).await
+        self.node.stream.get().ok_or_else(away)?.broadcast(note).await
     }
 
-    fn notes(&self) -> Option<mpsc::Receiver<Note>> {
-        self.node.notes.take()
+    fn control_messages(&self) -> Option<mpsc::Receiver<ControlMessage>> {
+        self.node.control.take()
     }
 
     async fn claim(&self, name: &str) -> Result<bool, AppendError> {
-        let claimed = self.submit(Content::default(), Identity::Claim(name.into())).await?;
+        let claimed = self.submit(MessageContent::default(), Identity::Claim(name.into())).await?;
         Ok(matches!(claimed, Appended::New(_)))
     }
 
@@ -268,9 +277,9 @@ impl Log for ClusterLog {
         self.node.store.bounds()
     }
 
-    /// In messages: most have one update.
+    /// Counts messages, most of which have one update.
     fn distance(&self, from: Cursor, to: Cursor) -> u64 {
-        Place::of(to).sequence.saturating_sub(Place::of(from).sequence)
+        StreamPosition::of(to).sequence.saturating_sub(StreamPosition::of(from).sequence)
     }
 
     async fn sweep(&self) {

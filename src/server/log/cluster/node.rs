@@ -1,17 +1,17 @@
-//! What the parts of a node share: its own store, and what the messages in the stream become there.
+//! What the parts of a node share, and how messages become entries.
 
 use std::sync::{Arc, OnceLock};
 
 use chrono::SubsecRound;
 use tokio::sync::watch;
 
-use super::lost::Lost;
+use super::control::ControlChannel;
 use super::message::{self, MessageError};
-use super::notes::Notes;
+use super::missing::MissingEntries;
 use super::pending::Pending;
-use super::place::{PER_MESSAGE, Place};
+use super::position::{PER_MESSAGE, StreamPosition};
 use super::status::Status;
-use super::stream::{Stored, Stream};
+use super::stream::{StoredMessage, Stream};
 use crate::server::log::id_cipher::IdCipher;
 use crate::server::log::{Entry, Field, Lane, Retention, Store};
 
@@ -19,34 +19,38 @@ use crate::server::log::{Entry, Field, Lane, Retention, Store};
 pub(super) struct Node {
     /// Its name.
     pub(super) name: String,
-    /// What it has copied.
+    /// Its copy of the log.
     pub(super) store: Arc<dyn Store>,
-    pub(super) lost: Arc<Lost>,
+    pub(super) missing: Arc<MissingEntries>,
     pub(super) cipher: IdCipher,
     pub(super) retention: Retention,
     pub(super) status: Status,
-    /// The sequence number up to which the store has everything.
+    /// The sequence number up to which the store has all messages.
     pub(super) applied: watch::Sender<u64>,
     pub(super) pending: Pending,
-    pub(super) notes: Notes,
-    /// Once the connection has been set up.
+    pub(super) control: ControlChannel,
+    /// Set once the connection has been set up.
     pub(super) stream: OnceLock<Stream>,
 }
 
 impl Node {
-    /// The entries that a message becomes, the same on every node.
-    pub(super) fn entries(&self, epoch: u64, stored: &Stored) -> Result<Vec<Entry>, MessageError> {
+    /// The entries of a message. They are the same on every node.
+    pub(super) fn entries(&self, epoch: u64, stored: &StoredMessage) -> Result<Vec<Entry>, MessageError> {
         Ok(self.content(epoch, stored)?.0)
     }
 
-    /// The same, and the notes that the message carries.
-    pub(super) fn content(&self, epoch: u64, stored: &Stored) -> Result<(Vec<Entry>, Vec<String>), MessageError> {
-        let message::Content { updates, notes } = message::decode(&stored.payload)?;
+    /// The entries and the control messages of a message.
+    pub(super) fn content(
+        &self,
+        epoch: u64,
+        stored: &StoredMessage,
+    ) -> Result<(Vec<Entry>, Vec<String>), MessageError> {
+        let message::MessageContent { updates, notes } = message::decode(&stored.payload)?;
         if updates.len() > PER_MESSAGE {
             return Err(MessageError::Foreign(format!("it has more than {PER_MESSAGE} updates")));
         }
-        let entry = |(index, message::Submitted { mut update, at, is_system })| {
-            let cursor = Place { epoch, sequence: stored.sequence, index }.cursor();
+        let entry = |(index, message::SubmittedUpdate { mut update, at, is_system })| {
+            let cursor = StreamPosition { epoch, sequence: stored.sequence, index }.cursor();
             if update.id.is_none() {
                 update.id = Field::parse(&self.cipher.encrypt(cursor)).ok();
             }

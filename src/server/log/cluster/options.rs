@@ -1,62 +1,69 @@
-//! What a node of a cluster is opened with.
+//! The options of a node.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ClusterSecret;
 
-/// How a node takes part in a cluster.
+/// The options of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterOptions {
     /// The NATS servers' URLs: `nats://HOST:PORT`, or `tls://` for TLS.
     pub servers: Vec<String>,
-    /// The stream's name; its subjects are `NAME.log`, `NAME.live` and `NAME.now`.
+    /// The stream's name; its subjects begin with it: `NAME.log` and others.
     pub stream: String,
-    /// This node's name, which no other node has.
+    /// This node's name, unique in the cluster.
     pub node: String,
-    /// How many NATS servers keep the stream, if this node makes it.
+    /// Number of NATS servers that store the stream, if this node creates it.
     pub replicas: usize,
-    /// What all nodes know and nobody else.
+    /// Whether this node creates the stream if it doesn't exist.
+    pub creates_stream: bool,
+    /// The secret that all nodes share.
     pub secret: ClusterSecret,
-    /// Who this node is for the NATS servers.
+    /// This node's credentials for NATS.
     pub credentials: Credentials,
-    /// The certificates by which it trusts them, in PEM, beside the system's.
+    /// PEM file with CA certificates to trust beside the system's.
     pub ca_file: Option<PathBuf>,
-    /// Its own certificate and key, in PEM.
+    /// PEM files with the client certificate and its key.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// How long an append may wait for the stream.
+    /// Maximum time that an append waits for the stream.
     pub patience: Duration,
 }
 
-/// Who somebody is for a NATS server.
+/// Credentials for NATS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nobody in particular, or as the URL says.
+    /// None beside what the URL has.
     #[default]
     None,
-    /// A user with a JWT and a key: a `.creds` file.
+    /// A `.creds` file, with a JWT and an nkey.
     File(PathBuf),
-    /// A user with a password, which stands in this file.
+    /// A user name, and the file with the password.
     Password(String, PathBuf),
-    /// A token, which stands in this file.
+    /// The file with the token.
     Token(PathBuf),
 }
 
 impl ClusterOptions {
-    /// How long an append waits for the stream by default: longer than the election of a new leader takes.
+    /// Default of [`ClusterOptions::patience`]: longer than the election of a leader takes.
     pub const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// The subject of the log's messages.
+    /// The subject of the stream's messages.
     pub(super) fn subject(&self) -> String {
         format!("{}.log", self.stream)
     }
 
-    /// The subject on which nodes tell each other what is not kept.
-    pub(super) fn now_subject(&self) -> String {
-        format!("{}.now", self.stream)
+    /// The subject of control messages that are not stored.
+    pub(super) fn broadcast_subject(&self) -> String {
+        format!("{}.broadcast", self.stream)
     }
 
-    /// The subject on which the stream says what has come into it.
+    /// The subject on which nodes report their state.
+    pub(super) fn report_subject(&self) -> String {
+        format!("{}.nodes", self.stream)
+    }
+
+    /// The subject on which the stream republishes its messages.
     pub(super) fn live_subject(&self) -> String {
         format!("{}.live", self.stream)
     }

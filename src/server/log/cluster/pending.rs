@@ -1,4 +1,4 @@
-//! Appends that wait until this node's own store has what they have put into the stream.
+//! Appends that wait until this node's store has their message.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,14 +7,14 @@ use tokio::sync::oneshot;
 
 use crate::server::log::Entry;
 
-/// The entries that one message has become.
+/// The entries of one message.
 type Entries = Vec<Arc<Entry>>;
 
-/// Those who wait, by the id of their message.
+/// The waiting appends by message id.
 #[derive(Default)]
 pub(super) struct Pending(Mutex<HashMap<Box<str>, Vec<oneshot::Sender<Entries>>>>);
 
-/// Waits for one message; it need not be waited for any more when this is dropped.
+/// A message that is waited for until this is dropped.
 pub(super) struct Expected<'a> {
     pending: &'a Pending,
     id: Box<str>,
@@ -22,7 +22,7 @@ pub(super) struct Expected<'a> {
 }
 
 impl Pending {
-    /// Waits for the message with this id from now on.
+    /// Starts to wait for the message with this id.
     pub(super) fn expect(&self, id: &str) -> Expected<'_> {
         let (sender, entries) = oneshot::channel();
         self.waiting().entry(id.into()).or_default().push(sender);

@@ -1,10 +1,10 @@
-//! The secret that all nodes of a cluster have, and the keys that come from it. Nothing of it is ever sent.
+//! The secret that all nodes share, and the keys derived from it. The secret and the keys are never sent.
 
 use std::fmt;
 
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Salt};
 
-/// How short it may be: 32 characters, 128 bits if they are hexadecimal.
+/// Minimum length: 32 hexadecimal digits are 128 bits.
 const MIN_BYTES: usize = 32;
 
 /// A cluster's secret.
@@ -12,13 +12,13 @@ const MIN_BYTES: usize = 32;
 pub struct ClusterSecret(Box<str>);
 
 impl ClusterSecret {
-    /// The secret with this text; `None` if it is shorter than 32 characters.
+    /// Parses a secret; `None` if it is shorter than 32 characters.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         (text.len() >= MIN_BYTES).then(|| Self(text.into()))
     }
 
-    /// The key for this purpose, which tells nothing of the keys for others (RFC 5869).
+    /// Derives the key for a purpose (HKDF, RFC 5869). It reveals nothing about other keys.
     pub fn key(&self, purpose: &str) -> [u8; 32] {
         struct Bytes32;
         impl KeyType for Bytes32 {

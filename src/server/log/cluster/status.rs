@@ -1,4 +1,4 @@
-//! How the node stands in its cluster.
+//! The node's status in its cluster.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,36 +7,36 @@ use tracing::{error, info, warn};
 
 use crate::server::log::AppendError;
 
-/// How long a leader may be away before updates are refused at once instead of waiting for the next one.
+/// After this time without a leader, appends are refused at once. Before, they wait for the election.
 const GRACE: Duration = Duration::from_secs(4);
 
-/// How the node stands in its cluster, for those who append and for those who ask.
+/// The node's status.
 #[derive(Debug, Default)]
-pub(super) struct Status(Mutex<State>);
+pub(super) struct Status(Mutex<ClusterState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ClusterState {
     phase: Phase,
-    /// What the stream's leader said last.
+    /// The leader's last answer.
     stream: StreamStatus,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// Nothing is known yet.
+    /// Not connected yet.
     #[default]
     Connecting,
-    /// It copies what it does not have yet.
+    /// Copying messages that the stream already has.
     CatchingUp,
-    /// It has what there is.
+    /// The store has all messages.
     Following,
-    /// Nobody answers, since then.
-    Away(Instant, String),
-    /// It must not go on.
-    Unfit(String),
+    /// No answer since then, and the reason.
+    Disconnected(Instant, String),
+    /// An operator has to act.
+    Halted(String),
 }
 
-/// What a node knows of the stream.
+/// The status of the stream, as this node knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamStatus {
     /// Its name.
@@ -45,42 +45,41 @@ pub struct StreamStatus {
     pub server_version: String,
     /// The name of the NATS server that leads it.
     pub leader: Option<String>,
-    /// How many servers keep it, and how many of them have all of it.
+    /// Number of servers that are configured to store the stream.
     pub replicas: usize,
-    /// Those that have all of it.
+    /// Number of servers that have all messages.
     pub current: usize,
-    /// Its newest message's sequence number.
+    /// The sequence number of the last message in the stream.
     pub newest: u64,
-    /// The newest one that this node has.
+    /// The sequence number of the last message in this node's store.
     pub applied: u64,
-    /// How often it has lost what it had acknowledged.
+    /// How many times the stream has lost acknowledged messages.
     pub epoch: u64,
 }
 
 impl StreamStatus {
-    /// How many messages this node does not have yet.
+    /// Number of messages that this node lacks.
     pub fn lag(&self) -> u64 {
         self.newest.saturating_sub(self.applied)
     }
 
-    /// What an operator should look at.
+    /// A warning for the operator.
     pub fn concern(&self) -> Option<String> {
         if self.epoch > 0 {
             let times = self.epoch;
-            return Some(format!(
-                "the stream has lost acknowledged updates, {times} times so far: see docs/cluster.md"
-            ));
+            return Some(format!("the stream has lost acknowledged updates {times} times: see docs/cluster.md"));
         }
         if self.current < self.replicas {
-            return Some(
-                "not all NATS servers have all of the stream: if one more fails, updates may not be taken".into(),
-            );
+            return Some("not all NATS servers have all messages: if one more fails, updates may be refused".into());
         }
         if self.is_old() {
             let version = &self.server_version;
-            return Some(format!("the NATS server is {version}: before 2.15, flushing each message is too slow"));
+            return Some(format!(
+                "the NATS server is version {version}: upgrade to 2.15 or newer, where flushing each message is affordable"
+            ));
         }
-        (self.replicas == 1).then(|| "one NATS server alone keeps the stream: nothing is left if it fails".into())
+        (self.replicas == 1)
+            .then(|| "only one NATS server stores the stream: if its disk fails, the log is lost".into())
     }
 
     fn is_old(&self) -> bool {
@@ -90,24 +89,30 @@ impl StreamStatus {
 }
 
 impl Status {
-    /// Whether an append may be tried now.
+    /// Whether the node accepts appends; otherwise why not.
     pub(super) fn takes_updates(&self) -> Result<(), AppendError> {
         let unavailable = |reason: String| Err(AppendError::Unavailable(reason));
         let state = self.state();
         match &state.phase {
             Phase::Following => Ok(()),
-            Phase::Away(since, _) if since.elapsed() < GRACE => Ok(()),
-            Phase::Away(_, reason) | Phase::Unfit(reason) => unavailable(reason.clone()),
-            Phase::Connecting => unavailable("the connection to the NATS servers is not there yet".into()),
-            Phase::CatchingUp => unavailable(format!("this node is catching up: {} messages", state.stream.lag())),
+            Phase::Disconnected(since, _) if since.elapsed() < GRACE => Ok(()),
+            Phase::Disconnected(_, reason) | Phase::Halted(reason) => unavailable(reason.clone()),
+            Phase::Connecting => unavailable("not connected to a NATS server yet".into()),
+            Phase::CatchingUp => {
+                unavailable(format!("this node is catching up and lacks {} messages", state.stream.lag()))
+            }
         }
     }
 
-    /// The node has everything that the stream's leader had when it was asked.
+    /// The store has all messages that the leader had.
     pub(super) fn set_following(&self) {
         let mut state = self.state();
         if state.phase != Phase::Following {
-            info!(applied = state.stream.applied, leader = state.stream.leader, "this node follows the cluster's log");
+            info!(
+                applied = state.stream.applied,
+                leader = state.stream.leader,
+                "this node has caught up with the cluster's log"
+            );
             if let Some(concern) = state.stream.concern() {
                 warn!("{concern}");
             }
@@ -123,22 +128,25 @@ impl Status {
         }
     }
 
-    pub(super) fn set_away(&self, reason: String) {
+    pub(super) fn set_disconnected(&self, reason: String) {
         let mut state = self.state();
         match &state.phase {
-            Phase::Away(..) | Phase::Unfit(_) => {}
+            Phase::Disconnected(..) | Phase::Halted(_) => {}
             _ => {
-                warn!(reason, "the cluster does not answer: readers go on with what is here");
-                state.phase = Phase::Away(Instant::now(), reason);
+                warn!(
+                    reason,
+                    "the cluster does not answer: this node serves readers from its copy, and refuses updates"
+                );
+                state.phase = Phase::Disconnected(Instant::now(), reason);
             }
         }
     }
 
-    pub(super) fn set_unfit(&self, reason: String) {
+    pub(super) fn set_halted(&self, reason: String) {
         let mut state = self.state();
-        let phase = Phase::Unfit(reason);
+        let phase = Phase::Halted(reason);
         if state.phase != phase {
-            if let Phase::Unfit(reason) = &phase {
+            if let Phase::Halted(reason) = &phase {
                 error!(reason, "this node can't follow the cluster's log");
             }
             state.phase = phase;
@@ -153,7 +161,7 @@ impl Status {
         change(&mut self.state().stream);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ClusterState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! The stream in JetStream, as far as this program needs it.
+//! The requests to JetStream.
 
 use std::time::Duration;
 
@@ -19,29 +19,29 @@ use tokio::time::timeout;
 
 use super::ClusterOptions;
 use super::epochs::Epochs;
+use super::report::NodeReport;
 use crate::server::log::{AppendError, Retention};
 
-/// How long one question to JetStream may take.
+/// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long JetStream knows the ids of messages.
+/// For how long JetStream remembers message ids.
 pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
-/// The stream keeps as much as a node, and at least this: so long a node may be away.
+/// Minimum retention of the stream, however little a node keeps: a node may be away for this long.
 const MIN_AGE: Duration = Duration::from_secs(60 * 60);
 const MIN_BYTES: u64 = 64 << 20;
-/// How many messages, and how many bytes of them, one question for stored messages asks for.
+/// Maximum number and bytes of messages in the answer to one fetch.
 const FETCH_MESSAGES: u64 = 512;
 const FETCH_BYTES: u64 = 4 << 20;
 
-/// Beside the nodes' names for them in the stream's metadata: the epochs, and by what a node sees that it has the
-/// cluster's secret.
+/// The stream's metadata: its epochs, and a key derived from the cluster's secret, by which a node checks its own.
 const EPOCHS: &str = "tidings.epochs";
 const CHECK: &str = "tidings.check";
 
-/// What an error of JetStream means: it has no message at this sequence number (10037), there is no such stream (10059).
+/// JetStream's error codes for a missing message and for a missing stream.
 const NO_MESSAGE: u64 = 10037;
 const NO_STREAM: u64 = 10059;
 
-/// The stream.
+/// Access to the stream.
 #[derive(Clone)]
 pub(super) struct Stream {
     client: Client,
@@ -49,50 +49,52 @@ pub(super) struct Stream {
     name: String,
     subject: String,
     live_subject: String,
-    now_subject: String,
+    broadcast_subject: String,
+    report_subject: String,
+    creates: bool,
     config: Config,
 }
 
-/// Why JetStream has not done what it was asked for.
+/// Why a request failed.
 #[derive(Clone, Debug, Error)]
 pub(super) enum StreamError {
-    /// Nobody answers: no connection, no leader, or too slow.
+    /// No connection, no leader, or a timeout.
     #[error("{0}")]
-    Away(String),
-    /// It says no.
+    Unavailable(String),
+    /// JetStream or the store has refused it.
     #[error("{0}")]
-    Refused(String),
-    /// This node must not go on.
+    Rejected(String),
+    /// An operator has to act.
     #[error("{0}")]
-    Unfit(String),
+    Fatal(String),
 }
 
-/// Why a message is not in the stream, or may be.
+/// Why a publish failed.
 #[derive(Clone, Debug)]
 pub(super) enum PublishError {
-    /// It is not in the stream; it may work later.
-    NotNow(String),
-    /// Nobody knows.
+    /// The message is not in the stream; a later attempt may succeed.
+    Unavailable(String),
+    /// It is unknown whether the message is in the stream.
     Unknown(String),
-    /// There is no room for it.
+    /// The stream is full.
     Full(String),
-    /// It has more than these bytes.
+    /// The message is larger than this number of bytes.
     TooLarge(usize),
-    /// It will never be taken.
-    Refused(String),
+    /// The stream does not accept the message.
+    Rejected(String),
 }
 
-/// A message that is in the stream now.
+/// The acknowledgement of a publish.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct PublishAck {
     pub(super) sequence: u64,
-    /// Whether it was there already.
-    pub(super) is_repeat: bool,
+    /// Whether the stream already had a message with this id.
+    pub(super) is_duplicate: bool,
 }
 
 /// A message of the stream.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredMessage {
     pub(super) sequence: u64,
     pub(super) at: DateTime<Utc>,
     /// The id that its publisher gave it.
@@ -119,7 +121,7 @@ struct ApiError {
     description: String,
 }
 
-/// JetStream's answer to a question for one message.
+/// JetStream's answer to a request for a message.
 #[derive(Deserialize)]
 struct MessageAnswer {
     message: Option<RawMessage>,
@@ -135,7 +137,7 @@ struct RawMessage {
 }
 
 impl Stream {
-    /// The stream that these options name.
+    /// Access to the stream that the options name.
     pub(super) fn new(client: Client, options: &ClusterOptions, retention: &Retention) -> Self {
         let mut context = jetstream::new(client.clone());
         context.set_timeout(PATIENCE);
@@ -144,43 +146,44 @@ impl Stream {
             name: options.stream.clone(),
             subject: options.subject(),
             live_subject: options.live_subject(),
-            now_subject: options.now_subject(),
+            broadcast_subject: options.broadcast_subject(),
+            report_subject: options.report_subject(),
+            creates: options.creates_stream,
             config: config(options, retention),
             client,
         }
     }
 
-    /// The version of the server that this node is connected to; empty while it is to none.
+    /// The version of the connected NATS server; empty without a connection.
     pub(super) fn server_version(&self) -> String {
         self.client.try_server_info().map(|info| info.version).unwrap_or_default()
     }
 
-    /// What the stream's leader says of it; makes the stream where there is none.
+    /// The leader's information about the stream, which is created if it doesn't exist.
     pub(super) async fn open(&self) -> Result<Info, StreamError> {
         if let Some(info) = self.look().await? {
             self.check(&info.config)?;
             return Ok(info);
         }
+        if !self.creates {
+            return Err(StreamError::Fatal(format!("the stream {} doesn't exist: start a node first", self.name)));
+        }
         let response: Response<Info> = self.ask("STREAM.CREATE", &self.config).await?;
         match response {
             Response::Ok(info) => {
-                tracing::info!(
-                    stream = self.name,
-                    replicas = info.config.num_replicas,
-                    "the cluster's stream was made"
-                );
+                tracing::info!(stream = self.name, replicas = info.config.num_replicas, "created the cluster's stream");
                 Ok(info)
             }
-            Response::Err { error } => Err(StreamError::Refused(format!(
-                "the stream {} can't be made: {error}. It needs {} NATS servers with JetStream (--cluster-replicas)",
+            Response::Err { error } => Err(StreamError::Rejected(format!(
+                "the stream {} can't be created: {error}. It needs {} NATS servers with JetStream (--cluster-replicas)",
                 self.name, self.config.num_replicas
             ))),
         }
     }
 
-    /// What the stream's leader says of it; an error if there is no such stream.
+    /// The leader's information about the stream. It is an error if it doesn't exist.
     pub(super) async fn info(&self) -> Result<Info, StreamError> {
-        self.look().await?.ok_or_else(|| StreamError::Refused(format!("the stream {} is gone", self.name)))
+        self.look().await?.ok_or_else(|| StreamError::Rejected(format!("the stream {} is gone", self.name)))
     }
 
     async fn look(&self) -> Result<Option<Info>, StreamError> {
@@ -188,11 +191,11 @@ impl Stream {
         match response {
             Response::Ok(info) => Ok(Some(info)),
             Response::Err { error } if error.error_code().0 == NO_STREAM => Ok(None),
-            Response::Err { error } => Err(StreamError::Refused(error.to_string())),
+            Response::Err { error } => Err(StreamError::Rejected(error.to_string())),
         }
     }
 
-    /// Whether a stream that somebody else has made is one that nodes can work with.
+    /// Checks that an existing stream has the configuration that nodes need.
     fn check(&self, config: &Config) -> Result<(), StreamError> {
         let wanted = &self.config;
         let differs = [
@@ -203,66 +206,78 @@ impl Stream {
             ("retention", config.retention != wanted.retention),
         ];
         if let Some((name, _)) = differs.iter().find(|(_, differs)| *differs) {
-            return Err(StreamError::Unfit(format!(
-                "the stream {} was not made by tidings: its {name} is another than it needs. Name another one \
-                 (--cluster-stream), or remove it",
+            return Err(StreamError::Fatal(format!(
+                "the stream {} was not created by tidings: its {name} differs from what a node needs. Choose another name \
+                 (--cluster-stream), or delete the stream",
                 self.name
             )));
         }
         if config.metadata.get(CHECK) != wanted.metadata.get(CHECK) {
-            return Err(StreamError::Unfit(
-                "this node's secret is another than the cluster's: give all nodes the same (--cluster-secret-file)"
+            return Err(StreamError::Fatal(
+                "this node's secret differs from the cluster's: give all nodes the same secret (--cluster-secret-file)"
                     .into(),
             ));
         }
         Ok(())
     }
 
-    /// The epochs that a stream of this configuration has had.
+    /// The epochs in a stream's metadata.
     pub(super) fn epochs(config: &Config) -> Result<Epochs, StreamError> {
         let Some(text) = config.metadata.get(EPOCHS) else { return Ok(Epochs::default()) };
-        text.parse().map_err(|()| StreamError::Unfit(format!("the stream's metadata {EPOCHS} can't be read: {text}")))
+        text.parse().map_err(|()| StreamError::Fatal(format!("the stream's metadata {EPOCHS} can't be read: {text}")))
     }
 
-    /// Writes these epochs into the stream's metadata.
+    /// Writes the epochs into the stream's metadata.
     pub(super) async fn set_epochs(&self, mut config: Config, epochs: &Epochs) -> Result<(), StreamError> {
         config.metadata.insert(EPOCHS.into(), epochs.to_string());
         let response: Response<Info> = self.ask("STREAM.UPDATE", &config).await?;
         match response {
             Response::Ok(_) => Ok(()),
-            Response::Err { error } => Err(StreamError::Refused(format!("the epoch can't be raised: {error}"))),
+            Response::Err { error } => Err(StreamError::Rejected(format!("the epoch can't be raised: {error}"))),
         }
     }
 
-    /// What comes into the stream from now on.
+    /// Subscribes to new messages of the stream.
     pub(super) async fn live(&self) -> Result<Subscriber, StreamError> {
         self.subscribe(&self.live_subject).await
     }
 
-    /// What nodes tell each other that is not kept.
-    pub(super) async fn now(&self) -> Result<Subscriber, StreamError> {
-        self.subscribe(&self.now_subject).await
+    /// Subscribes to control messages that are not stored.
+    pub(super) async fn broadcasts(&self) -> Result<Subscriber, StreamError> {
+        self.subscribe(&self.broadcast_subject).await
+    }
+
+    /// Subscribes to the reports of all nodes.
+    pub(super) async fn reports(&self) -> Result<Subscriber, StreamError> {
+        self.subscribe(&self.report_subject).await
+    }
+
+    /// Sends this node's report.
+    pub(super) async fn report(&self, report: &NodeReport) -> Result<(), StreamError> {
+        let payload = serde_json::to_vec(report).unwrap_or_default();
+        let published = self.client.publish(self.report_subject.clone(), payload.into()).await;
+        published.map_err(|error| StreamError::Unavailable(error.to_string()))
     }
 
     async fn subscribe(&self, subject: &str) -> Result<Subscriber, StreamError> {
         let subscribed = self.client.subscribe(subject.to_owned()).await;
-        subscribed.map_err(|error| StreamError::Away(error.to_string()))
+        subscribed.map_err(|error| StreamError::Unavailable(error.to_string()))
     }
 
-    /// Tells those nodes something that are there now.
-    pub(super) async fn publish_now(&self, note: String) -> Result<(), AppendError> {
-        let published = self.client.publish(self.now_subject.clone(), note.into()).await;
+    /// Sends a control message to the connected nodes.
+    pub(super) async fn broadcast(&self, note: String) -> Result<(), AppendError> {
+        let published = self.client.publish(self.broadcast_subject.clone(), note.into()).await;
         published.map_err(|error| AppendError::Unavailable(error.to_string()))
     }
 
-    /// Puts a message into the stream, unless there is one with this id already.
-    pub(super) async fn publish(&self, id: &str, payload: Bytes) -> Result<Taken, PublishError> {
+    /// Publishes a message, unless the stream has one with this id.
+    pub(super) async fn publish(&self, id: &str, payload: Bytes) -> Result<PublishAck, PublishError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::NATS_MESSAGE_ID, id);
         let request = Request::new().payload(payload).headers(headers).timeout(Some(PATIENCE));
         let answer = self.client.send_request(self.subject.clone(), request).await;
         let answer = answer.map_err(|error| match error.kind() {
-            RequestErrorKind::NoResponders => PublishError::NotNow("the stream has no leader".into()),
+            RequestErrorKind::NoResponders => PublishError::Unavailable("the stream has no leader".into()),
             RequestErrorKind::MaxPayloadExceeded => PublishError::TooLarge(self.client.max_payload()),
             RequestErrorKind::TimedOut => PublishError::Unknown("the stream did not answer in time".into()),
             _ => PublishError::Unknown(error.to_string()),
@@ -270,32 +285,32 @@ impl Stream {
         let answer: Acknowledgement = serde_json::from_slice(&answer.payload)
             .map_err(|error| PublishError::Unknown(format!("the stream's answer can't be read: {error}")))?;
         match answer.error {
-            None => Ok(Taken { sequence: answer.seq, is_repeat: answer.duplicate }),
-            // Insufficient resources, and what a store of a stream says when it is full.
+            None => Ok(PublishAck { sequence: answer.seq, is_duplicate: answer.duplicate }),
+            // Insufficient resources, and the errors of a stream whose store is full.
             Some(ApiError { err_code: 10023 | 10047 | 10077, description, .. }) => Err(PublishError::Full(description)),
-            Some(ApiError { code: 503, description, .. }) => Err(PublishError::NotNow(description)),
+            Some(ApiError { code: 503, description, .. }) => Err(PublishError::Unavailable(description)),
             Some(ApiError { code: 500, description, .. }) => Err(PublishError::Unknown(description)),
-            Some(ApiError { description, .. }) => Err(PublishError::Refused(description)),
+            Some(ApiError { description, .. }) => Err(PublishError::Rejected(description)),
         }
     }
 
-    /// The message at this sequence number, as the stream's leader has it.
-    pub(super) async fn get(&self, sequence: u64) -> Result<Option<Stored>, StreamError> {
+    /// Reads the message with this sequence number from the stream's leader.
+    pub(super) async fn get(&self, sequence: u64) -> Result<Option<StoredMessage>, StreamError> {
         let answer: MessageAnswer = self.ask("STREAM.MSG.GET", &json!({ "seq": sequence })).await?;
         match (answer.message, answer.error) {
             (Some(message), _) => {
                 let payload = BASE64_STANDARD.decode(message.data).unwrap_or_default().into();
-                Ok(Some(Stored { sequence: message.seq, at: message.time, id: None, payload }))
+                Ok(Some(StoredMessage { sequence: message.seq, at: message.time, id: None, payload }))
             }
             (None, Some(error)) if error.err_code == NO_MESSAGE => Ok(None),
-            (None, error) => Err(StreamError::Refused(error.map_or_else(String::new, |error| error.description))),
+            (None, error) => Err(StreamError::Rejected(error.map_or_else(String::new, |error| error.description))),
         }
     }
 
-    /// The messages from this sequence number on, in order, as many as come at a time. Any of the stream's servers may
-    /// answer, also one that does not have the newest yet.
-    pub(super) async fn fetch(&self, from: u64) -> Result<Vec<Stored>, StreamError> {
-        let away = |error: &dyn std::fmt::Display| StreamError::Away(error.to_string());
+    /// Reads messages from this sequence number on, in order, as many as fit into one answer. Any server that stores the
+    /// stream may answer, even one that lags behind.
+    pub(super) async fn fetch(&self, from: u64) -> Result<Vec<StoredMessage>, StreamError> {
+        let away = |error: &dyn std::fmt::Display| StreamError::Unavailable(error.to_string());
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(|error| away(&error))?;
         let question = json!({ "seq": from, "batch": FETCH_MESSAGES, "max_bytes": FETCH_BYTES });
@@ -309,7 +324,7 @@ impl Stream {
             let Some(answer) = answer else { return Err(away(&"the connection is closed")) };
             match answer.status {
                 Some(StatusCode::NO_RESPONDERS) => return Err(away(&"the stream has no leader")),
-                // The batch's end, or nothing from there on.
+                // The end of the batch, or no message at all.
                 Some(_) => return Ok(messages),
                 None => messages.extend(stored(answer)),
             }
@@ -323,7 +338,7 @@ impl Stream {
     ) -> Result<T, StreamError> {
         let answer = self.context.request(format!("{what}.{}", self.name), question).await;
         answer.map_err(|error| {
-            StreamError::Away(match error.kind() {
+            StreamError::Unavailable(match error.kind() {
                 jetstream::context::RequestErrorKind::NoResponders => {
                     "JetStream does not answer: is it enabled?".into()
                 }
@@ -333,11 +348,11 @@ impl Stream {
     }
 }
 
-/// A message of the stream with the headers that tell of it; `None` without them.
-pub(super) fn stored(message: async_nats::Message) -> Option<Stored> {
+/// A message of the stream from its headers; `None` if it lacks them.
+pub(super) fn stored(message: async_nats::Message) -> Option<StoredMessage> {
     let headers = message.headers?;
     let text = |name: &str| headers.get(name).map(async_nats::HeaderValue::as_str);
-    Some(Stored {
+    Some(StoredMessage {
         sequence: text("Nats-Sequence")?.parse().ok()?,
         at: text("Nats-Time-Stamp")?.parse().ok()?,
         id: text("Nats-Msg-Id").map(Box::from),
@@ -345,7 +360,7 @@ pub(super) fn stored(message: async_nats::Message) -> Option<Stored> {
     })
 }
 
-/// The stream as a node makes it.
+/// The configuration of a stream that a node creates.
 fn config(options: &ClusterOptions, retention: &Retention) -> Config {
     let check = options.secret.key("check");
     let check: String = check[..8].iter().map(|byte| format!("{byte:02x}")).collect();

@@ -32,7 +32,7 @@ const CACHE_BYTES: RangeInclusive<u64> = 4 << 20..=64 << 20;
 pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) key: IdKey,
-    /// Whether its entries have their places from somebody else.
+    /// Whether it is a copy of a cluster's log.
     pub(super) is_copy: bool,
     pub(super) totals: Totals,
     /// The oldest entry that is kept.
@@ -40,14 +40,14 @@ pub(super) struct Opened {
     pub(super) topics: Vec<(u64, TopicRow)>,
 }
 
-/// Who gives the entries of a log their places.
+/// Which sequencer assigns a log's cursors.
 #[derive(Clone, Copy)]
-pub(super) enum Order {
-    /// This log.
+pub(super) enum LogKind {
+    /// The log's own writer.
     Own,
-    /// Somebody else, whose ids are encrypted with this key.
-    Copied(IdKey),
-    /// Whoever it was before: for one who only looks.
+    /// A cluster's stream; ids are encrypted with this key.
+    Copy(IdKey),
+    /// Either: for maintenance, which appends nothing.
     Any,
 }
 
@@ -113,18 +113,18 @@ fn topics(txn: &ReadTransaction) -> Result<Vec<(u64, TopicRow)>, Failure> {
 }
 
 impl Opened {
-    /// Takes the log in this folder as one of this order: an empty one becomes it, any other must be it.
-    pub(super) fn take_as(&mut self, order: Order, folder: &Path, is_empty: bool) -> Result<(), OpenError> {
-        match order {
-            Order::Any => Ok(()),
-            Order::Own if self.is_copy => Err(OpenError::Copy(folder.into())),
-            Order::Own => Ok(()),
-            Order::Copied(key) if self.is_copy && self.key == key => Ok(()),
-            Order::Copied(_) if self.is_copy => Err(OpenError::OtherCopy(folder.into())),
-            Order::Copied(_) if !is_empty || self.totals.newest > Cursor::START => {
-                Err(OpenError::NoCopy(folder.into()))
+    /// Checks that the log in this folder is of this kind. An empty log becomes it.
+    pub(super) fn take_as(&mut self, kind: LogKind, folder: &Path, is_empty: bool) -> Result<(), OpenError> {
+        match kind {
+            LogKind::Any => Ok(()),
+            LogKind::Own if self.is_copy => Err(OpenError::ClusterCopy(folder.into())),
+            LogKind::Own => Ok(()),
+            LogKind::Copy(key) if self.is_copy && self.key == key => Ok(()),
+            LogKind::Copy(_) if self.is_copy => Err(OpenError::OtherClusterCopy(folder.into())),
+            LogKind::Copy(_) if !is_empty || self.totals.newest > Cursor::START => {
+                Err(OpenError::NotClusterCopy(folder.into()))
             }
-            Order::Copied(key) => {
+            LogKind::Copy(key) => {
                 self.become_copy(&key).map_err(|failure| open_error(&folder.join(FILE), failure))?;
                 (self.key, self.is_copy, self.totals) = (key, true, Totals::default());
                 Ok(())
@@ -138,14 +138,14 @@ impl Opened {
             let mut meta = Tables::open(&txn)?.meta;
             meta.insert(KEY, key.as_slice())?;
             meta.insert(COPY, [].as_slice())?;
-            // What an empty log has reserved for places of its own means nothing any more.
+            // The empty log may have reserved cursors.
             meta.insert(TOTALS, Totals::default().encode().as_slice())?;
         }
         Ok(txn.commit()?)
     }
 }
 
-/// What an archive holds beside its entries.
+/// What an archive says of itself.
 struct Contents {
     key: IdKey,
     is_copy: bool,
@@ -154,7 +154,7 @@ struct Contents {
     topics: Vec<(u64, TopicRow)>,
 }
 
-/// Reads an archive, and begins it if it is new. Of a format that is not known, answers that.
+/// Reads an archive, and creates it if it is new. Returns the format instead if it is unknown.
 fn read_or_begin(database: &Database) -> Result<Result<Contents, u32>, Failure> {
     if database.begin_read()?.list_tables()?.next().is_none() {
         let txn = begin(database)?;

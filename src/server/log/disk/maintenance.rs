@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::archive::{self, Opened, Order};
+use super::archive::{self, LogKind, Opened};
 use super::failure::Failure;
 use super::lock::FolderLock;
 use super::snapshot::{Look, Snapshot};
@@ -176,11 +176,24 @@ pub fn export(folder: &Path, mut out: impl Write, mut progress: impl FnMut(u64))
 /// Appends exported updates to the log in a folder, which is made where there is none. They keep their
 /// ids and times, and get new places. Expired updates are left out. Retention applies when the
 /// server starts.
-pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
+pub fn import(folder: &Path, input: impl BufRead, progress: impl FnMut(u64)) -> Result<u64, MaintenanceError> {
     // Each batch is in the journal when it is answered; an import that a power cut ends is begun anew.
     let (log, tail) = DiskLog::open(folder, Durability::Os, Retention::unlimited(), TimeSource::system())?;
     drop(tail);
     let runtime = runtime()?;
+    let imported = import_lines(input, progress, |batch| {
+        runtime.block_on(log.append_taken(batch)).map(|entries| entries.len() as u64)
+    })?;
+    runtime.block_on(log.sweep());
+    Ok(imported)
+}
+
+/// Reads exported updates that have not expired, and appends them in batches. Returns how many there are.
+pub(in crate::server::log) fn import_lines(
+    input: impl BufRead,
+    mut progress: impl FnMut(u64),
+    mut append: impl FnMut(Vec<(Update, DateTime<Utc>)>) -> Result<u64, AppendError>,
+) -> Result<u64, MaintenanceError> {
     let now = Utc::now();
     let (mut imported, mut batch, mut bytes) = (0, Vec::new(), 0);
     let mut lines = input.lines().zip(1..).peekable();
@@ -198,11 +211,10 @@ pub fn import(folder: &Path, input: impl BufRead, mut progress: impl FnMut(u64))
         }
         if batch.len() == BATCH || bytes >= BATCH_BYTES || lines.peek().is_none() {
             bytes = 0;
-            imported += runtime.block_on(log.append_taken(std::mem::take(&mut batch)))?.len() as u64;
+            imported += append(std::mem::take(&mut batch))?;
             progress(imported);
         }
     }
-    runtime.block_on(log.sweep());
     Ok(imported)
 }
 
@@ -222,7 +234,7 @@ fn settled(folder: &Path) -> Result<(Opened, Arc<FolderLock>), MaintenanceError>
         return Err(MaintenanceError::Missing(folder.display().to_string()));
     }
     let clock = TimeSource::system();
-    let (log, tail) = DiskLog::open_as(Order::Any, folder, Durability::Fsync, Retention::unlimited(), clock)?;
+    let (log, tail) = DiskLog::open_as(LogKind::Any, folder, Durability::Fsync, Retention::unlimited(), clock)?;
     drop(tail);
     let lock = log.lock.clone();
     drop(log);

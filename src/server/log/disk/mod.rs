@@ -60,7 +60,7 @@ use super::{
     AppendError, Appended, Bounds, Cursor, Durability, Entry, IdempotencyKey, Lane, Log, LogFigures, OpenError,
     ReadError, Reader, Retention, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
-use archive::Order;
+use archive::LogKind;
 use archiver::Archiver;
 use journal::Journal;
 use lock::FolderLock;
@@ -71,7 +71,7 @@ use signals::ArchiverSignals;
 use topic_directory::TopicDirectory;
 use troubles::Troubles;
 use unarchived::Unarchived;
-use writer::{CheckedKey, Content, Submission, Writer};
+use writer::{CheckedKey, Submission, SubmissionContent, Writer};
 
 /// The archive takes entries over at once when this many bytes of them wait.
 const ARCHIVE_BYTES: usize = 4 << 20;
@@ -135,21 +135,21 @@ impl DiskLog {
         retention: Retention,
         clock: TimeSource,
     ) -> Result<(Self, Tail), OpenError> {
-        Self::open_as(Order::Own, folder, durability, retention, clock)
+        Self::open_as(LogKind::Own, folder, durability, retention, clock)
     }
 
-    /// Opens a copy of a log that somebody else orders, whose ids are encrypted with this key.
+    /// Opens a node's copy of a cluster's log, whose ids are encrypted with this key.
     pub(super) fn open_copy(
         key: IdKey,
         folder: &Path,
         retention: Retention,
         clock: TimeSource,
     ) -> Result<(Self, Tail), OpenError> {
-        Self::open_as(Order::Copied(key), folder, Durability::Os, retention, clock)
+        Self::open_as(LogKind::Copy(key), folder, Durability::Os, retention, clock)
     }
 
     fn open_as(
-        order: Order,
+        kind: LogKind,
         folder: &Path,
         durability: Durability,
         retention: Retention,
@@ -173,7 +173,7 @@ impl DiskLog {
             let updates = recovered.entries.len();
             info!(updates, "taken over from the journal: the log was not closed cleanly");
         }
-        opened.take_as(order, folder, recovered.entries.is_empty())?;
+        opened.take_as(kind, folder, recovered.entries.is_empty())?;
         warn_of_future(&opened.totals, &recovered.entries, clock.now());
         let last = recovered.entries.last().map_or(opened.totals.newest, |entry| entry.cursor);
         let newest = last.max(opened.totals.reserved).max(recovered.reserved);
@@ -237,11 +237,11 @@ impl DiskLog {
     /// Appends updates as [`Log::append`] does, each as if it had been taken at the time beside it.
     async fn append_taken(&self, updates: Vec<(Update, DateTime<Utc>)>) -> Result<Vec<Arc<Entry>>, AppendError> {
         let (updates, taken_at) = updates.into_iter().unzip();
-        let content = Content::Updates { updates, is_system: false, taken_at: Some(taken_at), key: None };
+        let content = SubmissionContent::Updates { updates, is_system: false, taken_at: Some(taken_at), key: None };
         Ok(self.submit(content).await?.into_entries())
     }
 
-    async fn submit(&self, content: Content) -> Result<Appended, AppendError> {
+    async fn submit(&self, content: SubmissionContent) -> Result<Appended, AppendError> {
         let closed = || {
             let ended = self.shared.troubles.first();
             ended.unwrap_or_else(|| AppendError::Failed("it has been closed".into()))
@@ -272,11 +272,11 @@ impl Log for DiskLog {
                 Some(CheckedKey { key, up_to })
             }
         };
-        self.submit(Content::Updates { updates, is_system: false, taken_at: None, key: checked }).await
+        self.submit(SubmissionContent::Updates { updates, is_system: false, taken_at: None, key: checked }).await
     }
 
     async fn append_system(&self, updates: Vec<Update>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        let content = Content::Updates { updates, is_system: true, taken_at: None, key: None };
+        let content = SubmissionContent::Updates { updates, is_system: true, taken_at: None, key: None };
         Ok(self.submit(content).await?.into_entries())
     }
 
@@ -352,7 +352,7 @@ impl Log for DiskLog {
 #[async_trait]
 impl Store for DiskLog {
     async fn keep(&self, entries: Vec<Entry>) -> Result<Vec<Arc<Entry>>, AppendError> {
-        Ok(self.submit(Content::Placed(entries)).await?.into_entries())
+        Ok(self.submit(SubmissionContent::Entries(entries)).await?.into_entries())
     }
 }
 

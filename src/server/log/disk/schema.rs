@@ -37,7 +37,7 @@ pub(super) const WHOLE_LOG: u64 = u64::MAX;
 pub(super) const FORMAT_NAME: &str = "format";
 /// The key of the cipher that makes ids.
 pub(super) const KEY: &str = "key";
-/// There if the entries have their places from somebody else.
+/// Present in a copy of a cluster's log.
 pub(super) const COPY: &str = "copy";
 pub(super) const TOTALS: &str = "totals";
 

@@ -27,14 +27,14 @@ const BATCH_BYTES: usize = 1 << 20;
 /// because somebody may have seen them.
 const RESERVED: u64 = 1 << 16;
 
-/// What is to be kept, all or none.
+/// Updates or entries to store, all or none.
 pub(super) struct Submission {
-    pub(super) content: Content,
+    pub(super) content: SubmissionContent,
     pub(super) reply: oneshot::Sender<Reply>,
 }
 
-pub(super) enum Content {
-    /// Updates that get their places here.
+pub(super) enum SubmissionContent {
+    /// Updates, which get their cursors here.
     Updates {
         updates: Vec<Update>,
         /// Whether they are what the hub itself says.
@@ -43,8 +43,8 @@ pub(super) enum Content {
         taken_at: Option<Vec<DateTime<Utc>>>,
         key: Option<CheckedKey>,
     },
-    /// Entries that have theirs, in order. What is not after the newest one is there already.
-    Placed(Vec<Entry>),
+    /// Entries with cursors, in order. Those up to the newest cursor are skipped.
+    Entries(Vec<Entry>),
 }
 
 /// An idempotency key that has been looked for, without success, among the entries up to a cursor.
@@ -71,7 +71,7 @@ pub(super) struct Writer {
     pub(super) last: Cursor,
     /// Cursors up to here may be given without a flush.
     pub(super) reserved: Cursor,
-    /// Whether the log is a copy: who has given the places keeps the entries too, so none of them is flushed here.
+    /// Whether the log is a copy of a cluster's. The stream is durable, so the copy is not flushed.
     pub(super) is_copy: bool,
     pub(super) tail: TailSender,
     pub(super) closing: CancellationToken,
@@ -151,11 +151,15 @@ impl Writer {
         })
     }
 
-    /// Adds what is submitted to a batch. Answers the ids that an earlier submission has got, if this one repeats it.
-    fn place_all(&self, content: Content, batch: &mut Vec<Arc<Entry>>) -> Result<Option<Vec<Box<str>>>, AppendError> {
+    /// Adds a submission to a batch. Returns the ids of an earlier submission instead, if this one repeats it.
+    fn place_all(
+        &self,
+        content: SubmissionContent,
+        batch: &mut Vec<Arc<Entry>>,
+    ) -> Result<Option<Vec<Box<str>>>, AppendError> {
         let newest = |batch: &[Arc<Entry>]| batch.last().map_or(self.newest, |entry| entry.cursor);
         match content {
-            Content::Updates { updates, is_system, taken_at, key } => {
+            SubmissionContent::Updates { updates, is_system, taken_at, key } => {
                 if let Some(ids) = self.repeated(&updates, key, batch)? {
                     return Ok(Some(ids));
                 }
@@ -164,7 +168,7 @@ impl Writer {
                     batch.push(Arc::new(self.place(newest(batch).next(), update, is_system, at)));
                 }
             }
-            Content::Placed(entries) => {
+            SubmissionContent::Entries(entries) => {
                 for entry in entries {
                     if entry.cursor > newest(batch) {
                         batch.push(Arc::new(entry));
@@ -229,7 +233,7 @@ impl Writer {
         }
     }
 
-    /// Whether a record of these entries is to be flushed, and which cursors are reserved with it.
+    /// Whether to flush a record of these entries, and up to which cursor it reserves.
     fn flushes(&self, entries: &[Arc<Entry>], last: Cursor) -> (bool, Cursor) {
         if self.is_copy {
             return (false, Cursor::START);

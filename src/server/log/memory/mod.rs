@@ -173,7 +173,7 @@ impl Shared {
         self.push_all(state, entries, permit)
     }
 
-    /// Adds entries, which are the next ones, and tells the tail.
+    /// Adds the next entries and sends them to the tail.
     fn push_all(&self, state: &mut State, entries: Vec<Arc<Entry>>, permit: Option<TailPermit<'_>>) -> Vec<Arc<Entry>> {
         for entry in &entries {
             let id_given = self.cipher.decrypt(&entry.id) != Some(entry.cursor);

@@ -1,4 +1,4 @@
-//! What this node lacks of the log: the stream kept it no longer when it was to be copied, or has lost it.
+//! Entries that this node lacks: the stream had evicted or lost them before this node could copy them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,17 +10,17 @@ use tracing::error;
 
 use crate::server::log::{Cursor, OpenError, Page, PageSize, ReadError, Reader, Storage};
 
-/// The file in the log's folder, with a number.
+/// The file in the log's folder. It holds a cursor in decimal.
 const FILE: &str = "lost";
 
-/// Before which place this node lacks some entries.
-pub(super) struct Lost {
+/// Records up to where entries may be missing.
+pub(super) struct MissingEntries {
     before: AtomicU64,
     path: Option<PathBuf>,
 }
 
-impl Lost {
-    /// What is known of the node's own store.
+impl MissingEntries {
+    /// Reads the file in the log's folder.
     pub(super) fn open(storage: &Storage) -> Result<Self, OpenError> {
         let path = match storage {
             Storage::Memory => None,
@@ -38,7 +38,7 @@ impl Lost {
         Ok(Self { before: AtomicU64::new(before), path })
     }
 
-    /// This node lacks entries before this place.
+    /// Records that entries before this cursor are missing.
     pub(super) fn set(&self, before: Cursor) {
         if self.before.fetch_max(before.0, Ordering::SeqCst) >= before.0 {
             return;
@@ -54,21 +54,21 @@ impl Lost {
     }
 }
 
-/// A reader that tells of what the node lacks as of what retention has evicted.
-pub(super) struct NodeReader {
-    pub(super) lost: Arc<Lost>,
+/// A reader that reports missing entries as a gap.
+pub(super) struct GapReader {
+    pub(super) missing: Arc<MissingEntries>,
     pub(super) reader: Box<dyn Reader>,
     pub(super) at: Cursor,
-    /// What has been told.
+    /// The cursor up to which the gap was reported.
     pub(super) told: Cursor,
 }
 
 #[async_trait]
-impl Reader for NodeReader {
+impl Reader for GapReader {
     async fn next(&mut self, size: PageSize) -> Result<Page, ReadError> {
         let mut page = self.reader.next(size).await?;
-        let before = self.lost.before();
-        // One that begins right before the first entry lacks nothing.
+        let before = self.missing.before();
+        // A reader that starts right before the first entry misses nothing.
         if self.at.next() < before && self.told < before {
             self.told = before;
             page.gap = true;
