@@ -36,6 +36,8 @@ async fn open(options: ClusterOptions) -> Result<(ClusterLog, crate::server::log
     let retention = Retention::of(Limits { count: Some(1), ..Limits::default() });
     let options = ClusterOptions { creates_stream: false, ..options };
     let (log, tail) = ClusterLog::open(options, Storage::Memory, retention, TimeSource::system())?;
+    // Control messages are for nodes.
+    drop(log.control_messages());
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     while let Err(error) = log.health() {
         if Instant::now() > deadline {
