@@ -230,12 +230,11 @@ async fn an_exported_log_is_imported_with_its_ids_and_the_status_shows_every_nod
         let data: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data, ["old 2998", "old 2999"], "node {node}");
     }
-    let status = nodes.command(&["status"]);
-    for line in
-        ["stream   tidings: ", "epochs   0@1\n", "server   n0: leader, current\n", "node     one: ", "node     two: "]
-    {
-        assert!(status.contains(line), "{line:?} is missing: {status}");
-    }
+    let lines =
+        ["stream   tidings: ", "epochs   0@1\n", "server   n0: leader, current\n", "node     one: ", "node     two: "];
+    // On a busy machine a node's report may come too late for the first.
+    let mut statuses = (0..10).map(|_| nodes.command(&["status"]));
+    assert!(statuses.any(|status| lines.iter().all(|line| status.contains(line))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

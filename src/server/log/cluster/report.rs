@@ -14,7 +14,10 @@ use super::{ClusterOptions, OpenError};
 use crate::server::log::Retention;
 
 /// Time between two reports of a node.
-pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(3);
+pub(super) const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long reports are collected, and how long the stream may take to answer.
+const COLLECT_TIME: Duration = Duration::from_secs(3);
 
 /// What a node reports of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,10 +84,10 @@ impl ClusterReport {
                 }
             }
         };
-        let info = timeout(2 * REPORT_INTERVAL, info).await;
+        let info = timeout(2 * COLLECT_TIME, info).await;
         let info = info.map_err(|_| failed(&"timeout"))?.map_err(|error| failed(&error))?;
         let mut reports = stream.reports().await.map_err(|error| failed(&error))?;
-        let (deadline, mut nodes) = (Instant::now() + REPORT_INTERVAL + REPORT_INTERVAL / 3, BTreeMap::new());
+        let (deadline, mut nodes) = (Instant::now() + COLLECT_TIME, BTreeMap::new());
         while let Ok(Some(message)) = timeout_at(deadline, reports.next()).await {
             if let Ok(report) = serde_json::from_slice::<NodeReport>(&message.payload) {
                 nodes.insert(report.node.clone(), report);
