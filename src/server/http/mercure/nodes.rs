@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::json;
 use tracing::{error, info, warn};
 
 use super::revocations::{Revocation, revoke_here};
@@ -14,15 +13,10 @@ use crate::server::hub::presence::PresenceMessage;
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum NodeMessage {
-    /// A revocation.
+    /// A revocation: see [`Revocation::encode`].
     Revoked(Revocation),
     /// About presence.
     Presence(PresenceMessage),
-}
-
-/// Encodes a revocation for the other nodes.
-pub(super) fn revoked(revocation: &Revocation) -> String {
-    json!({ "revoked": revocation }).to_string()
 }
 
 /// Handles control messages until the hub's log is closed.

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::info;
 
-use super::nodes;
 use crate::server::auth::{Auth, RevokeError};
 use crate::server::http::error::ApiError;
 use crate::server::http::{App, AppState, body, cache};
@@ -34,6 +33,13 @@ pub(super) struct Revocation {
     sub: Option<String>,
     /// A topic: the streams that hear it end.
     topic: Option<String>,
+}
+
+impl Revocation {
+    /// Encodes it as a control message for the other nodes.
+    fn encode(&self) -> String {
+        json!({ "revoked": self }).to_string()
+    }
 }
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -57,7 +63,7 @@ async fn revoke(State(app): AppState, headers: HeaderMap, body: Body) -> Result<
         ))
     })?;
     let ended = revoke_here(&hub.hub, &hub.auth, &wanted).await?;
-    hub.hub.log().broadcast(nodes::revoked(&wanted)).await?;
+    hub.hub.log().broadcast(wanted.encode()).await?;
     info!(?wanted, ended, by = %token.subject, "revoked");
     let answer = Json(json!({ "streams_ended": ended, "revoked": wanted.jti.is_some() }));
     Ok(([(header::CACHE_CONTROL, cache::PRIVATE)], answer).into_response())

@@ -121,7 +121,7 @@ impl Follower {
             epoch: self.epochs.current(),
             at: Utc::now(),
         };
-        self.stream.report(&report).await
+        self.stream.report(serde_json::to_vec(&report).unwrap_or_default()).await
     }
 
     /// Continues after this sequence number.

@@ -19,7 +19,6 @@ use tokio::time::timeout;
 
 use super::ClusterOptions;
 use super::epochs::Epochs;
-use super::report::NodeReport;
 use crate::server::log::{AppendError, Retention};
 
 /// Timeout of a request.
@@ -252,10 +251,9 @@ impl Stream {
         self.subscribe(&self.report_subject).await
     }
 
-    /// Sends this node's report.
-    pub(super) async fn report(&self, report: &NodeReport) -> Result<(), StreamError> {
-        let payload = serde_json::to_vec(report).unwrap_or_default();
-        let published = self.client.publish(self.report_subject.clone(), payload.into()).await;
+    /// Sends a report of this node.
+    pub(super) async fn report(&self, report: Vec<u8>) -> Result<(), StreamError> {
+        let published = self.client.publish(self.report_subject.clone(), report.into()).await;
         published.map_err(|error| StreamError::Unavailable(error.to_string()))
     }
 
