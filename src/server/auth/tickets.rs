@@ -120,16 +120,12 @@ impl Tickets {
     /// Reads the key, if there is one; or derives it from a secret that all nodes of a cluster share.
     pub(super) fn open(data: &Path, shared: Option<&[u8; 32]>, limit: usize) -> Result<Self, AuthError> {
         let path = data.join(FILE);
-        let key = OnceLock::new();
-        if let Some(shared) = shared {
-            if let Some(derived) = TicketKey::new(key_file::derived_secret(shared, "tickets").as_bytes()) {
-                _ = key.set(derived);
-            }
-        } else if path.exists()
-            && let Some(read) = TicketKey::new(&key_file::read_secret(&path)?)
-        {
-            _ = key.set(read);
-        }
+        let secret = match shared {
+            Some(shared) => Some(key_file::derived_secret(shared, "tickets").into_bytes()),
+            None if path.exists() => Some(key_file::read_secret(&path)?),
+            None => None,
+        };
+        let key = secret.and_then(|secret| TicketKey::new(&secret)).map_or_else(OnceLock::new, OnceLock::from);
         let process = rand::random();
         Ok(Self {
             path,

@@ -118,8 +118,11 @@ impl RemotePresence {
 
     /// Applies an entry of the log, which may be an event of another node's subscription.
     pub(in crate::server::hub) fn apply(&self, entry: &Entry, root: &str) {
+        let topic = entry.topics.first().map(Topic::as_str).filter(|topic| topic.starts_with(root));
+        let subscriber = topic.and_then(|topic| ActiveSubscription::parts(topic).1);
+        // This node's own events are most of them, and need not be parsed.
         if entry.lane == Lane::System
-            && entry.topics.first().is_some_and(|topic| topic.as_str().starts_with(root))
+            && subscriber.is_some_and(|subscriber| InstanceId::of(subscriber) != self.own)
             && let Ok(event) = serde_json::from_str(&entry.data())
         {
             self.update(event);

@@ -1,9 +1,9 @@
 //! Entries that this node lacks: the stream had evicted or lost them before this node could copy them.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::{fs, io};
 
 use async_trait::async_trait;
 use tracing::error;
@@ -22,20 +22,17 @@ pub(super) struct MissingEntries {
 impl MissingEntries {
     /// Reads the file in the log's folder.
     pub(super) fn open(storage: &Storage) -> Result<Self, OpenError> {
-        let path = match storage {
-            Storage::Memory => None,
-            Storage::Disk { folder } => Some(folder.join(FILE)),
+        let Storage::Disk { folder } = storage else { return Ok(Self { before: AtomicU64::new(0), path: None }) };
+        let path = folder.join(FILE);
+        let before = match fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(0),
+            Err(error) => return Err(OpenError::NotWritable { path, error }),
         };
-        let text = path.as_ref().filter(|path| path.exists()).map(fs::read_to_string).transpose();
-        let before = match (text, &path) {
-            (Err(error), Some(path)) => return Err(OpenError::NotWritable { path: path.clone(), error }),
-            (Ok(Some(text)), Some(path)) => text
-                .trim()
-                .parse()
-                .map_err(|_| OpenError::Damaged { path: path.clone(), reason: "it holds no number".into() })?,
-            _ => 0,
-        };
-        Ok(Self { before: AtomicU64::new(before), path })
+        match before {
+            Some(before) => Ok(Self { before: AtomicU64::new(before), path: Some(path) }),
+            None => Err(OpenError::Damaged { path, reason: "it holds no number".into() }),
+        }
     }
 
     /// Records that entries before this cursor are missing.

@@ -144,12 +144,9 @@ impl Status {
 
     pub(super) fn set_halted(&self, reason: String) {
         let mut state = self.state();
-        let phase = Phase::Halted(reason);
-        if state.phase != phase {
-            if let Phase::Halted(reason) = &phase {
-                error!(reason, "this node can't follow the cluster's log");
-            }
-            state.phase = phase;
+        if !matches!(&state.phase, Phase::Halted(known) if *known == reason) {
+            error!(reason, "this node can't follow the cluster's log");
+            state.phase = Phase::Halted(reason);
         }
     }
 

@@ -86,10 +86,8 @@ pub(super) fn is_wasteful(file: u64, entries: u64) -> bool {
 /// Opens the archive, or makes it where there is none.
 pub(super) fn open(path: PathBuf) -> Result<Opened, OpenError> {
     let database = open_database(&path).map_err(|error| open_error(&path, error.into()))?;
-    match read_or_begin(&database) {
-        Ok(Ok(Contents { key, is_copy, totals, oldest, topics })) => {
-            Ok(Opened { database, key, is_copy, totals, oldest, topics })
-        }
+    match read_or_begin(database) {
+        Ok(Ok(opened)) => Ok(opened),
         Ok(Err(found)) => Err(OpenError::Newer { path, found, known: FORMAT }),
         Err(failure) => Err(open_error(&path, failure)),
     }
@@ -145,19 +143,10 @@ impl Opened {
     }
 }
 
-/// What an archive says of itself.
-struct Contents {
-    key: IdKey,
-    is_copy: bool,
-    totals: Totals,
-    oldest: Option<Cursor>,
-    topics: Vec<(u64, TopicRow)>,
-}
-
 /// Reads an archive, and creates it if it is new. Returns the format instead if it is unknown.
-fn read_or_begin(database: &Database) -> Result<Result<Contents, u32>, Failure> {
+fn read_or_begin(database: Database) -> Result<Result<Opened, u32>, Failure> {
     if database.begin_read()?.list_tables()?.next().is_none() {
-        let txn = begin(database)?;
+        let txn = begin(&database)?;
         {
             let mut meta = Tables::open(&txn)?.meta;
             meta.insert(FORMAT_NAME, FORMAT.to_le_bytes().as_slice())?;
@@ -166,9 +155,9 @@ fn read_or_begin(database: &Database) -> Result<Result<Contents, u32>, Failure> 
         }
         txn.commit()?;
     }
-    migrate::migrate(format_of(database)?, || begin(database))?;
+    migrate::migrate(format_of(&database)?, || begin(&database))?;
     // Only reads from here on: a log on a full disk must open.
-    let format = format_of(database)?;
+    let format = format_of(&database)?;
     if format != FORMAT {
         return Ok(Err(format));
     }
@@ -178,7 +167,9 @@ fn read_or_begin(database: &Database) -> Result<Result<Contents, u32>, Failure> 
     let totals = Totals::decode(meta.get(TOTALS)?.ok_or(Unreadable)?.value())?;
     let oldest = txn.open_table(ENTRIES)?.first()?.map(|(cursor, _)| Cursor(cursor.value()));
     let is_copy = meta.get(COPY)?.is_some();
-    Ok(Ok(Contents { key, is_copy, totals, oldest, topics: topics(&txn)? }))
+    let topics = topics(&txn)?;
+    drop((meta, txn));
+    Ok(Ok(Opened { database, key, is_copy, totals, oldest, topics }))
 }
 
 fn format_of(database: &Database) -> Result<u32, Failure> {
