@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use nats::Nats;
+use nats::{Nats, SECRET};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, AppendError, Appended, ClusterOptions, ClusterSecret, Credentials, Cursor, Entry, IdempotencyKey, Log,
-    LogOptions, PageSize, Storage, Topic, TopicFilter, Update,
+    self, AppendError, Appended, Cursor, Entry, Everything, IdempotencyKey, Log, LogOptions, PageSize, Storage, Topic,
+    Update,
 };
 use tokio::time::{sleep, timeout};
 
@@ -24,51 +24,27 @@ struct Node {
     folder: Arc<TempDir>,
 }
 
-struct Everything;
-
-impl TopicFilter for Everything {
-    fn wants(&self, _topic: &str) -> bool {
-        true
-    }
-
-    fn exact(&self) -> Option<&[Topic]> {
-        None
-    }
-}
-
 impl Node {
     fn new(nats: &Nats) -> Self {
-        Self::open(nats, Arc::new(tempfile::tempdir().expect("a folder")), "the secret of these tests, long enough")
-            .expect("a log")
+        Self::open(nats, Arc::new(tempfile::tempdir().expect("a folder")), SECRET).expect("a log")
     }
 
     fn open(nats: &Nats, folder: Arc<TempDir>, secret: &str) -> Result<Self, log::OpenError> {
-        let cluster = ClusterOptions {
-            servers: nats.urls().split(',').map(str::to_owned).collect(),
-            stream: "tidings".into(),
-            node: "a node".into(),
-            replicas: nats.len(),
-            creates_stream: true,
-            secret: ClusterSecret::parse(secret).expect("a secret"),
-            credentials: Credentials::None,
-            ca_file: None,
-            certificate: None,
-            patience: ClusterOptions::PATIENCE,
-        };
+        let cluster = nats.node(secret);
         let storage = Storage::Disk { folder: folder.path().join("log") };
         let (log, mut tail) = log::open(LogOptions { storage, cluster: Some(cluster), ..LogOptions::memory() })?;
         tokio::spawn(async move { while tail.recv().await.is_some() {} });
         Ok(Self { log, folder })
     }
 
-    /// Ends this node, and starts one with what it had.
-    async fn restart(self, nats: &Nats) -> Self {
-        let Self { log, folder } = self;
-        drop(log);
-        within("the folder is free", async || {
-            Self::open(nats, folder.clone(), "the secret of these tests, long enough").ok()
-        })
-        .await
+    /// Ends this node, and leaves what it had.
+    fn stop(self) -> Arc<TempDir> {
+        self.folder
+    }
+
+    /// Starts a node with what another one has left.
+    async fn start_with(nats: &Nats, folder: Arc<TempDir>) -> Self {
+        within("the folder is free", async || Self::open(nats, folder.clone(), SECRET).ok()).await
     }
 
     async fn is_ready(&self) {
@@ -204,17 +180,13 @@ async fn a_node_that_was_away_gets_what_it_missed_and_keeps_what_it_had() {
     join_all([one.is_ready(), other.is_ready()]).await;
     one.publish("before").await.expect("a cluster");
     other.has(1).await;
-    let Node { log, folder } = other;
-    drop(log);
+    let folder = other.stop();
     let missed = one.log.append((0..1000).map(|number| update(&number.to_string())).collect(), None).await;
     missed.expect("a cluster");
     for number in 0..100 {
         one.publish(&format!("single {number}")).await.expect("a cluster");
     }
-    let other = within("the folder is free", async || {
-        Node::open(&nats, folder.clone(), "the secret of these tests, long enough").ok()
-    })
-    .await;
+    let other = Node::start_with(&nats, folder).await;
     assert_same(&one.all().await, &other.has(1101).await);
     let late = Node::new(&nats);
     assert_same(&one.all().await, &late.has(1101).await);
@@ -227,8 +199,7 @@ async fn a_node_that_was_away_for_longer_than_the_stream_keeps_tells_its_readers
     join_all([one.is_ready(), other.is_ready()]).await;
     let first = one.publish("first").await.expect("a cluster");
     other.has(1).await;
-    let Node { log, folder } = other;
-    drop(log);
+    let folder = other.stop();
     for number in 0..3 {
         one.publish(&format!("missed {number}")).await.expect("a cluster");
     }
@@ -237,7 +208,7 @@ async fn a_node_that_was_away_for_longer_than_the_stream_keeps_tells_its_readers
     stream.purge().await.expect("no messages");
     one.publish("kept").await.expect("a cluster");
 
-    let other = Node { log: one.log.clone(), folder }.restart(&nats).await;
+    let other = Node::start_with(&nats, folder).await;
     other.is_ready().await;
     assert_eq!(other.data().await, ["first", "kept"]);
     let new = Node::new(&nats);
@@ -270,8 +241,7 @@ async fn a_folder_of_one_kind_is_refused_for_the_other() {
     let node = Node::new(&nats);
     node.is_ready().await;
     node.publish("x").await.expect("a cluster");
-    let Node { log, folder } = node;
-    drop(log);
+    let folder = node.stop();
     let storage = || Storage::Disk { folder: folder.path().join("log") };
     let alone = |storage| log::open(LogOptions { storage, ..LogOptions::memory() }).map(|_| ());
     let error = within("it is refused", async || {
@@ -284,7 +254,7 @@ async fn a_folder_of_one_kind_is_refused_for_the_other() {
     let (log, _tail) = log::open(LogOptions::disk(own.path().join("log"))).expect("a log");
     log.append(vec![update("x")], None).await.expect("room");
     drop(log);
-    let error = Node::open(&nats, own, "the secret of these tests, long enough").err().expect("a refusal").to_string();
+    let error = Node::open(&nats, own, SECRET).err().expect("a refusal").to_string();
     assert!(error.contains("the log of a single server"), "{error}");
 }
 
@@ -403,7 +373,7 @@ async fn a_stream_that_is_rolled_back_is_found_out_and_what_it_lost_is_still_her
     let data = node.data().await;
     assert_eq!(data, ["kept", "lost 0", "lost 1", "lost 2", "lost 3", "lost 4", "after"]);
 
-    let node = node.restart(&nats).await;
+    let node = Node::start_with(&nats, node.stop()).await;
     node.is_ready().await;
     assert_eq!((node.data().await, node.log.stream().expect("a cluster").epoch), (data, 1));
     let late = Node::new(&nats);

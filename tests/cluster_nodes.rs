@@ -27,7 +27,7 @@ impl Nodes {
     async fn start() -> Option<Self> {
         let nats = Nats::start(1)?;
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("secret"), "the secret of these tests, long enough").expect("room");
+        std::fs::write(folder.path().join("secret"), nats::SECRET).expect("room");
         let programs = ["one", "two"].map(|name| start(&nats, folder.path(), name));
         let client = Client::builder().no_proxy().build().expect("a client");
         let nodes = Self { programs, folder, client, nats };

@@ -6,13 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use tempfile::TempDir;
 use tidings::server::log::{
-    self, AppendError, Appended, ClusterOptions, ClusterSecret, Credentials, Cursor, Entry, Field, IdempotencyKey,
-    Limits, Log, LogOptions, Page, PageSize, Quota, Reader, Retention, Size, Storage, TimeSource, Topic, TopicFilter,
-    TopicLimits, TopicPattern, Update,
+    self, AppendError, Appended, Cursor, Entry, Field, IdempotencyKey, Limits, Log, LogOptions, Page, PageSize, Quota,
+    Reader, Retention, Size, Storage, TimeSource, Topic, TopicFilter, TopicLimits, TopicPattern, Update,
 };
 use tokio::sync::mpsc;
 
-use super::nats::Nats;
+use super::nats::{self, Nats};
 
 /// A log on one backend, with a clock that only moves when told to.
 pub(crate) struct Rig {
@@ -51,7 +50,7 @@ impl Rig {
             Backend::Memory | Backend::Disk => None,
             Backend::Cluster => Some(Nats::start(1)?),
         };
-        let cluster = nats.as_ref().map(node);
+        let cluster = nats.as_ref().map(|nats| nats.node(nats::SECRET));
         let clock = TimeSource::new(
             move || wall.lock().unwrap_or_else(PoisonError::into_inner).0,
             move || uptime.lock().unwrap_or_else(PoisonError::into_inner).1,
@@ -161,22 +160,6 @@ impl Rig {
                 return (numbers, gap == Some(true));
             }
         }
-    }
-}
-
-/// The only node of a cluster on these servers.
-fn node(nats: &Nats) -> ClusterOptions {
-    ClusterOptions {
-        servers: nats.urls().split(',').map(str::to_owned).collect(),
-        stream: "tidings".into(),
-        node: "alone".into(),
-        replicas: 1,
-        creates_stream: true,
-        secret: ClusterSecret::parse("a secret of the tests, long enough").expect("a secret"),
-        credentials: Credentials::None,
-        ca_file: None,
-        certificate: None,
-        patience: ClusterOptions::PATIENCE,
     }
 }
 

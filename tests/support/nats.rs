@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
+use tidings::server::log::{ClusterOptions, ClusterSecret, Credentials};
+
+/// The secret of the tests' nodes.
+pub(crate) const SECRET: &str = "the secret of these tests, long enough";
 
 /// NATS servers that form one cluster, killed with the test.
 pub(crate) struct Nats {
@@ -59,8 +63,20 @@ impl Nats {
         urls.join(",")
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.servers.len()
+    /// The options of a node whose stream all servers store.
+    pub(crate) fn node(&self, secret: &str) -> ClusterOptions {
+        ClusterOptions {
+            servers: self.urls().split(',').map(str::to_owned).collect(),
+            stream: "tidings".into(),
+            node: "a node".into(),
+            replicas: self.servers.len(),
+            creates_stream: true,
+            secret: ClusterSecret::parse(secret).expect("a secret"),
+            credentials: Credentials::None,
+            ca_file: None,
+            certificate: None,
+            patience: ClusterOptions::PATIENCE,
+        }
     }
 
     /// Where a server keeps its streams.

@@ -12,7 +12,7 @@ use url::Url;
 use super::sessions::Index;
 use super::*;
 use crate::fuzz::{Slowest, fuzz, say};
-use crate::server::log::Cursor;
+use crate::server::log::{Cursor, Topic, TopicFilter};
 
 /// Bytes of a topic and of a matcher that somebody may send.
 const LONGEST: usize = 4096;

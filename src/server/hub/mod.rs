@@ -54,7 +54,7 @@ pub use tail_cache::TailCacheSize;
 pub use wanted::Wanted;
 
 use super::log::{
-    AppendError, Appended, Clock, Cursor, Entry, IdempotencyKey, Log, ReadError, Tail, Topic, TopicFilter, Update,
+    AppendError, Appended, Clock, Cursor, Entry, Everything, IdempotencyKey, Log, ReadError, Tail, Update,
 };
 use super::metrics::{self, UPDATES};
 use super::traces::{PublishOutcome, PublishSpan, Traces};
@@ -317,7 +317,7 @@ impl Hub {
     /// Waits until every update that was acknowledged was fanned out. Without that, a session that begins with
     /// [`Start::Now`] may hear one that was acknowledged just before.
     pub async fn catch_up(&self) {
-        self.shared.fanned_out(Cursor(self.shared.acknowledged.load(Ordering::Relaxed))).await;
+        self.shared.wait_for_fan_out(Cursor(self.shared.acknowledged.load(Ordering::Relaxed))).await;
     }
 
     /// Subscribes the server itself: no client's limit counts it, and presence does not tell of it.
@@ -402,7 +402,7 @@ impl Hub {
         let newest = self.newest().await?;
         // A change at this node is listed before its event is published, one at another when its event is fanned out.
         if let (Some(newest), Some(_)) = (&newest, &self.shared.remote_presence) {
-            self.shared.fanned_out(newest.cursor).await;
+            self.shared.wait_for_fan_out(newest.cursor).await;
         }
         Ok(newest)
     }
@@ -420,7 +420,7 @@ impl Hub {
 
 impl HubShared {
     /// Waits until everything up to this place has been fanned out.
-    async fn fanned_out(&self, cursor: Cursor) {
+    async fn wait_for_fan_out(&self, cursor: Cursor) {
         for fanned_out in &self.fanned_out {
             // It fails when the fan-out has ended: nothing will be heard then.
             _ = fanned_out.clone().wait_for(|position| *position >= cursor).await;
@@ -462,18 +462,5 @@ async fn expire(hub: Weak<HubShared>, shard: Weak<Shard>, clock: Clock) {
         && let Some(shard) = shard.upgrade()
     {
         shard.expire_for(SWEEP_EVERY, &clock).await;
-    }
-}
-
-/// Wants every topic.
-struct Everything;
-
-impl TopicFilter for Everything {
-    fn wants(&self, _: &str) -> bool {
-        true
-    }
-
-    fn exact(&self) -> Option<&[Topic]> {
-        None
     }
 }

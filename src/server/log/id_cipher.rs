@@ -56,6 +56,11 @@ impl IdCipher {
         (right == 0).then_some(Cursor(left))
     }
 
+    /// Whether this is the id that the cipher makes for a cursor.
+    pub(super) fn has_made(&self, id: &str, cursor: Cursor) -> bool {
+        self.decrypt(id) == Some(cursor)
+    }
+
     /// A number for an id that a publisher gave. Ids may share one, but nobody outside can tell which.
     pub(super) fn digest(&self, id: &str) -> u64 {
         let mut block = [0; 16];

@@ -25,6 +25,11 @@ pub(super) enum Verdict {
     Repeated,
 }
 
+/// The ids of updates, in their order.
+pub(super) fn ids(updates: &[Update]) -> Vec<Box<str>> {
+    updates.iter().filter_map(|update| update.id.as_ref()).map(Field::as_str).map(Box::from).collect()
+}
+
 impl IdempotencyKey {
     /// The id of the update at this index of an append. A UUID of version 8.
     fn id(&self, index: usize) -> String {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::super::batch::Batch;
 use super::super::*;
 use super::*;
-use crate::server::log::{Field, MemoryLog};
+use crate::server::log::{Field, MemoryLog, Topic};
 
 fn hub_with(options: HubOptions) -> Hub {
     let (log, tail) = MemoryLog::open(1000);

@@ -12,19 +12,7 @@ use super::follower::Follower;
 use super::message;
 use super::position::StreamPosition;
 use super::stream::{PublishError, Stream, StreamError};
-use crate::server::log::{Cursor, Entry, Topic, TopicFilter};
-
-struct Everything;
-
-impl TopicFilter for Everything {
-    fn wants(&self, _topic: &str) -> bool {
-        true
-    }
-
-    fn exact(&self) -> Option<&[Topic]> {
-        None
-    }
-}
+use crate::server::log::{Cursor, Entry, Everything};
 
 impl Follower {
     /// Whether the leader's answer contradicts what this node has copied.
@@ -37,15 +25,15 @@ impl Follower {
         let epochs = Stream::epochs(&info.config)?;
         let newest = self.node.store.bounds().newest;
         let StreamPosition { epoch, sequence, .. } = StreamPosition::of(newest);
-        let mut set_missing_before = None;
+        let mut missing_before = None;
         let (epochs, next) = if newest == Cursor::START {
             let first = info.state.first_sequence.max(1);
-            set_missing_before = Some(first).filter(|first| *first > 1);
+            missing_before = Some(first).filter(|first| *first > 1);
             (epochs, first)
         } else if let Some(begin) = epochs.begin_after(epoch) {
             warn!(epoch = epochs.current(), "the stream has lost acknowledged updates, as another node has detected");
             // That node may have had more messages of the epoch before.
-            set_missing_before = Some(begin);
+            missing_before = Some(begin);
             (epochs, begin.min(sequence + 1))
         } else if epochs.current() < epoch || self.has_lost(&info, newest).await? {
             self.raise(&info, &epochs, newest).await?
@@ -54,7 +42,7 @@ impl Follower {
             (epochs, sequence)
         };
         self.epochs = epochs;
-        set_missing_before.into_iter().for_each(|sequence| self.set_missing_before(sequence));
+        missing_before.into_iter().for_each(|sequence| self.set_missing_before(sequence));
         self.set_applied(next - 1);
         self.note(&info);
         Ok(())
@@ -66,14 +54,14 @@ impl Follower {
         if info.state.last_sequence < sequence {
             // A partitioned leader may lag behind. A leader that gets a message acknowledged by a quorum does not.
             let id = Uuid::new_v4().to_string();
-            let taken =
+            let ack =
                 self.stream.publish(&id, message::encode(&self.node.name, &message::MessageContent::default())).await;
-            let taken = taken.map_err(|error| match error {
+            let ack = ack.map_err(|error| match error {
                 PublishError::Unavailable(reason) | PublishError::Unknown(reason) => StreamError::Unavailable(reason),
                 PublishError::Full(reason) | PublishError::Rejected(reason) => StreamError::Rejected(reason),
                 PublishError::TooLarge(max) => StreamError::Rejected(format!("it takes no more than {max} bytes")),
             })?;
-            if taken.sequence <= sequence {
+            if ack.sequence <= sequence {
                 return Ok(true);
             }
         }
@@ -86,11 +74,11 @@ impl Follower {
 
     /// Whether the stream has this entry; `None` if the stream no longer has its message.
     async fn is_same(&self, entry: &Entry) -> Result<Option<bool>, StreamError> {
-        let place = StreamPosition::of(entry.cursor);
-        let Some(message) = self.stream.get(place.sequence).await? else { return Ok(None) };
-        let entries = self.node.entries(place.epoch, &message).unwrap_or_default();
+        let position = StreamPosition::of(entry.cursor);
+        let Some(message) = self.stream.get(position.sequence).await? else { return Ok(None) };
+        let entries = self.node.entries(position.epoch, &message).unwrap_or_default();
         // The lane depends on this node's settings.
-        Ok(Some(entries.get(place.index).is_some_and(|other| {
+        Ok(Some(entries.get(position.index).is_some_and(|other| {
             (&other.id, other.at, &other.topics, &other.frame) == (&entry.id, entry.at, &entry.topics, &entry.frame)
         })))
     }
@@ -126,8 +114,8 @@ impl Follower {
         let (mut low, mut high, mut common) = (info.state.first_sequence.saturating_sub(1), had, 0);
         while low < high {
             let middle = low + (high - low).div_ceil(2);
-            let place = StreamPosition { epoch, sequence: middle, index: 0 };
-            let entry = self.entry_before(place.behind_message().cursor()).await?;
+            let position = StreamPosition { epoch, sequence: middle, index: 0 };
+            let entry = self.entry_before(position.behind_message().cursor()).await?;
             let Some(entry) = entry.filter(|entry| StreamPosition::of(entry.cursor).epoch == epoch) else {
                 low = middle;
                 continue;

@@ -44,10 +44,10 @@ pub use secret::ClusterSecret;
 pub use status::StreamStatus;
 
 use super::id_cipher::IdCipher;
-use super::idempotency::Verdict;
+use super::idempotency::{self, Verdict};
 use super::{
-    AppendError, Appended, Bounds, Cursor, DiskLog, Entry, Field, IdempotencyKey, Log, LogFigures, MemoryLog,
-    OpenError, ReadError, Reader, Retention, Storage, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+    AppendError, Appended, Bounds, Cursor, DiskLog, Entry, IdempotencyKey, Log, LogFigures, MemoryLog, OpenError,
+    ReadError, Reader, Retention, Storage, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use connect::Connector;
 use control::ControlChannel;
@@ -174,10 +174,6 @@ async fn judge(store: &dyn Store, key: IdempotencyKey, updates: &[Update]) -> Re
     key.judge(updates, &found)
 }
 
-fn ids(updates: &[Update]) -> Vec<Box<str>> {
-    updates.iter().filter_map(|update| update.id.as_ref()).map(Field::as_str).map(Box::from).collect()
-}
-
 #[async_trait]
 impl Log for ClusterLog {
     async fn append(&self, mut updates: Vec<Update>, key: Option<IdempotencyKey>) -> Result<Appended, AppendError> {
@@ -185,7 +181,7 @@ impl Log for ClusterLog {
             key.assign_ids(&mut updates);
             // The stream remembers the key for two minutes, the store for as long as it keeps the updates.
             if judge(&*self.node.store, key, &updates).await? == Verdict::Repeated {
-                return Ok(Appended::Repeated(ids(&updates)));
+                return Ok(Appended::Repeated(idempotency::ids(&updates)));
             }
         }
         self.publish(updates, false, key.map_or(Identity::None, Identity::Key)).await

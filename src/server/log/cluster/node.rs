@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, OnceLock};
 
-use chrono::SubsecRound;
 use tokio::sync::watch;
 
 use super::control::ControlChannel;
@@ -13,7 +12,8 @@ use super::position::{PER_MESSAGE, StreamPosition};
 use super::status::Status;
 use super::stream::{StoredMessage, Stream};
 use crate::server::log::id_cipher::IdCipher;
-use crate::server::log::{Entry, Field, Lane, Retention, Store};
+use crate::server::log::place::place;
+use crate::server::log::{Entry, Retention, Store};
 
 /// A node of a cluster.
 pub(super) struct Node {
@@ -49,13 +49,9 @@ impl Node {
         if updates.len() > PER_MESSAGE {
             return Err(MessageError::Foreign(format!("it has more than {PER_MESSAGE} updates")));
         }
-        let entry = |(index, message::SubmittedUpdate { mut update, at, is_system })| {
+        let entry = |(index, message::SubmittedUpdate { update, at, is_system })| {
             let cursor = StreamPosition { epoch, sequence: stored.sequence, index }.cursor();
-            if update.id.is_none() {
-                update.id = Field::parse(&self.cipher.encrypt(cursor)).ok();
-            }
-            let lane = if is_system { Lane::System } else { self.retention.lane_of(&update.topics) };
-            Entry { lane, ..Entry::new(cursor, at.unwrap_or(stored.at).trunc_subsecs(3), update) }
+            place(cursor, update, at.unwrap_or(stored.at), is_system, &self.cipher, &self.retention)
         };
         Ok((updates.into_iter().enumerate().map(entry).collect(), notes))
     }

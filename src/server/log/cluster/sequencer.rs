@@ -15,7 +15,7 @@ use super::node::Node;
 use super::pending::Expected;
 use super::position::PER_MESSAGE;
 use super::stream::{PublishError, Stream};
-use crate::server::log::{AppendError, Appended, Entry, Field, IdempotencyKey, Update};
+use crate::server::log::{AppendError, Appended, Entry, Field, IdempotencyKey, Update, idempotency};
 
 /// Maximum number of appends in the queue. Publishers wait while it is full.
 pub(super) const QUEUE: usize = 1024;
@@ -183,7 +183,7 @@ impl Sequencer {
             // Retention may have evicted the updates: then the append is a repeat all the same.
             super::judge(&*self.node.store, *key, updates).await?;
         }
-        Ok(Appended::Repeated(super::ids(updates)))
+        Ok(Appended::Repeated(idempotency::ids(updates)))
     }
 }
 

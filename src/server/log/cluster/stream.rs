@@ -24,7 +24,7 @@ use crate::server::log::{AppendError, Retention};
 /// Timeout of a request.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long JetStream remembers message ids.
-pub(super) const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Minimum retention of the stream, however little a node keeps: a node may be away for this long.
 const MIN_AGE: Duration = Duration::from_secs(60 * 60);
 const MIN_BYTES: u64 = 64 << 20;

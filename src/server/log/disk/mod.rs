@@ -54,7 +54,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::id_cipher::{IdCipher, IdKey};
-use super::idempotency::Verdict;
+use super::idempotency::{self, Verdict};
 use super::tail::tail;
 use super::{
     AppendError, Appended, Bounds, Cursor, Durability, Entry, IdempotencyKey, Lane, Log, LogFigures, OpenError,
@@ -180,7 +180,7 @@ impl DiskLog {
         let cipher = IdCipher::new(&opened.key);
         let mut unarchived = Unarchived::new(opened.totals.newest, opened.oldest, newest);
         for entry in recovered.entries {
-            let id_given = cipher.decrypt(&entry.id) != Some(entry.cursor);
+            let id_given = !cipher.has_made(&entry.id, entry.cursor);
             unarchived.push(entry, id_given);
         }
         let shared = Arc::new(Shared {
@@ -262,8 +262,7 @@ impl Log for DiskLog {
                 key.assign_ids(&mut updates);
                 // Looked for here, the archive's part of the answer holds no other publisher up. The writer looks at
                 // what has come since.
-                let ids: Arc<[Box<str>]> =
-                    updates.iter().filter_map(|update| update.id.as_ref()).map(|id| id.as_str().into()).collect();
+                let ids: Arc<[Box<str>]> = idempotency::ids(&updates).into();
                 let found = self.shared.find_all(ids.clone()).await;
                 let (found, up_to) = found.map_err(|error| AppendError::Failed(error.to_string()))?;
                 if key.judge(&updates, &found)? == Verdict::Repeated {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -13,6 +13,7 @@ use tracing::{error, warn};
 use super::Shared;
 use super::journal::{Journal, RecordInfo, WriteError};
 use crate::server::log::idempotency::Verdict;
+use crate::server::log::place::place;
 use crate::server::log::tail::TailSender;
 use crate::server::log::{AppendError, Appended, Cursor, Durability, Entry, Field, IdempotencyKey, Lane, Update};
 use crate::server::metrics::LOG;
@@ -179,13 +180,9 @@ impl Writer {
         Ok(None)
     }
 
-    fn place(&self, cursor: Cursor, mut update: Update, is_system: bool, at: Option<DateTime<Utc>>) -> Entry {
-        if update.id.is_none() {
-            update.id = Field::parse(&self.shared.cipher.encrypt(cursor)).ok();
-        }
-        let at = at.unwrap_or_else(|| self.shared.clock.now()).trunc_subsecs(3);
-        let lane = if is_system { Lane::System } else { self.shared.retention.lane_of(&update.topics) };
-        Entry { lane, ..Entry::new(cursor, at, update) }
+    fn place(&self, cursor: Cursor, update: Update, is_system: bool, at: Option<DateTime<Utc>>) -> Entry {
+        let at = at.unwrap_or_else(|| self.shared.clock.now());
+        place(cursor, update, at, is_system, &self.shared.cipher, &self.shared.retention)
     }
 
     /// Makes entries durable, and readable.
@@ -213,7 +210,7 @@ impl Writer {
         let is_full = {
             let mut unarchived = self.shared.unarchived();
             for entry in entries {
-                let id_given = self.shared.cipher.decrypt(&entry.id) != Some(entry.cursor);
+                let id_given = !self.shared.cipher.has_made(&entry.id, entry.cursor);
                 unarchived.push(entry.clone(), id_given);
             }
             unarchived.bytes >= super::ARCHIVE_BYTES || unarchived.len() >= super::ARCHIVE_ENTRIES

@@ -6,14 +6,14 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use chrono::SubsecRound;
 
 use super::id_cipher::{IdCipher, IdKey};
-use super::idempotency::Verdict;
+use super::idempotency::{self, Verdict};
+use super::place::place;
 use super::tail::{TailPermit, TailSender, tail};
 use super::{
-    AppendError, Appended, Bounds, Cursor, Entry, Field, IdempotencyKey, Lane, Limits, Log, LogFigures, ReadError,
-    Reader, Retention, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
+    AppendError, Appended, Bounds, Cursor, Entry, IdempotencyKey, Lane, Limits, Log, LogFigures, ReadError, Reader,
+    Retention, Store, Tail, TimeSource, Topic, TopicFilter, TopicInfo, Update,
 };
 use reader::MemoryReader;
 use state::State;
@@ -68,9 +68,7 @@ impl Log for MemoryLog {
             let find = |update: &Update| self.shared.find_in(&state, update.id.as_ref()?.as_str());
             let found: Vec<_> = updates.iter().map(find).collect();
             if key.judge(&updates, &found)? == Verdict::Repeated {
-                return Ok(Appended::Repeated(
-                    updates.into_iter().filter_map(|update| update.id).map(Box::from).collect(),
-                ));
+                return Ok(Appended::Repeated(idempotency::ids(&updates)));
             }
         }
         Ok(Appended::New(self.shared.append_to(&mut state, updates, false, permit)))
@@ -162,13 +160,10 @@ impl Shared {
         permit: Option<TailPermit<'_>>,
     ) -> Vec<Arc<Entry>> {
         let (mut cursor, mut entries) = (state.newest(), Vec::with_capacity(updates.len()));
-        for mut update in updates {
+        for update in updates {
             cursor = cursor.next();
-            if update.id.is_none() {
-                update.id = Field::parse(&self.cipher.encrypt(cursor)).ok();
-            }
-            let lane = if is_system { Lane::System } else { state.lane_of(&update.topics) };
-            entries.push(Arc::new(Entry { lane, ..Entry::new(cursor, self.clock.now().trunc_subsecs(3), update) }));
+            let entry = place(cursor, update, self.clock.now(), is_system, &self.cipher, state.retention());
+            entries.push(Arc::new(entry));
         }
         self.push_all(state, entries, permit)
     }
@@ -176,7 +171,7 @@ impl Shared {
     /// Adds the next entries and sends them to the tail.
     fn push_all(&self, state: &mut State, entries: Vec<Arc<Entry>>, permit: Option<TailPermit<'_>>) -> Vec<Arc<Entry>> {
         for entry in &entries {
-            let id_given = self.cipher.decrypt(&entry.id) != Some(entry.cursor);
+            let id_given = !self.cipher.has_made(&entry.id, entry.cursor);
             state.push(entry.clone(), id_given);
         }
         if let Some(permit) = permit {

@@ -112,9 +112,9 @@ impl State {
         }
     }
 
-    /// Which lane an update on these topics belongs to.
-    pub(super) fn lane_of(&self, topics: &[Topic]) -> Lane {
-        self.retention.lane_of(topics)
+    /// What is kept.
+    pub(super) fn retention(&self) -> &Retention {
+        &self.retention
     }
 
     /// What is kept on a topic, beside what the hub itself says.

@@ -17,19 +17,7 @@ use tempfile::TempDir;
 
 use super::schema::{FORMAT_NAME, META};
 use super::*;
-use crate::server::log::{Field, Limits, PageSize, Topic};
-
-struct Everything;
-
-impl TopicFilter for Everything {
-    fn wants(&self, _: &str) -> bool {
-        true
-    }
-
-    fn exact(&self) -> Option<&[Topic]> {
-        None
-    }
-}
+use crate::server::log::{Everything, Field, Limits, PageSize, Topic};
 
 fn try_open(folder: &Path) -> Result<(DiskLog, Tail), OpenError> {
     DiskLog::open(folder, Durability::Fsync, Retention::unlimited(), TimeSource::system())
